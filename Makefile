@@ -1,0 +1,58 @@
+# Every task of the project, by one name: people, hooks and CI call the same targets.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# Libraries are compiled once, at set-up; a shell that forbids byte code would make every start slow.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help env train job serve test check format bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(READY) ## Make the environment from the lock (again only when the lock changed)
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -o '^uv==[^ ]*' requirements.lock)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode --editable .
+	@touch $@
+
+lock: ## Resolve pyproject.toml anew into requirements.lock
+	$(BIN)/uv pip compile --quiet --group dev --generate-hashes --no-emit-index-url --upgrade \
+	    --python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+train: $(READY) ## Train the diabetes classifier as a pipeline on this machine
+	$(BIN)/python flows/create_aml_pipeline_train.py
+
+job: $(READY) ## Train it as a single job on this machine
+	$(BIN)/python flows/create_aml_experiment_job_train.py
+
+serve: $(READY) ## Show the local runs: a Prefect server and the MLflow UI
+	$(BIN)/tandem serve
+
+test: $(READY) ## Run every test
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY) ## Lint, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(READY) ## Put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Measure speed, as ratios to plain processes in one run
+	$(BIN)/python tests/bench/bench.py
+
+bench-rows: $(READY) ## Measure time and memory of prep and train up to 10 million rows
+	$(BIN)/python tests/bench/rows.py
+
+clean: ## Delete the local state (runs, models, caches of steps); the environment stays
+	rm -rf .tandem outputs

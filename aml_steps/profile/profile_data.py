@@ -1,0 +1,226 @@
+"""Draw what the data looks like: distributions by class, what is missing, and what goes together.
+
+Writes into ``profile``: ``profile.html``, which needs no other file, and its pictures as PNG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import io
+import sys
+from pathlib import Path
+from string import Template
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+PATIENT = "PatientID"
+LABEL = "Diabetic"
+# Beyond this many rows a part is drawn from a sample; the table always counts every row.
+ROWS_DRAWN = 200_000
+COLOURS = {"train": "#2f6fde", "test": "#c56a08"}
+CLASSES = {0: ("#8a92a3", "not diabetic"), 1: ("#2f6fde", "diabetic")}
+INK, SOFT, FAINT = "#1f2430", "#667085", "#c9ced8"
+PICTURES = {
+    "distributions": "Training rows by class, each class drawn to the same area, without the largest 0.5 % of values",
+    "missingness": "Share of the cells that are missing",
+    "correlations": "Correlation of the training rows, Pearson, where both are measured",
+}
+
+
+def summarise(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Describe each column of both parts.
+
+    Args:
+        parts: Rows of ``train`` and ``test``, each with features and label.
+
+    Returns:
+        A frame with a row for each feature, and for each part the columns ``missing`` (share, 0 to 1), ``mean``,
+        ``min``, ``median`` and ``max``.
+    """
+    tables = {
+        part: pd.DataFrame(
+            {
+                "missing": rows.isna().mean(),
+                "mean": rows.mean(),
+                "min": rows.min(),
+                "median": rows.median(),
+                "max": rows.max(),
+            }
+        )
+        for part, rows in ((part, rows.drop(columns=LABEL)) for part, rows in parts.items())
+    }
+    return pd.concat(tables, axis=1)
+
+
+def draw_distributions(rows: pd.DataFrame) -> Figure:
+    """Draw a histogram of each feature, one outline a class."""
+    features = [column for column in rows if column != LABEL]
+    lines = -(-len(features) // 4)
+    figure = Figure(figsize=(11, 2.5 * lines + 0.5), dpi=130, layout="constrained")
+    panels = figure.subplots(lines, 4, squeeze=False).ravel()
+    for axes, feature in zip(panels, features, strict=False):
+        values = rows[feature].to_numpy()
+        edges = _edges(values)
+        for label, (colour, name) in CLASSES.items():
+            of_class = values[rows[LABEL].to_numpy() == label]
+            counts = np.histogram(of_class[~np.isnan(of_class)], edges)[0]
+            shares = counts / max(counts.sum(), 1)
+            axes.stairs(shares, edges, color=colour, fill=True, alpha=0.3)
+            axes.stairs(shares, edges, color=colour, linewidth=1.6, label=name)
+        axes.set_title(feature, size=11, color=INK, loc="left")
+        axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=6, integer=_whole(values))
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(FAINT)
+        axes.tick_params(color=FAINT, labelcolor=SOFT, labelsize=9)
+    for axes in panels[len(features) :]:
+        axes.set_visible(False)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Bin edges up to the 99.5th percentile, so that a few outliers do not squeeze all others into one bin."""
+    measured = values[~np.isnan(values)]
+    if not len(measured):
+        return np.array([0.0, 1.0])
+    low, high = measured.min(), np.quantile(measured, 0.995)
+    whole = _whole(values)
+    if whole and high - low <= 30:
+        return np.arange(low - 0.5, high + 1)
+    # For whole numbers a bin holds equally many of them, or some bins would look like peaks.
+    step = max(np.ceil((high - low) / 24), 1) if whole else (high - low) / 24 or 1
+    return np.arange(low, high + step, step)
+
+
+def _whole(values: np.ndarray) -> bool:
+    return bool(np.all(np.isnan(values) | (values == np.round(values))))
+
+
+def draw_missingness(summary: pd.DataFrame) -> Figure:
+    """Draw the share of missing cells of each feature, training and test part beside each other."""
+    figure = Figure(figsize=(7, 0.45 * len(summary) + 1.1), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(summary))
+    most = max(float(summary[part]["missing"].max()) for part in COLOURS)
+    for offset, (part, colour) in zip((-0.19, 0.19), COLOURS.items(), strict=True):
+        shares = summary[part]["missing"].to_numpy()
+        axes.barh(places + offset, shares, 0.34, color=colour, label=part)
+        for place, share in zip(places + offset, shares, strict=True):
+            text = "0" if share == 0 else f"{share:.1%}"
+            axes.annotate(text, (share, place), (4, 0), textcoords="offset points", va="center", size=8, color=SOFT)
+    axes.set_yticks(places, summary.index)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(most * 1.12, 0.01))
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines["left"].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=INK, length=0)
+    axes.grid(axis="x", color=FAINT, alpha=0.35, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="best")
+    return figure
+
+
+def draw_correlations(rows: pd.DataFrame) -> Figure:
+    """Draw the correlation of each two columns, -1 to 1, the label last."""
+    table = rows[[*(column for column in rows if column != LABEL), LABEL]].corr()
+    names = list(table)
+    shown = table.to_numpy(copy=True)
+    shown[np.triu_indices(len(names))] = np.nan  # each pair once
+    figure = Figure(figsize=(7, 6), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    colours = LinearSegmentedColormap.from_list("signed", ["#c56a08", "#ffffff", "#2f6fde"])
+    axes.imshow(shown[1:, :-1], cmap=colours, vmin=-1, vmax=1)
+    for row, column in zip(*np.tril_indices(len(names) - 1), strict=True):
+        value = shown[row + 1, column]
+        text = "–" if np.isnan(value) else f"{value:.2f}".replace("-", "−")
+        axes.text(column, row, text, ha="center", va="center", size=9, color="white" if abs(value) > 0.7 else INK)
+    axes.set_xticks(range(len(names) - 1), names[:-1], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names) - 1), names[1:])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelcolor=INK)
+    return figure
+
+
+def draw(parts: dict[str, pd.DataFrame], summary: pd.DataFrame) -> dict[str, bytes]:
+    """Draw all pictures, of at most ``ROWS_DRAWN`` training rows.
+
+    Returns:
+        PNG files by name, in the order of ``PICTURES``.
+    """
+    rows = parts["train"]
+    drawn = rows.sample(ROWS_DRAWN, random_state=0) if len(rows) > ROWS_DRAWN else rows
+    figures = {
+        "distributions": draw_distributions(drawn),
+        "missingness": draw_missingness(summary),
+        "correlations": draw_correlations(drawn),
+    }
+    return {name: _png(figures[name]) for name in PICTURES}
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    # Without the version that matplotlib would write in, equal data gives equal files everywhere.
+    figure.savefig(file, format="png", facecolor="white", metadata={"Software": None})
+    return file.getvalue()
+
+
+def page(parts: dict[str, pd.DataFrame], summary: pd.DataFrame, pictures: dict[str, bytes]) -> str:
+    """Write the profile as one HTML page, its pictures inside."""
+    template = Template((Path(__file__).parent / "profile_template.html").read_text(encoding="utf-8"))
+    counts = [f"{len(rows):,} {part} rows, {rows[LABEL].mean():.1%} diabetic" for part, rows in parts.items()]
+    sampled = f" Pictures show a sample of {ROWS_DRAWN:,} training rows." if len(parts["train"]) > ROWS_DRAWN else ""
+    return template.substitute(
+        lead=html.escape("; ".join(counts) + "." + sampled),
+        table=_table(summary),
+        pictures="\n".join(
+            f'<figure class="{name}"><img alt="{PICTURES[name]}" '
+            f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+            f"<figcaption>{PICTURES[name]}</figcaption></figure>"
+            for name, png in pictures.items()
+        ),
+    )
+
+
+def _table(summary: pd.DataFrame) -> str:
+    parts = list(summary.columns.get_level_values(0).unique())
+    figures = list(summary[parts[0]])
+    lines = ["<tr><th></th>" + "".join(f'<th colspan="{len(figures)}">{part}</th>' for part in parts) + "</tr>"]
+    lines.append("<tr><th></th>" + "".join(f"<th>{figure}</th>" for figure in figures) * len(parts) + "</tr>")
+    for feature, row in summary.iterrows():
+        cells = [
+            f"<td>{'–' if np.isnan(value) else f'{value:.1%}' if figure == 'missing' else f'{value:,.4g}'}</td>"
+            for (_, figure), value in row.items()
+        ]
+        lines.append(f"<tr><td>{html.escape(str(feature))}</td>{''.join(cells)}</tr>")
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="profile", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--train_data", type=Path, required=True, help="Parquet, as prep writes it")
+    parser.add_argument("--test_data", type=Path, required=True, help="Parquet, as prep writes it")
+    parser.add_argument("--profile", type=Path, required=True, help="folder for the page and its pictures")
+    arguments = parser.parse_args(argv)
+    parts = {
+        part: pd.read_parquet(path).drop(columns=PATIENT, errors="ignore")
+        for part, path in (("train", arguments.train_data), ("test", arguments.test_data))
+    }
+    summary = summarise(parts)
+    pictures = draw(parts, summary)
+    for name, png in pictures.items():
+        (arguments.profile / f"{name}.png").write_bytes(png)
+    (arguments.profile / "profile.html").write_text(page(parts, summary, pictures), encoding="utf-8")
+    print(f"profile.html and {len(pictures)} pictures of {sum(map(len, parts.values())):,} rows")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

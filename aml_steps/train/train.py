@@ -1,0 +1,204 @@
+"""Fit the classifier on the training part and save it as an MLflow model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+PATIENT = "PatientID"
+LABEL = "Diabetic"
+SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
+# What a saved model needs to be served; given to MLflow, which otherwise starts a process to find out.
+MODEL_REQUIREMENTS = [f"{package}=={version(package)}" for package in ("mlflow", "pandas", "scikit-learn", "skops")]
+# The only type in the saved pipeline that skops does not trust by itself: the imputer remembers what it was fitted on.
+TRUSTED_TYPES = ["numpy.dtype"]
+EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How the classifier is fitted.
+
+    Attributes:
+        reg_rate: Strength of the L2 regularisation, the inverse of scikit-learn's ``C``; 1e-9 or greater.
+        solver: One of ``SOLVERS``.
+        max_iter: Most iterations the solver may take; 1 or greater.
+    """
+
+    reg_rate: float = 0.01
+    solver: str = "lbfgs"
+    max_iter: int = 1000
+
+
+@dataclass(frozen=True)
+class Training:
+    """A fitted classifier and how the fit went.
+
+    Attributes:
+        model: Imputer, scaler and classifier, fitted.
+        metrics: Figures of the training part: accuracy, roc_auc, log_loss, rows; ``converged`` (0 or 1) and ``n_iter``.
+        warning: What the solver said when it did not converge, else None.
+    """
+
+    model: Pipeline
+    metrics: dict[str, float]
+    warning: str | None
+
+
+def features_and_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Divide prepared rows into features, of shape (n_rows, n_features), and labels 0/1, of shape (n_rows,)."""
+    return frame.drop(columns=[PATIENT, LABEL], errors="ignore"), frame[LABEL]
+
+
+def fit(frame: pd.DataFrame, parameters: Parameters) -> Pipeline:
+    """Fit imputer, scaler and classifier, all of them on these rows only.
+
+    Args:
+        frame: Training rows: features (NaN where missing), label and perhaps PatientID; of shape (n_rows, n_columns).
+        parameters: How to fit.
+
+    Returns:
+        The fitted pipeline, which takes the features as a frame.
+    """
+    features, label = features_and_label(frame)
+    pipeline = Pipeline(
+        [
+            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
+            # The imputer has made a copy already; with millions of rows a second one hurts.
+            ("scale", StandardScaler(copy=False)),
+            (
+                "classify",
+                LogisticRegression(
+                    C=1 / parameters.reg_rate,
+                    solver=parameters.solver,
+                    max_iter=parameters.max_iter,
+                    random_state=0,  # for the solvers that shuffle
+                ),
+            ),
+        ]
+    )
+    return pipeline.fit(features, label)
+
+
+def train(frame: pd.DataFrame, parameters: Parameters) -> Training:
+    """Fit the classifier and measure it on the rows it was fitted on.
+
+    Args:
+        frame: Training rows, as for :func:`fit`.
+        parameters: How to fit.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model = fit(frame, parameters)
+    complaints = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
+    for warning in caught:
+        if warning not in complaints:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    features, label = features_and_label(frame)
+    probability = model.predict_proba(features)[:, 1]
+    metrics = {
+        "training_accuracy": float(accuracy_score(label, probability > 0.5)),
+        "training_roc_auc": float(roc_auc_score(label, probability)),
+        "training_log_loss": float(log_loss(label, probability)),
+        "training_rows": float(len(frame)),
+        "converged": float(not complaints),
+        "n_iter": float(model["classify"].n_iter_.max()),
+    }
+    return Training(model, metrics, str(complaints[0].message).splitlines()[0] if complaints else None)
+
+
+def save(model: Pipeline, rows: pd.DataFrame, path: Path) -> None:
+    """Save a fitted pipeline as an MLflow model, in a format that is read without unpickling.
+
+    Args:
+        model: The fitted pipeline.
+        rows: Prepared rows, the first few of which are kept with the model as its input example.
+        path: A folder that is empty or does not exist.
+    """
+    example = features_and_label(rows)[0].head(EXAMPLE_ROWS)
+    # Written out, not inferred from a few rows: a column that happens to miss a value there is needed all the same.
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.double, str(name)) for name in example]),
+        outputs=Schema([TensorSpec(np.dtype("int64"), (-1,))]),
+    )
+    mlflow.sklearn.save_model(
+        model,
+        path,
+        signature=signature,
+        input_example=example,
+        pip_requirements=MODEL_REQUIREMENTS,
+        serialization_format="skops",
+        skops_trusted_types=TRUSTED_TYPES,
+    )
+
+
+def positive_rate(text: str) -> float:
+    """Read a regularisation rate of 1e-9 or greater."""
+    value = float(text)
+    if not 1e-9 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number of 1e-9 or greater")
+    return value
+
+
+def iterations(text: str) -> int:
+    """Read a number of iterations, 1 or greater."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Add the options that :class:`Parameters` holds."""
+    parser.add_argument("--reg_rate", type=positive_rate, default=Parameters.reg_rate)
+    parser.add_argument("--solver", choices=SOLVERS, default=Parameters.solver)
+    parser.add_argument("--max_iter", type=iterations, default=Parameters.max_iter)
+
+
+def read_parameters(arguments: argparse.Namespace) -> Parameters:
+    """Take the options of :func:`add_parameters` from parsed arguments."""
+    return Parameters(arguments.reg_rate, arguments.solver, arguments.max_iter)
+
+
+def summary(training: Training) -> str:
+    """Write the training figures as a few aligned lines."""
+    lines = [f"{name:<18}{value:>12,.10g}" for name, value in training.metrics.items()]
+    return "\n".join([*lines, *([f"warning: {training.warning}"] if training.warning else [])])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--train_data", type=Path, required=True, help="Parquet, as prep writes it")
+    add_parameters(parser)
+    parser.add_argument("--model", type=Path, required=True, help="empty folder for the MLflow model")
+    arguments = parser.parse_args(argv)
+    parameters = read_parameters(arguments)
+    frame = pd.read_parquet(arguments.train_data)
+    with mlflow.start_run():
+        mlflow.log_params(asdict(parameters))
+        training = train(frame, parameters)
+        mlflow.log_metrics(training.metrics)
+    save(training.model, frame, arguments.model)
+    print(summary(training))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

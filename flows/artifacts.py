@@ -1,0 +1,20 @@
+"""The summary of a run as Prefect artifacts: a page, a table of metrics, a link to the report."""
+
+import asyncio
+
+from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
+
+from flows.engines.engine import Engine
+from flows.summary import RunSummary, as_markdown, metric_table
+
+REPORT = "report.html"
+
+
+async def publish(summary: RunSummary, engine: Engine) -> None:
+    """Create the artifacts of the current flow run."""
+    link = await engine.report_link(summary.outcome, summary.evaluation / REPORT)
+    await asyncio.gather(
+        acreate_markdown_artifact(as_markdown(summary), key="summary", description=summary.verdict),
+        acreate_table_artifact(metric_table(summary.report), key="metrics", description="Metrics on the test rows"),
+        acreate_link_artifact(link, link_text="Evaluation report", key="report"),
+    )

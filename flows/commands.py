@@ -1,0 +1,146 @@
+"""What the two commands share: flags from the parameters' model, everything warmed up at once, one message at the end.
+
+The order matters: what can be known to be wrong is said first; then the processes that take longest to start are
+started; only then is Prefect imported, while they do.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel
+
+from flows.engines.choice import chosen_engine
+from flows.engines.local_processes import warm_up
+from flows.engines.plan import Planner, modules_to_preload
+from flows.errors import RunCanceled, RunError, SettingsError, TandemError
+from flows.parameters import JobParameters, PipelineParameters, validated
+from flows.prefect_server import use_prefect_api
+from flows.runs import PipelineRequest
+from flows.settings import Settings
+
+# The terminal shows short lines; flows/console.py has the handler. What a person has set stays.
+CONSOLE_SETTINGS = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "flows.console.ConsoleHandler",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(message)s",
+}
+
+P = TypeVar("P", bound=BaseModel)
+T = TypeVar("T", PipelineParameters, JobParameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[P]):
+    """One run of a flow: its parameters, what it will ask its engine for, and where the flow is (``module:name``).
+
+    ``request`` is what is known of the job before anything runs; the flow is imported late, since it brings Prefect.
+    """
+
+    parameters: P
+    request: Callable[[P, Settings], PipelineRequest]
+    flow: str
+
+
+def run_command(
+    model: type[T],
+    description: str,
+    request: Callable[[T, Settings], PipelineRequest],
+    flow: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse the flags (one for every field of ``model``), run the flow, print its summary, return the exit code."""
+
+    def command() -> int:
+        flags = vars(_parser(model, description).parse_args(arguments))
+        as_json = flags.pop("json")
+        parameters = validated(model, {name: value for name, value in flags.items() if value is not None})
+        check_writable("--evaluation_output", Path(parameters.evaluation_output))
+        summary = run_flow(Run(parameters, request, flow), quiet=as_json)
+        from flows.summary import as_json as summary_as_json
+        from flows.summary import as_text
+
+        if as_json:
+            print(json.dumps(summary_as_json(summary), indent=2))
+        else:
+            print(f"{as_text(summary)}\n  Look at it in the Prefect and MLflow UIs:  make serve\n")
+        return 0
+
+    return exit_code_of(command)
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command; an error that is raised on purpose becomes one message and its exit code."""
+    try:
+        return command()
+    except TandemError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        return 130
+
+
+def run_flow(run: Run[Any], quiet: bool = False) -> Any:
+    """Run a flow in this process and return what it returns.
+
+    Raises:
+        TandemError: It did not complete; the message is that of its final state.
+    """
+    settings = Settings.from_environment()
+    choice = chosen_engine(run.parameters.engine, settings)
+    print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
+    asked = run.request(run.parameters, settings)
+    planner = Planner(asked.spec, settings, asked.force_rerun)
+    plans = planner.known()
+    api = use_prefect_api(settings)
+    if len([plan for plan in plans.values() if plan.reused]) < len(asked.spec.steps):
+        warm_up(settings, modules_to_preload(asked.spec, plans))
+    for variable, value in CONSOLE_SETTINGS.items():
+        os.environ.setdefault(variable, value)
+    module, _, name = run.flow.partition(":")
+    flow_function: Any = getattr(import_module(module), name)
+    api.wait_until_ready()
+    return asyncio.run(_result(flow_function, run.parameters.model_dump()))
+
+
+async def _result(flow_function: Any, parameters: dict[str, Any]) -> Any:
+    state = await flow_function(**parameters, return_state=True)
+    if state.is_cancelled():
+        raise RunCanceled(state.message or "The run was canceled.")
+    if not state.is_completed():
+        raise RunError(state.message or "The run failed.")
+    return await state.aresult()
+
+
+def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    for name, field in model.model_fields.items():
+        choices = [str(choice) for choice in get_args(field.annotation)]
+        allowed = f" One of: {', '.join(choices)}." if choices else ""
+        parser.add_argument(
+            f"--{name}",
+            metavar="VALUE",
+            help=f"{field.description}{allowed} Default: {field.default}.".replace("%", "%%"),
+        )
+    parser.add_argument("--json", action="store_true", help="Print the summary as JSON on standard output.")
+    return parser
+
+
+def check_writable(flag: str, folder: Path) -> None:
+    """See before anything is run that the results can be put where the person wants them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{flag}: the folder {folder} cannot be made: {error.strerror}. Choose another one."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise SettingsError(f"{flag}: the folder {folder} cannot be written. Choose another one.")

@@ -1,0 +1,20 @@
+"""Train the diabetes classifier as one job, which trains and evaluates in one go; its model is always registered."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # not flows/, whose modules would pass for libraries
+
+from flows.commands import run_command  # noqa: E402
+from flows.parameters import JobParameters  # noqa: E402
+from flows.training import job_request  # noqa: E402
+
+if __name__ == "__main__":
+    raise SystemExit(
+        run_command(
+            JobParameters,
+            __doc__ or "",
+            lambda parameters, settings: job_request(parameters, settings, flow_run_id=""),
+            "flows.train_job:train_job",
+        )
+    )

@@ -1,0 +1,104 @@
+"""Data assets on this machine: Azure ML data YAML under ``data/``, or a plain path to a file."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.errors import DataAssetError
+from flows.spec.assets import DataAsset, read_data_asset
+from flows.spec.model import DataReference
+
+_REFERENCE = re.compile(r"(?:azureml:)?(?P<name>[\w.-]+)(?:(?P<sep>[:@])(?P<version>[\w.-]+))?")
+_FILE_ENDINGS = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".gz")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedData:
+    """Data that was found: its ``name:version`` (or its path, if it is no asset), type and place."""
+
+    label: str
+    type: str
+    path: Path
+    name: str | None = None
+    version: str | None = None
+
+
+def is_path(text: str) -> bool:
+    """Whether ``text`` means a file rather than the name of a data asset."""
+    return "/" in text or "\\" in text or text.lower().endswith(_FILE_ENDINGS) or text in (".", "..")
+
+
+def resolve_data(text: str, folder: Path, type: str = "uri_file") -> ResolvedData:
+    """Find a data asset (``name``, ``name:version``, ``name@latest``, with or without ``azureml:``) or a file.
+
+    Raises:
+        DataAssetError: There is no such asset, version or file, or the file cannot be read.
+    """
+    if is_path(text):
+        path = Path(text).expanduser().absolute()
+        _check_readable(path, f"The data file {text}")
+        return ResolvedData(str(path), "uri_folder" if path.is_dir() else type, path)
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise DataAssetError(
+            f"{text!r} is neither the name of a data asset nor a path. Write NAME, NAME:VERSION or PATH."
+        )
+    assets = list(data_assets(folder))
+    versions = sorted((asset for asset in assets if asset.name == match["name"]), key=_version_order)
+    if not versions:
+        raise DataAssetError(_unknown_asset(match["name"], sorted({asset.name for asset in assets}), folder))
+    asset = versions[-1]
+    if match["sep"] == ":":
+        wanted = [asset for asset in versions if asset.version == match["version"]]
+        if not wanted:
+            known = ", ".join(asset.version for asset in versions)
+            raise DataAssetError(
+                f"The data asset {match['name']} has no version {match['version']}. It has: {known}; "
+                f"write {match['name']}@latest for the newest."
+            )
+        asset = wanted[0]
+    elif match["sep"] == "@" and match["version"] != "latest":
+        raise DataAssetError(f"{text!r}: the only label of a data asset is @latest.")
+    label = f"{asset.name}:{asset.version}"
+    _check_readable(asset.path, f"The file of the data asset {label}")
+    return ResolvedData(label, asset.type, asset.path, asset.name, asset.version)
+
+
+def resolve_reference(reference: DataReference, folder: Path) -> ResolvedData:
+    """Find what a job's YAML names: as :func:`resolve_data`, where the type is that of the reference."""
+    return resolve_data(reference.path, folder, reference.type)
+
+
+def data_assets(folder: Path) -> Iterator[DataAsset]:
+    """Yield every data asset that is described by a YAML file below ``folder``."""
+    for path in sorted((*folder.rglob("*.yml"), *folder.rglob("*.yaml"))):
+        yield read_data_asset(path)
+
+
+def _version_order(asset: DataAsset) -> tuple[int, str]:
+    return (int(asset.version), "") if asset.version.isdigit() else (-1, asset.version)
+
+
+def _check_readable(path: Path, what: str) -> None:
+    if not path.exists():
+        raise DataAssetError(f"{what} does not exist: {path}.")
+    if path.is_file():
+        try:
+            with path.open("rb") as stream:
+                empty = not stream.read(1)
+        except OSError as error:
+            raise DataAssetError(f"{what} cannot be read: {path}: {error.strerror}.") from error
+        if empty:
+            raise DataAssetError(f"{what} is empty: {path}.")
+
+
+def _unknown_asset(name: str, known: list[str], folder: Path) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    listing = ", ".join(known) or "none"
+    return (
+        f"There is no data asset {name!r} in {folder}.{hint} It has: {listing}. "
+        f"A path to a CSV or Parquet file is taken too, such as ./{name}.csv."
+    )

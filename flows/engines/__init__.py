@@ -1,0 +1,1 @@
+"""Where a job runs: one Protocol, one module an engine."""

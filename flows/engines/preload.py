@@ -1,0 +1,93 @@
+"""What a step's script will import, read from its source, so that the step host can import it ahead of time."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+# Only words that a shell would pass on as they are; anything else is left to a real shell.
+_PLAIN = re.compile(r"[\w\s./,:=@%+'\"-]*")
+_INTERPRETERS = {"python", "python3"}
+
+# What these import late, inside functions, on the way of nearly every script that uses them.
+_LATE = {
+    "mlflow": ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"),
+    "mlflow.sklearn": ("mlflow.sklearn", "skops.io"),
+    "matplotlib.figure": ("matplotlib.backends.backend_agg",),
+}
+
+
+def plain_script(command: str) -> list[str] | None:
+    """Return ``[script, argument…]`` if the command is just ``python script.py …``, else None."""
+    if not _PLAIN.fullmatch(command.strip()) or "\n" in command.strip():
+        return None
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    if len(words) < 2 or words[0] not in _INTERPRETERS or not words[1].endswith(".py"):
+        return None
+    return words[1:]
+
+
+def imported_modules(script: Path) -> list[str]:
+    """Return the modules that a script and the local modules it imports load at start, in order.
+
+    ``package:name`` stands for ``from package import name`` and for the use of ``package.name``, where the name may or
+    may not be a submodule. A script that cannot be read or parsed imports nothing here: running it will say why.
+    """
+    found: dict[str, None] = {}
+    seen: set[Path] = set()
+
+    def visit(path: Path) -> None:
+        if path in seen:
+            return
+        seen.add(path)
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            return
+        for module in _imports(tree):
+            top = module.partition(":")[0]
+            local = script.parent / Path(*top.split("."))
+            for candidate in (local.with_suffix(".py"), local / "__init__.py"):
+                if candidate.is_file():
+                    visit(candidate)
+                    break
+            else:
+                found[module] = None
+                for late in _LATE.get(module.replace(":", "."), ()):
+                    found[late] = None
+
+    visit(script)
+    return list(found)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    aliases: dict[str, str] = {}
+    for node in _module_level(tree.body):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                aliases[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            for alias in node.names:
+                yield f"{node.module}:{alias.name}"
+    used = {
+        f"{aliases[node.value.id]}:{node.attr}": None
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases
+    }
+    yield from used
+
+
+def _module_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run on import, those within ``if`` and ``try`` included."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            yield from _module_level(node.body)

@@ -1,0 +1,198 @@
+"""The client of the step host: start it early, before anything heavy is imported; use it from asyncio later."""
+
+import asyncio
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from flows.errors import ServiceError, SettingsError
+
+HOST_SCRIPT = Path(__file__).with_name("step_host.py")
+STOP_SECONDS = 6.0
+HELPER = "helper"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One process to start. ``script`` is the command as a list if it is a plain ``python script.py …``, else None."""
+
+    text: str | list[str]
+    folder: Path
+    environment: Mapping[str, str]
+    log: Path
+    script: Sequence[str] | None = None
+    modules: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended. A negative ``code`` is the number of the signal that ended it."""
+
+    code: int
+    cpu_seconds: float
+    peak_bytes: int
+
+
+@dataclass(slots=True)
+class Process:
+    """A process that was started: ``ended`` resolves when it has ended."""
+
+    identifier: str
+    ended: "asyncio.Future[Ended]"
+    started: "asyncio.Future[bool]" = field(repr=False)
+
+
+class StepHost:
+    """A step host process and the steps it runs. Not thread-safe: one event loop uses it, from :meth:`connect` on."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", helper: tuple[IO[bytes], IO[bytes]]) -> None:
+        self._process = process
+        self._helper = helper
+        self._numbers = itertools.count(1)
+        self._processes: dict[str, Process] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    def start(cls, python: Path, environment: Mapping[str, str], preload: Sequence[str], helper: Command) -> "StepHost":
+        """Start a host under the interpreter ``python``, its helper, and let it import the ``preload`` modules.
+
+        The helper is the one process that talks with us over its standard input and output.
+
+        Raises:
+            SettingsError: The interpreter cannot be started.
+        """
+        helper_in, to_helper = os.pipe()
+        from_helper, helper_out = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [str(python), "-u", str(HOST_SCRIPT)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=dict(environment),
+                pass_fds=(helper_in, helper_out),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SettingsError(f"The interpreter of the steps cannot be started: {python}: {error}.") from error
+        finally:
+            os.close(helper_in)
+            os.close(helper_out)
+        host = cls(process, (os.fdopen(from_helper, "rb"), os.fdopen(to_helper, "wb")))
+        assert process.stdin is not None
+        first = _start_request(HELPER, helper, [helper_in, helper_out])
+        process.stdin.write(_line(first) + _line({"preload": list(preload)}))
+        process.stdin.flush()
+        return host
+
+    async def connect(self) -> None:
+        """Attach to the running event loop. Must be called once, before :meth:`run`."""
+        if self._writer is not None:
+            return
+        assert self._process.stdin is not None and self._process.stdout is not None
+        reader, self._writer = await open_streams(self._process.stdout, self._process.stdin)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def run(self, command: Command) -> Process:
+        """Start a process and return as soon as it has a process id.
+
+        Raises:
+            SettingsError: It cannot be started (its folder or its shell is not there, no more processes, …).
+            ServiceError: The host has ended.
+        """
+        loop = asyncio.get_running_loop()
+        process = Process(str(next(self._numbers)), loop.create_future(), loop.create_future())
+        self._processes[process.identifier] = process
+        self._send(_start_request(process.identifier, command, None))
+        await process.started
+        return process
+
+    async def helper_streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """What the helper writes, and what it reads."""
+        return await open_streams(*self._helper)
+
+    def signal(self, process: Process, number: int) -> None:
+        """Send a signal to a process and all that it has started."""
+        self._send({"signal": process.identifier, "number": number})
+
+    async def stop(self) -> None:
+        """End the host, and with it every process that still runs; returns when all are gone."""
+        if self._writer is not None:
+            self._writer.close()
+        elif self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        if self._reading is not None:
+            await self._reading
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._writer is None or self._reading is None or self._reading.done():
+            raise ServiceError(_HOST_ENDED)
+        self._writer.write(_line(message))
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            answer: dict[str, Any] = json.loads(line)
+            if HELPER in answer.values():
+                continue  # whoever talks with the helper sees its line end
+            if "started" in answer:
+                self._processes[answer["started"]].started.set_result(answer["forked"])
+            elif "ended" in answer:
+                process = self._processes.pop(answer["ended"])
+                scale = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
+                peak = int(answer["peak_kilobytes"]) * scale
+                process.ended.set_result(Ended(answer["code"], answer["cpu_seconds"], peak))
+            else:
+                process = self._processes.pop(answer["refused"])
+                process.started.set_exception(SettingsError(f"The step cannot be started: {answer['message']}."))
+        for process in self._processes.values():
+            for future in (process.started, process.ended):
+                if not future.done():
+                    future.set_exception(ServiceError(_HOST_ENDED))
+                    future.exception()  # a waiter that is itself being stopped need not retrieve it
+        self._processes.clear()
+
+
+_HOST_ENDED = (
+    "The process that starts the steps has ended (out of memory, or killed). No step is left running; "
+    "finished steps are kept. Start the same command again to go on from there."
+)
+
+
+def _start_request(identifier: str, command: Command, streams: list[int] | None) -> dict[str, Any]:
+    return {
+        "start": identifier,
+        "command": command.text,
+        "script": None if command.script is None else list(command.script),
+        "modules": list(command.modules),
+        "cwd": str(command.folder),
+        "env": dict(command.environment),
+        "log": str(command.log),
+        "streams": streams,
+    }
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+async def open_streams(read: IO[bytes], write: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Wrap the two ends of pipes in asyncio streams."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=1 << 26)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await loop.connect_read_pipe(lambda: protocol, read)
+    # A protocol that is made for reading, too: of the public ones it alone can say when the pipe is closed.
+    transport, writing = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), write
+    )
+    return reader, asyncio.StreamWriter(transport, writing, None, loop)

@@ -1,0 +1,252 @@
+"""Start steps as processes, fast. Run as a script by the interpreter of the steps; imports the standard library only.
+
+One host serves one run. It reads requests as JSON lines on standard input and answers with JSON lines on standard
+output. It starts every step in a process group of its own and, when its standard input closes (its client ended,
+however it ended), stops all of them: no step outlives the run that waits for it.
+
+A step whose command is a plain ``python script.py …`` is not started from nothing: libraries that are known to be safe
+to import before a fork are imported here once, while the client still does other things, and each step is a fork in
+which the script becomes ``__main__``. For the step all is as in a new process: working directory, arguments,
+environment, standard streams, module search path, random state, exit code. Everything else is executed in the
+ordinary way.
+
+Requests::
+
+    {"preload": ["pandas", "sklearn:linear_model"]}
+    {"start": ID, "command": TEXT, "script": [FILE, ARGUMENT…] or null, "modules": […],
+     "cwd": PATH, "env": {…}, "log": PATH, "streams": [READ_FD, WRITE_FD] or null}
+    {"signal": ID, "number": 15}
+
+Answers::
+
+    {"started": ID, "pid": 123, "forked": true}
+    {"ended": ID, "code": 0, "cpu_seconds": 0.4, "peak_kilobytes": 90000}      # code < 0: ended by that signal
+    {"refused": ID, "message": TEXT}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import types
+from typing import Any, Dict, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
+
+# Imported before a fork these start no threads and hold no locks or connections; checked by a test of this project.
+PRELOADABLE = {"joblib", "matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow", "scipy", "skops", "sklearn"}
+TERMINATION_GRACE_SECONDS = 3.0
+
+Request = Dict[str, Any]  # noqa: UP006
+
+
+class Host:
+    """The processes that are running, and what is still to be imported."""
+
+    def __init__(self) -> None:
+        self.answers = os.dup(1)
+        os.set_inheritable(self.answers, False)
+        os.dup2(2, 1)  # what a library prints while it is imported is not an answer
+        self.preload: list[str] = []
+        self.running: dict[int, str] = {}  # by process id
+        self.children: dict[str, int] = {}
+        self.buffer = b""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the client, which then ends us
+        signal.signal(signal.SIGCHLD, lambda *_: self.reap())
+        signal.signal(signal.SIGTERM, lambda *_: (self.stop_all(), os._exit(143)))
+
+    def answer(self, **message: Any) -> None:
+        """Write one answer."""
+        with contextlib.suppress(BrokenPipeError):  # the client is gone; standard input tells so next
+            os.write(self.answers, (json.dumps(message) + "\n").encode())
+
+    def reap(self) -> None:
+        """Report every process that has ended. Runs as a signal handler, so also in the middle of a long import."""
+        for pid in list(self.running):
+            try:
+                done, status, usage = os.wait4(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+            if done:
+                identifier = self.running.pop(pid, None)
+                self.children.pop(identifier, None)
+                code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                seconds = round(usage.ru_utime + usage.ru_stime, 3)
+                self.answer(ended=identifier, code=code, cpu_seconds=seconds, peak_kilobytes=usage.ru_maxrss)
+
+    def serve(self) -> Request | None:
+        """Serve until the client closes; returns early only in a forked step, with what that step is to run."""
+        while True:
+            readable = select.select([0], [], [], 0 if self.preload else None)[0]
+            if not readable:
+                self.load(self.preload.pop(0))
+                continue
+            chunk = os.read(0, 1 << 20)
+            if not chunk:
+                self.stop_all()
+                return None
+            *lines, self.buffer = (self.buffer + chunk).split(b"\n")
+            for line in lines:
+                request = json.loads(line)
+                if "preload" in request:
+                    self.preload += request["preload"]
+                elif "signal" in request:
+                    self.send_signal(request["signal"], request["number"])
+                else:
+                    step = self.start(request)
+                    if step is not None:
+                        return step
+
+    def load(self, module: str) -> None:
+        """Import ``package.module``, or for ``module:name`` also the submodule of that name if there is one."""
+        parent, _, name = module.partition(":")
+        if parent.partition(".")[0] not in PRELOADABLE:
+            return
+        try:
+            imported = importlib.import_module(parent)
+            # An attribute that is no module is what was meant; a lazy module is not loaded by being there.
+            is_value = name in vars(imported) and not isinstance(vars(imported)[name], types.ModuleType)
+            if name and not is_value and hasattr(imported, "__path__") and importlib.util.find_spec(f"{parent}.{name}"):
+                importlib.import_module(f"{parent}.{name}")
+        except Exception as error:  # the step will meet the same error, with its own traceback
+            print(f"step host: not preloaded: {module}: {error!r}", file=sys.stderr)
+
+    def start(self, request: Request) -> Request | None:
+        """Start one step. In the forked child returns the request, else None."""
+        identifier, script = request["start"], request["script"]
+        forked = bool(script) and sys.platform == "linux" and not self.shadowed(request["cwd"], script[0])
+        streams = request.get("streams") or []
+        try:
+            log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            if forked:
+                for module in request["modules"]:
+                    self.load(module)
+                gc.freeze()
+                pid = self.fork()
+                if pid == 0:
+                    self.become_child(request, log, streams)
+                    return request
+            else:
+                pid = self.execute(request, log, streams)
+        except OSError as error:
+            self.answer(refused=identifier, message=str(error))
+            return None
+        finally:
+            for descriptor in streams:
+                os.close(descriptor)
+        os.close(log)
+        self.running[pid] = identifier
+        self.children[identifier] = pid
+        self.answer(started=identifier, pid=pid, forked=forked)
+        self.reap()  # it may have ended before it was in the table
+        return None
+
+    def fork(self) -> int:
+        """Fork, with the signals of a new process in the child."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        return pid
+
+    def become_child(self, request: Request, log: int, streams: Sequence[int]) -> None:
+        """Make this forked process look like a new one: streams, session, folder, environment, random state."""
+        os.setsid()
+        os.close(self.answers)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(streams[0] if streams else null, 0)
+        os.dup2(streams[1] if streams else log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        os.close(null)
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["env"])
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed()
+
+    def execute(self, request: Request, log: int, streams: Sequence[int]) -> int:
+        """Start a process in the ordinary way, and return its id."""
+        environment = request["env"]
+        command = request["command"]
+        argv = command if isinstance(command, list) else ["/bin/bash", "-c", command]
+        return subprocess.Popen(
+            argv,
+            cwd=request["cwd"],
+            env=environment,
+            stdin=streams[0] if streams else subprocess.DEVNULL,
+            stdout=streams[1] if streams else log,
+            stderr=log,
+            start_new_session=True,
+        ).pid
+
+    @staticmethod
+    def shadowed(folder: str, script: str) -> bool:
+        """Whether a module of the script's folder has the name of one that is loaded here: it would not be found."""
+        folder = os.path.dirname(os.path.join(folder, script))
+        try:
+            with os.scandir(folder) as entries:
+                found = {e.name.partition(".")[0] for e in entries if e.is_dir() or e.name.endswith((".py", ".so"))}
+        except OSError:
+            return True
+        return bool(found & {name.partition(".")[0] for name in sys.modules} - {"__main__"})
+
+    def send_signal(self, identifier: str, number: int) -> None:
+        """Signal a step and all that it has started."""
+        pid = self.children.get(identifier)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+
+    def stop_all(self) -> None:
+        """End every step that still runs: first politely, then for good."""
+        for number, seconds in ((signal.SIGTERM, TERMINATION_GRACE_SECONDS), (signal.SIGKILL, 1.0)):
+            for identifier in list(self.children):
+                self.send_signal(identifier, number)
+            end = time.monotonic() + seconds
+            while self.running and time.monotonic() < end:
+                time.sleep(0.02)
+                self.reap()
+        return
+
+
+def run_script(script: str, arguments: Sequence[str]) -> None:
+    """Run ``script`` as ``python script arguments…`` would, in this process."""
+    sys.argv = [script, *arguments]
+    path = os.path.abspath(script)
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    try:
+        with open(path, "rb") as source:
+            code = compile(source.read(), path, "exec")
+        exec(code, main.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        sys.excepthook(type(error), error, trace)
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of this file is not the steps' business
+    to_run = Host().serve()
+    if to_run is not None:
+        run_script(to_run["script"][0], to_run["script"][1:])

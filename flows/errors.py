@@ -1,0 +1,85 @@
+"""The tree of errors. Each says what happened, which one, what state is left behind, and what to do next.
+
+::
+
+    TandemError
+    ├── UserError               exit code 2: something a person gave is wrong; nothing was run, a retry is useless
+    │   ├── SpecError           the YAML: every fault at once, each with file, line, key and remedy
+    │   ├── ParameterError      a flag or a flow parameter
+    │   ├── DataAssetError      a data asset or file that is not there, or is not what it should be
+    │   └── SettingsError       the environment: workspace, identity, folders, interpreter
+    ├── RunError                exit code 1: it was run, and it failed
+    │   ├── StepFailed          a step's command ended with an error; names the step and its log
+    │   └── RunCanceled         someone stopped it
+    └── ServiceError            exit code 3: a server did not answer or refused; the only kind worth a retry
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from flows.spec.model import Place
+
+
+class TandemError(Exception):
+    """Any error that Tandem raises on purpose. Its text is meant for a person and needs no traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UserError(TandemError):
+    """Something that a person gave is wrong. Nothing was run."""
+
+    exit_code = 2
+
+
+class ParameterError(UserError):
+    """A flag or a flow parameter is wrong."""
+
+
+class DataAssetError(UserError):
+    """A data asset or data file is missing, or is not what it should be."""
+
+
+class SettingsError(UserError):
+    """The environment is not set up: workspace, identity, a folder, an interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a YAML file: where it stands, what is wrong, and what would be right."""
+
+    place: Place
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" + (f"\n    {self.remedy}" if self.remedy else "")
+
+
+class SpecError(UserError):
+    """The YAML is wrong. Carries every fault that was found, in the order of the file."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class RunError(TandemError):
+    """It was run, and it failed."""
+
+
+class StepFailed(RunError):
+    """A step's command ended with an error."""
+
+
+class RunCanceled(RunError):
+    """Someone stopped the run."""
+
+    exit_code = 130
+
+
+class ServiceError(TandemError):
+    """A server did not answer, or refused. The only kind of error that a retry may cure."""
+
+    exit_code = 3

@@ -1,0 +1,384 @@
+"""The process that speaks with MLflow, so that the flow's process never has to import it (some 2.5 s).
+
+A plain script: one JSON request a line on standard input, one JSON answer a line on what was standard output::
+
+    {"id": 1, "call": "create_run", "args": {"experiment": "diabetes", "name": "train"}}
+    {"id": 1, "ok": "5c0f..."}    or    {"id": 1, "error": {"kind": "run", "message": "..."}}
+
+The calls are the public methods of :class:`Tracking`; kinds of error are ``run`` (it cannot be done so), ``service``
+(the store was busy or away: try again) and ``bug``. Requests are answered in order. It ends when its input ends.
+
+It imports the standard library and MLflow only: not Prefect, not pydantic, and nothing else of ``flows``. MLflow is
+imported late, so that a process which has it already may fork this one for next to nothing.
+"""
+
+import contextlib
+import fcntl
+import filecmp
+import getpass
+import importlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+MODEL_PATH = "model"
+_PAGE = 200
+# What MLflow's log_batch takes at once.
+_MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
+
+
+class Refused(Exception):
+    """It cannot be done as asked. The text says what to do."""
+
+
+def import_mlflow() -> None:
+    """Import all that a :class:`Tracking` will need. A process that forks workers calls this once, ahead of time."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+    importlib.import_module("mlflow.store.model_registry.sqlalchemy_store")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # "Creating initial MLflow database tables..."
+
+
+class Tracking:
+    """MLflow runs and model versions in one local store. Every public method is a call of the protocol."""
+
+    def __init__(self, client: "MlflowClient", uri: str, artifacts: Path, lock: Path) -> None:
+        self._client = client
+        self._uri = uri
+        self._artifacts = artifacts
+        self._lock = lock
+
+    @classmethod
+    def open(cls, uri: str, artifacts: Path) -> "Tracking":
+        """Open the store, and make it first if need be (0.8 s).
+
+        Args:
+            uri: Of the tracking store and model registry, ``sqlite:////folder/mlflow.db``.
+            artifacts: The folder for what runs leave behind.
+        """
+        artifacts.mkdir(parents=True, exist_ok=True)
+        database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else artifacts / "mlflow"
+        database.parent.mkdir(parents=True, exist_ok=True)
+        lock = database.with_name(f"{database.name}.lock")
+        import_mlflow()
+        from mlflow import MlflowClient
+
+        with _locked(lock):  # two processes that make one SQLite store at once break each other's tables
+            return cls(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts.resolve(), lock)
+
+    def create_runs(self, experiment: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Create runs in an experiment, which is made if absent. Each has the arguments of :meth:`create_run`."""
+        experiment_id = self._experiment_id(experiment)
+        return [self._create_run(experiment_id, **run) for run in runs]
+
+    def create_run(
+        self, experiment: str, name: str, parent_run_id: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Create one run, and answer its id."""
+        return self._create_run(self._experiment_id(experiment), name, parent_run_id, tags)
+
+    def finish_run(self, run_id: str, status: str) -> None:
+        """End a run as FINISHED, FAILED or KILLED."""
+        if status not in ("FINISHED", "FAILED", "KILLED"):
+            raise Refused(f"A run ends as FINISHED, FAILED or KILLED, not as {status!r}.")
+        self._client.set_terminated(run_id, status)
+
+    def copy_run_data(self, from_run_id: str, to_run_id: str) -> None:
+        """Copy params, last metrics (with step and time) and a person's tags, as for a step that was not run again."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        data: Any = self._client.get_run(from_run_id).to_proto().data  # the entity drops a metric's step and time
+        metrics = [Metric(m.key, m.value, m.timestamp, m.step) for m in data.metrics]
+        params = [Param(p.key, p.value) for p in data.params]
+        tags = [RunTag(t.key, t.value) for t in data.tags if not t.key.startswith("mlflow.")]
+        for at in range(0, len(metrics), _MOST_METRICS):
+            self._client.log_batch(to_run_id, metrics=metrics[at : at + _MOST_METRICS])
+        for at in range(0, len(params), _MOST_PARAMS):
+            self._client.log_batch(to_run_id, params=params[at : at + _MOST_PARAMS])
+        for at in range(0, len(tags), _MOST_TAGS):
+            self._client.log_batch(to_run_id, tags=tags[at : at + _MOST_TAGS])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float | None]) -> None:
+        """Log metrics at step 0, now. One that is undefined (None) is left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        logged = [Metric(name, value, now, 0) for name, value in metrics.items() if value is not None]
+        for at in range(0, len(logged), _MOST_METRICS):
+            self._client.log_batch(run_id, metrics=logged[at : at + _MOST_METRICS])
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log params. MLflow refuses to change one that is there."""
+        from mlflow.entities import Param
+
+        logged = [Param(name, value) for name, value in params.items()]
+        for at in range(0, len(logged), _MOST_PARAMS):
+            self._client.log_batch(run_id, params=logged[at : at + _MOST_PARAMS])
+
+    def log_folder(self, run_id: str, folder: str, artifact_path: str) -> str:
+        """Copy a folder into a run's artifacts, and answer the path of their page in MLflow's web interface."""
+        self._client.log_artifacts(run_id, folder, artifact_path)
+        experiment_id = self._client.get_run(run_id).info.experiment_id
+        return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{artifact_path}"
+
+    def run_metrics(self, run_id: str) -> dict[str, float]:
+        """Answer the last value of every metric of a run."""
+        run: Any = self._client.get_run(run_id)
+        return dict(run.data.metrics)
+
+    def champion(self, model_name: str) -> dict[str, Any] | None:
+        """Answer the version with the alias ``champion``; None if there is no such model, or no champion of it."""
+        from mlflow import MlflowException
+
+        try:
+            version = self._client.get_model_version_by_alias(model_name, CHAMPION)
+        except MlflowException as error:
+            # MLflow says the one for a model that is not there, the other for an alias.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return _described(version)
+
+    def register(
+        self,
+        model_name: str,
+        model_folder: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        alias: str | None,
+        idempotency_tags: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Register a model once, however often and by however many processes it is asked for.
+
+        A version that has all the idempotency tags is the answer. Only if there is none, the model is copied into the
+        run's artifacts and a version made of the copy; a crash in between leaves a copy that the next call takes
+        over. The alias moves last, so that it never names what is not whole.
+
+        Args:
+            model_name: Of the registered model, which is made if absent.
+            model_folder: Where the model is now.
+            run_id: Of the MLflow run that made the model.
+            tags: Further tags of a new version.
+            alias: What the version shall be called, or None to leave every alias where it is.
+            idempotency_tags: What makes two requests the same request; at least one.
+        """
+        if not idempotency_tags:
+            raise Refused("To register a model, say what makes it the same model: idempotency_tags is empty.")
+        with _locked(self._lock):
+            version = self._find_version(model_name, idempotency_tags)
+            created = version is None
+            if version is None:
+                source = self._copy_model(Path(model_folder), run_id)
+                self._ensure_registered_model(model_name)
+                version = self._client.create_model_version(
+                    model_name, source, run_id, tags={**tags, **idempotency_tags}
+                )
+            described = _described(version) | {"created": created}
+            number = str(version.version)
+            if alias and alias not in self._client.get_model_version(model_name, number).aliases:
+                self._client.set_registered_model_alias(model_name, alias, number)
+            return described
+
+    def _create_run(
+        self, experiment_id: str, name: str, parent_run_id: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        standard = {"mlflow.user": _user(), "mlflow.source.name": "tandem", "mlflow.source.type": "LOCAL"}
+        parent = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
+        run = self._client.create_run(experiment_id, tags={**standard, **(tags or {}), **parent}, run_name=name)
+        return run.info.run_id
+
+    def _experiment_id(self, name: str) -> str:
+        from mlflow import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                # All experiments share one folder: the run's id, which follows, is unique enough.
+                return self._client.create_experiment(name, artifact_location=self._artifacts.as_uri())
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            experiment = self._client.get_experiment_by_name(name)  # another process was faster
+        if experiment is None or experiment.lifecycle_stage != "active":
+            known = f" --experiment-id {experiment.experiment_id}" if experiment else ""
+            raise Refused(
+                f"The MLflow experiment {name!r} was deleted, so no run can be added to it. Choose another name, or "
+                f"bring it back: MLFLOW_TRACKING_URI={self._uri} mlflow experiments restore{known}"
+            )
+        return experiment.experiment_id
+
+    def _versions(self, query: str) -> "Iterator[ModelVersion]":
+        token: str | None = None
+        while True:
+            page: Any = self._client.search_model_versions(query, max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _find_version(self, model_name: str, tags: Mapping[str, str]) -> "ModelVersion | None":
+        # Compared here and not in the query, whose language cannot quote every value.
+        for version in self._versions(f"name = '{model_name}'"):
+            if tags.items() <= dict(version.tags).items() and version.status != "FAILED_REGISTRATION":
+                return version
+        return None
+
+    def _ensure_registered_model(self, name: str) -> None:
+        from mlflow import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _copy_model(self, folder: Path, run_id: str) -> str:
+        """Copy the model into the run's artifacts, and answer the URI of the copy."""
+        if not _files(folder):
+            raise Refused(f"There is no model to register: {folder} is missing or empty. Run the train step again.")
+        run: Any = self._client.get_run(run_id)
+        source = f"{run.info.artifact_uri.rstrip('/')}/{MODEL_PATH}"
+        target = _local_folder(source)
+        if target.exists():
+            if _same_files(folder, target):
+                return source
+            if users := [v for v in self._versions(f"run_id = '{run_id}'") if v.source == source]:
+                raise Refused(
+                    f"Run {run_id} already holds another model, version {users[0].version} of {users[0].name!r}, which "
+                    "must not change. Register this one from a run of its own."
+                )
+            shutil.rmtree(target)  # what a copy that was cut short left behind
+        self._client.log_artifacts(run_id, str(folder), MODEL_PATH)
+        return source
+
+
+def _described(version: "ModelVersion") -> dict[str, Any]:
+    folder = _local_folder(version.source or "")
+    if not folder.is_dir():
+        raise Refused(
+            f"Version {version.version} of the model {version.name!r} is registered, but its folder {folder} is gone. "
+            "Put the folder back, or delete the version (in `mlflow ui`, or MlflowClient().delete_model_version) and "
+            "run again."
+        )
+    return {
+        "version": int(version.version),
+        "source_path": str(folder),
+        "run_id": version.run_id,
+        "tags": dict(version.tags),
+    }
+
+
+def _local_folder(source: str) -> Path:
+    parts = urlsplit(source)
+    if parts.scheme not in ("", "file"):
+        raise Refused(
+            f"The model at {source} is not in a folder of this machine. The experiment was not made by Tandem: choose "
+            "another experiment name, or make the artifacts local."
+        )
+    return Path(unquote(parts.path) if parts.scheme else source)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    names = _files(one)
+    return names == _files(other) and all(filecmp.cmp(one / name, other / name, shallow=False) for name in names)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return str(os.getuid())
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Hold the file's lock, which the system lets go when the process ends, however it ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _error(error: Exception, uri: str) -> dict[str, str]:
+    """An exception as the protocol's error."""
+    if isinstance(error, Refused):
+        return {"kind": "run", "message": str(error)}
+    if isinstance(error, OSError):
+        return {"kind": "run", "message": f"The MLflow store {uri} cannot be used: {error}"}
+    from mlflow import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(error, OperationalError) or (
+        isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE"
+    ):
+        return {"kind": "service", "message": f"The MLflow store {uri} is busy or away: {error}"}
+    if isinstance(error, MlflowException):
+        return {"kind": "run", "message": str(error)}
+    return {"kind": "bug", "message": f"{type(error).__name__}: {error}"}
+
+
+def serve(requests: TextIO, answers: TextIO, uri: str, artifacts: Path) -> None:
+    """Answer requests until there are no more. The store is opened at once, while the flow still does other things."""
+    tracking: Tracking | None = None
+    failure: Exception | None = None
+    try:
+        tracking = Tracking.open(uri, artifacts)
+    except Exception as error:
+        failure = error
+    for line in requests:
+        request = json.loads(line)
+        call, args = str(request["call"]), request.get("args", {})
+        try:
+            if tracking is None or failure:
+                raise failure or AssertionError
+            method = None if call.startswith("_") or call == "open" else getattr(tracking, call, None)
+            if method is None:
+                raise LookupError(f"there is no call {call!r}")
+            answer: dict[str, Any] = {"ok": method(**args)}
+        except Exception as error:  # every failure is the caller's to hear
+            answer = {"error": _error(error, uri)}
+        answers.write(json.dumps({"id": request["id"], **answer}) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    """Serve standard input and output, with the store that the environment names."""
+    # Ctrl-C reaches the whole process group; the flow still has runs to end, and closes our input when it is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # MLflow and what it imports may print: only answers go where standard output went, and nothing else reads input.
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    with contextlib.suppress(BrokenPipeError):  # who asked is gone
+        serve(
+            requests,
+            answers,
+            os.environ["MLFLOW_TRACKING_URI"],
+            Path(os.environ["TANDEM_MLFLOW_ARTIFACTS"]),
+        )
+
+
+if __name__ == "__main__":
+    # Python puts a script's folder first on the path, where modules of `flows` would pass for libraries.
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+    main()
+    sys.stderr.flush()
+    os._exit(0)  # all is committed and answered: taking MLflow apart again would cost a second

@@ -1,0 +1,175 @@
+"""The Prefect API of a command: the one that is configured, the one that ``make serve`` started, or a temporary one.
+
+Nothing here imports Prefect in the command's own process: the address must be in the environment before that. Run as
+a script, this file is the temporary server, which ends when its standard input does.
+"""
+
+import atexit
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flows.errors import ServiceError
+from flows.settings import PROJECT, Settings
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+SERVED = "served.json"  # beside the Prefect database: where the server of ``make serve`` listens
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectApi:
+    """Where the Prefect API is, and how we came by it: ``configured``, ``served`` or ``temporary``."""
+
+    url: str
+    origin: str
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def wait_until_ready(self) -> None:
+        """Return when the API answers. A configured or served one was asked before.
+
+        Raises:
+            ServiceError: The temporary server ended, or did not answer in time.
+        """
+        if self.process is None:
+            return
+        end = time.monotonic() + START_SECONDS
+        while not answers(self.url):
+            if self.process.poll() is not None:
+                raise ServiceError(f"The temporary Prefect server ended with exit code {self.process.returncode}.")
+            if time.monotonic() > end:
+                raise ServiceError(f"The temporary Prefect server did not answer within {START_SECONDS:g} s.")
+            time.sleep(0.02)
+
+
+def use_prefect_api(settings: Settings) -> PrefectApi:
+    """Find or start a Prefect API, and put it into the environment for Prefect to find. Call before importing Prefect.
+
+    Raises:
+        ServiceError: One is configured, but does not answer.
+    """
+    configured = os.environ.get("PREFECT_API_URL") or _profile_url()
+    if configured:
+        _check_listening(configured)
+        return PrefectApi(configured, "configured")
+    home = settings.prefect_home
+    home.mkdir(parents=True, exist_ok=True)
+    served = _served_url(home)
+    api = PrefectApi(served, "served") if served else _start_temporary(home)
+    os.environ.update(PREFECT_API_URL=api.url, PREFECT_HOME=str(home))
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    return api
+
+
+def answers(url: str) -> bool:
+    """Whether a Prefect API answers at ``url``."""
+    try:
+        with _opener.open(f"{url}/health", timeout=2) as response:
+            return response.status == 200
+    except (OSError, ValueError):
+        return False
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback goes past every proxy
+
+
+def _start_temporary(home: Path) -> PrefectApi:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.prefect_server", str(port)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, **server_environment(home), "PREFECT_UI_ENABLED": "0", "PYTHONPATH": _python_path()},
+        start_new_session=True,
+    )
+    atexit.register(_stop, process)  # registered before Prefect's own exit hooks, so it runs after them
+    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process)
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Let the server write down what it has received, and end it."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def server_environment(home: Path) -> Mapping[str, str]:
+    """The settings of a Prefect server on the local state."""
+    return {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+    }
+
+
+def _profile_url() -> str | None:
+    """The API address of Prefect's active profile, if it has one."""
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    try:
+        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
+        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+        return profiles["profiles"][name].get("PREFECT_API_URL")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def _served_url(home: Path) -> str | None:
+    try:
+        url = json.loads((home / SERVED).read_bytes())["url"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return url if answers(url) else None
+
+
+def _check_listening(url: str) -> None:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        raise ServiceError(
+            f"The Prefect API at {url} does not answer: {error}. Nothing was run. Start that server, or unset "
+            "PREFECT_API_URL (`prefect config unset PREFECT_API_URL`) to run with a temporary one."
+        ) from None
+
+
+def _end_with_standard_input() -> None:
+    while os.read(0, 4096):  # the file descriptor itself: a stream's lock would be in the way at the end
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    os.environ.update(PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
+    import uvicorn
+
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        log_level="error",
+        lifespan="on",
+    )

@@ -1,0 +1,105 @@
+"""The two web interfaces on the local state: a Prefect server and MLflow's, until Ctrl+C."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from flows.errors import ServiceError
+from flows.prefect_server import SERVED, answers, server_environment
+from flows.settings import Settings
+
+START_SECONDS = 60.0
+
+
+def serve(prefect_port: int, mlflow_port: int) -> int:
+    """Start both, say where they are, and wait; ends both together.
+
+    Raises:
+        ServiceError: One of them ended, or did not start in time.
+    """
+    settings = Settings.from_environment()
+    home = settings.prefect_home
+    home.mkdir(parents=True, exist_ok=True)
+    settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    bin_folder = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        **server_environment(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    commands = {
+        "Prefect": [bin_folder / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(prefect_port)],
+        "MLflow": [
+            *(bin_folder / "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"),
+            *("--backend-store-uri", settings.mlflow_uri),
+            *("--default-artifact-root", settings.mlflow_artifacts.as_uri()),
+        ],
+    }
+    for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
+        _check_free(name, port)
+    log = settings.home / "serve.log"
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    served = home / SERVED
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with log.open("ab") as output:
+            for name, command in commands.items():
+                processes[name] = subprocess.Popen(
+                    [str(word) for word in command], env=environment, stdout=output, stderr=output
+                )
+        _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
+        served.write_text(json.dumps({"url": environment["PREFECT_API_URL"]}), encoding="utf-8")
+        print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   http://127.0.0.1:{mlflow_port}")
+        print("\n  Runs that you start now are seen there as they go. Ctrl+C ends both.", flush=True)
+        while True:
+            _check_running(processes, log)
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        served.unlink(missing_ok=True)
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_free(name: str, port: int) -> None:
+
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ServiceError(
+                f"Port {port} is taken, so {name} cannot be served there. Stop what listens on it, or choose another: "
+                f"tandem serve --{name.lower()}-port PORT."
+            )
+
+
+def _wait_until_ready(url: str, mlflow_port: int, processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    waiting = {"Prefect": url, "MLflow": f"http://127.0.0.1:{mlflow_port}"}
+    while waiting := {name: address for name, address in waiting.items() if not answers(address)}:
+        _check_running(processes, log)
+        if time.monotonic() > end:
+            raise ServiceError(f"{' and '.join(waiting)} did not start within {START_SECONDS:g} s; see {log}.")
+        time.sleep(0.1)
+
+
+def _check_running(processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:
+    for name, process in processes.items():
+        if process.poll() is not None:
+            raise ServiceError(f"{name} ended with exit code {process.returncode}; see {log}.")

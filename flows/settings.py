@@ -1,0 +1,67 @@
+"""Where things are: the project, the local state, the workspace. Read once from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+WORKSPACE_VARIABLES = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Folders of the project and of the local state; and which of the workspace's three variables are set."""
+
+    project: Path
+    home: Path
+    workspace: Mapping[str, str]
+    managed_identity_client_id: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read ``TANDEM_HOME`` (default: ``.tandem`` in the project) and the variables of workspace and identity."""
+        values = os.environ if environment is None else environment
+        home = Path(values.get("TANDEM_HOME") or PROJECT / ".tandem").expanduser().absolute()
+        workspace = {name: values[name] for name in WORKSPACE_VARIABLES if values.get(name)}
+        return cls(PROJECT, home, workspace, values.get("MANAGED_IDENTITY_CLIENT_ID") or None)
+
+    @property
+    def pipeline_file(self) -> Path:
+        """The Azure ML YAML of the training pipeline."""
+        return self.project / "aml_steps" / "train_pipeline.yml"
+
+    @property
+    def job_file(self) -> Path:
+        """The Azure ML YAML of the single training job."""
+        return self.project / "aml_steps" / "train_job.yml"
+
+    @property
+    def data_assets(self) -> Path:
+        """The folder of the data assets: Azure ML data YAML beside the file it describes."""
+        return self.project / "data"
+
+    @property
+    def environments(self) -> Path:
+        """The folder of the Azure ML environment definitions."""
+        return self.project / "environment"
+
+    @property
+    def jobs(self) -> Path:
+        """Local jobs: a folder each."""
+        return self.home / "jobs"
+
+    @property
+    def prefect_home(self) -> Path:
+        """The Prefect database and results of local runs."""
+        return self.home / "prefect"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The tracking and registry store of local runs."""
+        return f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Artifacts of the local MLflow runs, registered models among them."""
+        return self.home / "mlartifacts"

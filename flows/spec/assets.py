@@ -1,0 +1,91 @@
+"""Data assets and environments, from their Azure ML YAML."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.errors import Fault
+from flows.spec import keys
+from flows.spec.environments import environment_definition
+from flows.spec.faults import raise_faults
+from flows.spec.locations import local
+from flows.spec.model import DATA_TYPES, Environment
+from flows.spec.section import Section, nearest
+from flows.spec.yaml_lines import load
+
+_ASSET_TYPES = frozenset({"uri_file", "uri_folder", "mltable"}) & DATA_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class DataAsset:
+    """A data asset: ``name:version``, its type, and the absolute local path (or URL) of its data."""
+
+    name: str
+    version: str
+    type: str
+    path: Path
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEnvironment:
+    """An environment definition under its name and version."""
+
+    name: str
+    version: str | None
+    environment: Environment
+    description: str = ""
+
+
+def read_data_asset(path: Path) -> DataAsset:
+    """Read an Azure ML data YAML. A data asset without a version is version 1, as in a new workspace.
+
+    Raises:
+        SpecError: The file is not what it should be; every fault is named.
+    """
+    faults: list[Fault] = []
+    node = load(path, faults)
+    asset = None if node is None else _data_asset(Section(node, faults))
+    raise_faults(faults)
+    assert asset is not None  # load and _data_asset note a fault for every None
+    return asset
+
+
+def read_environment(path: Path) -> NamedEnvironment | None:
+    """Read an Azure ML environment YAML; None where the file is something else, such as a conda file.
+
+    Raises:
+        SpecError: The file is an environment, but not what it should be; every fault is named.
+    """
+    faults: list[Fault] = []
+    node = load(path, faults)
+    if node is None:
+        raise_faults(faults)
+        return None
+    section = Section(node, faults)
+    if not {"image", "build"} & section.entries.keys():
+        return None
+    name = _name(section)
+    environment = environment_definition(section)
+    raise_faults(faults)
+    return NamedEnvironment(name or path.stem, section.label("version"), environment, section.text("description") or "")
+
+
+def _data_asset(section: Section) -> DataAsset | None:
+    section.refuse_unknown(keys.DATA_ASSET, "a data asset")
+    name = _name(section)
+    kind = section.text("type") or "uri_folder"
+    if kind not in _ASSET_TYPES:
+        section.fault("type", f"{kind} is not a type of data", nearest(kind, _ASSET_TYPES, "types"))
+    path = section.text("path")
+    if path is None and "path" not in section:
+        section.fault("path", "the data asset has no path", "Add path: with the file, relative to this one.")
+    if name is None or path is None:
+        return None
+    place = local(path, section.folder)
+    return DataAsset(name, section.label("version") or "1", kind, place, section.text("description") or "")
+
+
+def _name(section: Section) -> str | None:
+    if "name" not in section:
+        section.fault("name", "there is no name", "Add name:.")
+    return section.text("name")

@@ -1,0 +1,126 @@
+"""A job with other values: new inputs, another compute, another environment. Every result is checked anew."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from flows.errors import Fault, ParameterError
+from flows.spec.checks import faults_of, values_given
+from flows.spec.locations import is_remote, local
+from flows.spec.model import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Place, Step
+from flows.spec.section import a, nearest
+from flows.spec.values import data_source, literal_text
+
+__all__ = ["bind", "data_source", "literal_text", "with_compute", "with_environment", "with_experiment"]
+
+
+def bind(spec: JobSpec, values: Mapping[str, object]) -> JobSpec:
+    """Give inputs new values.
+
+    Args:
+        spec: The job.
+        values: By name (``reg_rate`` or ``inputs.reg_rate``) for an input of the job, and by dotted key
+            (``jobs.evaluate.inputs.champion``) for that of a step. A literal is a bool, number or text; data is a
+            DataReference, a Path or text (a relative path starts where this process runs); None takes the value away.
+
+    Returns:
+        The job with these values.
+
+    Raises:
+        ParameterError: A name is unknown, a value does not fit, or an input that a step requires has none; one line
+            for each.
+    """
+    faults: list[Fault] = []
+    for key, value in values.items():
+        spec = _with_value(spec, key, value, faults)
+    _raise([*faults, *faults_of(spec), *values_given(spec)])
+    return spec
+
+
+def with_compute(spec: JobSpec, name: str) -> JobSpec:
+    """The job with every step on one compute of the workspace."""
+    compute = f"azureml:{name.removeprefix('azureml:')}"
+    steps = {key: replace(step, compute=compute) for key, step in spec.steps.items()}
+    return replace(spec, default_compute=compute, steps=MappingProxyType(steps))
+
+
+def with_environment(spec: JobSpec, name: str) -> JobSpec:
+    """The job with the newest version of one environment wherever a component names one of the workspace."""
+    environment = Environment(reference=f"azureml:{name.removeprefix('azureml:')}@latest")
+
+    def moved(step: Step) -> Step:
+        return replace(step, component=replace(step.component, environment=environment)) if _by_name(step) else step
+
+    return replace(spec, steps=MappingProxyType({key: moved(step) for key, step in spec.steps.items()}))
+
+
+def with_experiment(spec: JobSpec, name: str) -> JobSpec:
+    """The job under another experiment."""
+    return replace(spec, experiment_name=name)
+
+
+def _by_name(step: Step) -> bool:
+    reference = step.component.environment and step.component.environment.reference
+    return bool(reference) and str(reference).startswith("azureml:") and not str(reference).startswith("azureml:/")
+
+
+def _with_value(spec: JobSpec, key: str, value: object, faults: list[Fault]) -> JobSpec:
+    match key.split("."):
+        case [name] | ["inputs", name] if name in spec.inputs:
+            port = spec.inputs[name].port
+            given = JobInput(port, _value(f"inputs.{name}", port, value, faults))
+            return replace(spec, inputs=MappingProxyType({**spec.inputs, name: given}))
+        case ["jobs", step, "inputs", name] if step in spec.steps and name in spec.steps[step].component.inputs:
+            return _with_step_value(
+                spec, spec.steps[step], name, _value(key, spec.steps[step].component.inputs[name], value, faults)
+            )
+        case _:
+            known = frozenset(_keys(spec)) if key.startswith("jobs.") else frozenset(spec.inputs)
+            place = Place(spec.source, 1, key)
+            faults.append(Fault(place, f"the job has no input {key}", nearest(key, known, "inputs")))
+            return spec
+
+
+def _with_step_value(spec: JobSpec, step: Step, name: str, value: InputValue | None) -> JobSpec:
+    inputs = {key: binding for key, binding in step.inputs.items() if key != name}
+    bound = replace(step, inputs=MappingProxyType(inputs if value is None else {**inputs, name: value}))
+    return replace(spec, steps=MappingProxyType({**spec.steps, step.name: bound}))
+
+
+def _keys(spec: JobSpec) -> Iterator[str]:
+    for step in spec.steps.values():
+        yield from (f"jobs.{step.name}.inputs.{name}" for name in step.component.inputs)
+
+
+def _value(key: str, port: InputPort, value: object, faults: list[Fault]) -> InputValue | None:
+    match value:
+        case None:
+            return None
+        case DataReference():
+            return value
+        case Path():
+            return DataReference(_data_type(port), os.path.abspath(value))
+        case str() if not port.is_literal:
+            return DataReference(port.type, value if is_remote(value) else str(local(value, Path.cwd())))
+        case bool() | int() | float() | str():
+            return Literal(str(value))
+        case _:
+            kind = type(value).__name__
+            faults.append(Fault(Place(Path(), 1, key), f"{a(kind)} is no value"))
+            return None
+
+
+def _data_type(port: InputPort) -> str:
+    return "uri_file" if port.is_literal else port.type
+
+
+def _raise(faults: list[Fault]) -> None:
+    # A person who sets a parameter looks for its name, not for a line of the YAML.
+    lines = [
+        f"{fault.place.key.removeprefix('inputs.')}: {fault.message}. {fault.remedy}".rstrip()
+        for fault in dict.fromkeys(faults)
+    ]
+    if lines:
+        raise ParameterError("\n".join(lines))

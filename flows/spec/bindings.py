@@ -1,0 +1,37 @@
+"""The expressions that tie a pipeline together, such as ``${{parent.jobs.prep.outputs.data}}``."""
+
+import re
+
+from flows.spec.model import ParentInput, ParentOutput, StepOutput
+
+_WHOLE = re.compile(r"\s*\$\{\{\s*(?P<path>[^{}]*?)\s*\}\}\s*")
+_LOOSE_DOT = re.compile(r"\s*\.\s*")
+
+
+def expression(text: str) -> str | None:
+    """What stands between ``${{`` and ``}}`` if the whole text is one expression, else None.
+
+    An expression inside of a longer text is text: Azure ML sends it as it is.
+    """
+    match = _WHOLE.fullmatch(text)
+    return _LOOSE_DOT.sub(".", match["path"]) if match else None
+
+
+def input_binding(path: str) -> ParentInput | StepOutput | None:
+    """What an expression binds an input to, or None where it names nothing that an input can be bound to."""
+    match path.split("."):
+        case ["parent", "inputs", *name] if all(name) and name:
+            return ParentInput(".".join(name))
+        case ["parent", "jobs", step, "outputs", output] if step and output:
+            return StepOutput(step, output)
+        case _:
+            return None
+
+
+def output_binding(path: str) -> ParentOutput | None:
+    """What an expression binds an output to, or None."""
+    match path.split("."):
+        case ["parent", "outputs", name] if name:
+            return ParentOutput(name)
+        case _:
+            return None

@@ -1,0 +1,58 @@
+"""The graph of the steps: what may run at once, what comes first, and where it runs in a circle."""
+
+from graphlib import CycleError, TopologicalSorter
+
+from flows.spec.model import JobSpec
+
+
+def waves(spec: JobSpec) -> tuple[tuple[str, ...], ...]:
+    """The steps in waves: every step needs only steps of earlier waves. Within a wave, the order of the file."""
+    sorter = _sorter(spec)
+    sorter.prepare()
+    place = {name: at for at, name in enumerate(spec.steps)}
+    found: list[tuple[str, ...]] = []
+    while sorter.is_active():
+        wave = tuple(sorted(sorter.get_ready(), key=place.__getitem__))
+        sorter.done(*wave)
+        found.append(wave)
+    return tuple(found)
+
+
+def order(spec: JobSpec) -> tuple[str, ...]:
+    """The steps in an order in which they may run, one after the other."""
+    return tuple(name for wave in waves(spec) for name in wave)
+
+
+def cycle(spec: JobSpec) -> tuple[str, ...]:
+    """The steps of one circle, from a step back to itself along the flow of data; empty where there is none."""
+    try:
+        _sorter(spec).prepare()
+    except CycleError as error:
+        # The standard library lists each step before those that need it: along the flow of data.
+        ring: list[str] = error.args[1][:-1]
+        first = min(range(len(ring)), key=lambda at: list(spec.steps).index(ring[at]))
+        ring = ring[first:] + ring[:first]
+        return (*ring, ring[0])
+    return ()
+
+
+def downstream(spec: JobSpec, name: str) -> tuple[str, ...]:
+    """Every step that needs what this step delivers, directly or through others, in the order of the file."""
+    found = {name}
+    for step in order(spec):
+        if spec.steps[step].upstream & found:
+            found.add(step)
+    return tuple(step for step in spec.steps if step in found and step != name)
+
+
+def mermaid(spec: JobSpec) -> str:
+    """The graph as a Mermaid flowchart, which GitHub and Prefect's artifacts draw."""
+    lines = ["flowchart LR", *(f"    {name}" for name in spec.steps)]
+    for name, step in spec.steps.items():
+        lines += [f"    {upstream} --> {name}" for upstream in spec.steps if upstream in step.upstream]
+    return "\n".join(lines)
+
+
+def _sorter(spec: JobSpec) -> "TopologicalSorter[str]":
+    known = spec.steps.keys()
+    return TopologicalSorter({name: step.upstream & known for name, step in spec.steps.items()})

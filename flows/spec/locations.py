@@ -1,0 +1,23 @@
+"""What a path in the YAML points to: something on this machine, relative to the file that names it, or elsewhere."""
+
+import os
+import re
+from pathlib import Path
+
+_ELSEWHERE = re.compile(r"(azureml:|git\+|[a-zA-Z][a-zA-Z0-9+.-]+://)")
+_FILE = re.compile(r"file:(//(?=/))?")
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is an Azure ML reference or a URL, rather than a local path."""
+    return not path.startswith("file:") and _ELSEWHERE.match(path) is not None
+
+
+def local(path: str, folder: Path) -> Path:
+    """An absolute local path; a relative one starts at ``folder``. A ``file:`` in front of it is dropped."""
+    return Path(os.path.abspath(folder / _FILE.sub("", path, count=1)))
+
+
+def beside(path: str, folder: Path) -> Path:
+    """A local path as a person would write it from here: relative if ``folder`` is."""
+    return Path(os.path.normpath(folder / _FILE.sub("", path, count=1)))

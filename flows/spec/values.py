@@ -1,0 +1,41 @@
+"""What a step's input receives in the end, whichever way it is bound."""
+
+from flows.spec.literals import as_sent
+from flows.spec.model import (
+    DataReference,
+    InputBinding,
+    InputValue,
+    JobKind,
+    JobSpec,
+    Literal,
+    ParentInput,
+    Step,
+    StepOutput,
+)
+
+
+def source(spec: JobSpec, binding: InputBinding | None) -> InputValue | StepOutput | None:
+    """Where the value of a binding comes from: the job's own value where it is bound to an input of the job."""
+    if isinstance(binding, ParentInput):
+        parent = spec.inputs.get(binding.name)
+        return None if parent is None else parent.value
+    return binding
+
+
+def literal_text(spec: JobSpec, step: Step, input_name: str) -> str | None:
+    """The text that a literal input receives: what it is bound to, else the component's default, else None."""
+    port = step.component.inputs[input_name]
+    value = source(spec, step.inputs.get(input_name))
+    return as_sent(value.text, port.type) if isinstance(value, Literal) else port.default
+
+
+def data_source(spec: JobSpec, step: Step, input_name: str) -> DataReference | StepOutput | None:
+    """Where a data input comes from: data, what another step delivers, or None for an optional one without."""
+    value = source(spec, step.inputs.get(input_name))
+    return value if isinstance(value, DataReference | StepOutput) else None
+
+
+def input_key(spec: JobSpec, step: Step, input_name: str) -> str:
+    """The dotted key under which the file gives a step's input: a command job's step has those of the job."""
+    prefix = "" if spec.kind is JobKind.COMMAND else f"jobs.{step.name}."
+    return f"{prefix}inputs.{input_name}"

@@ -1,0 +1,165 @@
+"""What a person sees at the end of a run, as text for the terminal and as Markdown for Prefect. Pure."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.data_assets import ResolvedData
+from flows.evaluation import METRICS, EvaluationReport, comparison
+from flows.gate import GateDecision
+from flows.model_registry import ModelVersion
+from flows.runs import RunOutcome, RunStatus, StepOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A finished training run. ``decision`` is None for a job, which has no gate."""
+
+    title: str
+    engine: str
+    data: ResolvedData
+    outcome: RunOutcome
+    report: EvaluationReport
+    decision: GateDecision | None
+    champion: ModelVersion | None
+    version: ModelVersion | None
+    evaluation: Path
+    links: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def verdict(self) -> str:
+        """One word for the state of the flow run."""
+        if self.decision is None:
+            return "Registered"
+        return "Promoted" if self.decision.promoted else "Rejected"
+
+
+def as_text(summary: RunSummary) -> str:
+    """The summary as aligned lines for a terminal."""
+    lines = ["", *_aligned(list(_facts(summary))), ""]
+    header = ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])]
+    lines += _aligned([header, *metric_rows(summary.report)], right_from=1)
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(summary: RunSummary) -> str:
+    """The summary as Markdown, for an artifact of the flow run."""
+    facts = "\n".join(f"| {name} | {text} |" for name, text in _facts(summary))
+    steps = "\n".join(
+        f"| {step.name} | {'reused' if step.reused else step.status.value} | {_seconds(step)} |"
+        for step in summary.outcome.steps
+    )
+    header = ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])]
+    metrics = "\n".join("| " + " | ".join(row) + " |" for row in metric_rows(summary.report))
+    return (
+        f"# {summary.title}: {summary.verdict}\n\n"
+        f"| | |\n|---|---|\n{facts}\n\n"
+        f"## Metrics\n\n| {' | '.join(header)} |\n|---{'|---:' * (len(header) - 1)}|\n{metrics}\n\n"
+        f"## Steps\n\n| step | state | seconds |\n|---|---|---:|\n{steps}\n"
+    )
+
+
+def as_json(summary: RunSummary) -> dict[str, Any]:
+    """The summary for machines."""
+    decision = summary.decision
+    return {
+        "verdict": summary.verdict,
+        "engine": summary.engine,
+        "job": summary.outcome.job_name,
+        "data": {"asset": summary.data.label, "path": str(summary.data.path)},
+        "steps": [
+            {"name": step.name, "status": step.status.value, "reused": step.reused, "seconds": round(step.seconds, 3)}
+            for step in summary.outcome.steps
+        ],
+        "metrics": {
+            "challenger": dict(summary.report.challenger.values),
+            "champion": dict(summary.report.champion.values) if summary.report.champion else None,
+        },
+        "decision": None if decision is None else {"promoted": decision.promoted, "reasons": list(decision.reasons)},
+        "model": None
+        if summary.version is None
+        else {"name": summary.version.name, "version": summary.version.version, "created": summary.version.created},
+        "evaluation": str(summary.evaluation),
+    }
+
+
+def metric_table(report: EvaluationReport) -> list[dict[str, str]]:
+    """The metrics as rows of named cells, for a table artifact."""
+    names = ("metric", "challenger", "champion", "difference")
+    return [dict(zip(names, row, strict=False)) for row in metric_rows(report)]
+
+
+def metric_rows(report: EvaluationReport) -> Iterator[list[str]]:
+    """A row a metric: its label, the challenger's value and, where there is one, the champion's and the difference."""
+    for row in comparison(report):
+        cells = [METRICS[row.metric].label, _number(row.challenger)]
+        if report.champion is not None:
+            cells += [_number(row.champion), "" if row.difference is None else f"{row.difference:+.4f}"]
+        yield cells
+
+
+def step_line(step: StepOutcome) -> str:
+    """One step in a line: ``train  Completed  0.8 s``."""
+    return f"{step.name}: {'reused' if step.reused else step.status.value} ({_seconds(step)} s)"
+
+
+def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    outcome, decision, version = summary.outcome, summary.decision, summary.version
+    yield "engine", summary.engine
+    yield "job", outcome.job_name
+    yield "data", summary.data.label + (f"  ({summary.data.path.name})" if summary.data.name else "")
+    ran = [step.name for step in outcome.steps if step.status is RunStatus.COMPLETED and not step.reused]
+    yield "steps run", ", ".join(ran) or "none: nothing has changed"
+    if outcome.reused:
+        yield "steps reused", ", ".join(outcome.reused)
+    if decision is not None:
+        yield "decision", summary.verdict
+        yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(decision.reasons))
+    if version is not None:
+        made = "" if version.created else "  (it was registered before)"
+        alias = f", alias {version.alias}" if version.alias else ""
+        yield "model", f"{version.name} version {version.version}{alias}{made}"
+    elif summary.champion is not None:
+        yield "champion", f"{summary.champion.name} version {summary.champion.version} stays"
+    else:
+        yield "model", "none registered"
+    yield "evaluation", str(summary.evaluation)
+    yield from summary.links.items()
+
+
+def _aligned(rows: Sequence[Sequence[str]], right_from: int | None = None) -> list[str]:
+    """Rows of cells as lines with aligned columns; those from ``right_from`` on to the right."""
+    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(max(map(len, rows)))]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(widths[at]) if right_from is not None and at >= right_from else cell.ljust(widths[at])
+            for at, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _seconds(step: StepOutcome) -> str:
+    return f"{step.seconds:.1f}"
+
+
+def outcome_as_text(outcome: RunOutcome) -> str:
+    """The outcome of any job as aligned lines for a terminal."""
+    rows = [
+        ["step", "state", "seconds"],
+        *([step.name, "reused" if step.reused else step.status.value, _seconds(step)] for step in outcome.steps),
+    ]
+    outputs = [[name, str(path)] for name, path in outcome.outputs.items()]
+    return "\n".join(["", *_aligned(rows), "", *(_aligned(outputs) if outputs else []), f"  job: {outcome.folder}", ""])
+
+
+def outcome_as_json(outcome: RunOutcome) -> str:
+    """The outcome of any job for machines."""
+    return json.dumps(asdict(outcome), default=str, indent=2)

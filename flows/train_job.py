@@ -1,0 +1,50 @@
+"""The job flow: one Azure ML command job that trains and evaluates in one go; its model is registered, ungated."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.artifacts import publish
+from flows.engines.open_engine import open_engine
+from flows.evaluation import read_evaluation
+from flows.flow_errors import failures_as_states
+from flows.parameters import JobParameters, taking
+from flows.registration import provenance, register
+from flows.settings import Settings
+from flows.summary import RunSummary
+from flows.training import job_request, training_data
+
+
+@flow(name="train-job")
+@taking(JobParameters)
+@failures_as_states
+async def train_job(parameters: JobParameters) -> State[Any]:
+    """Train one model as a single job, and register it: an experiment, which no gate stops."""
+    settings = Settings.from_environment()
+    data = training_data(parameters, settings)
+    async with open_engine(parameters.engine, settings) as engine:
+        request = job_request(parameters, settings, flow_run_id=flow_run.id)
+        outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
+        folder = Path(parameters.evaluation_output).absolute()
+        evaluation = await engine.fetch(outcome, "evaluation", folder / "evaluation")
+        await engine.fetch(outcome, "model", folder / "model")
+        report = read_evaluation(evaluation)
+        tags = provenance(outcome, data, report, flow_run.id)
+        version = await register(engine, outcome, parameters.model_name, tags, alias=None)
+        summary = RunSummary(
+            title=parameters.experiment_name,
+            engine=engine.name,
+            data=data,
+            outcome=outcome,
+            report=report,
+            decision=None,
+            champion=None,
+            version=version,
+            evaluation=evaluation,
+        )
+        await publish(summary, engine)
+    return Completed(name=summary.verdict, message=f"{version.name} version {version.version}", data=summary)

@@ -1,0 +1,74 @@
+"""From what a person set to the job that is asked for: the two requests of the training flows."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.data_assets import ResolvedData, resolve_data
+from flows.model_registry import ModelVersion
+from flows.parameters import JobParameters, PipelineParameters, TrainingParameters
+from flows.runs import PipelineRequest
+from flows.settings import Settings
+from flows.spec.bind import bind, with_compute, with_environment
+from flows.spec.model import DataReference, JobSpec
+from flows.spec.reader import read_job
+
+CHAMPION_INPUT = "jobs.evaluate.inputs.champion"
+
+
+def pipeline_request(
+    parameters: PipelineParameters, settings: Settings, *, flow_run_id: str, champion: ModelVersion | None
+) -> PipelineRequest:
+    """The pipeline job of ``aml_steps/train_pipeline.yml`` with these parameters, evaluated against the champion."""
+    values: dict[str, object] = {**_training_values(parameters, settings), "threshold": parameters.threshold}
+    if champion is not None:
+        values[CHAMPION_INPUT] = DataReference("mlflow_model", champion.source)
+    spec = bind(read_job(settings.pipeline_file), values)
+    return _request(spec, parameters, parameters.pipeline, parameters.experiment_name, flow_run_id)
+
+
+def job_request(parameters: JobParameters, settings: Settings, *, flow_run_id: str) -> PipelineRequest:
+    """The command job of ``aml_steps/train_job.yml`` with these parameters."""
+    spec = bind(read_job(settings.job_file), _training_values(parameters, settings))
+    return _request(spec, parameters, spec.name, parameters.experiment_name, flow_run_id)
+
+
+def training_data(parameters: TrainingParameters, settings: Settings) -> ResolvedData:
+    """The data asset, as the version that it is now."""
+    return resolve_data(parameters.data_asset_name, settings.data_assets)
+
+
+def job_name(label: str, flow_run_id: str, source: Path) -> str:
+    """A name for a job: the same for every try of one flow run on one YAML file, and for nothing else."""
+    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "job"
+    digest = hashlib.sha256(f"{flow_run_id}\n{source.name}".encode()).hexdigest()
+    return f"{slug}-{digest[:12]}"
+
+
+def _training_values(parameters: TrainingParameters, settings: Settings) -> Mapping[str, object]:
+    data = training_data(parameters, settings)
+    path = str(data.path) if data.name is None else f"azureml:{data.label}"
+    return {
+        "data": DataReference(data.type, path),
+        "reg_rate": parameters.reg_rate,
+        "solver": parameters.solver,
+        "max_iter": parameters.max_iter,
+        "test_share": parameters.test_share,
+        "split": parameters.split,
+        "split_seed": parameters.split_seed,
+        "zeros_as_missing": parameters.zeros_as_missing,
+    }
+
+
+def _request(
+    spec: JobSpec, parameters: TrainingParameters, label: str, experiment_name: str, flow_run_id: str
+) -> PipelineRequest:
+    spec = with_environment(with_compute(spec, parameters.compute_name), parameters.environment_name)
+    return PipelineRequest(
+        spec=spec,
+        job_name=job_name(label, flow_run_id, spec.source),
+        experiment_name=experiment_name,
+        tags={"tandem.flow_run": flow_run_id},
+        force_rerun=parameters.force_rerun,
+    )

@@ -1,0 +1,74 @@
+"""What the steps' tests share: the shipped data, small made-up data, and an MLflow store of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty MLflow store, for the whole session because making one takes seconds."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/store.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("DO_NOT_TRACK", "true")
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Path:
+    """The data file that comes with the project: 768 rows."""
+    return SHIPPED
+
+
+@pytest.fixture
+def run_script() -> Script:
+    """Run a step's script as Azure ML does: in a process of its own."""
+
+    def run(script: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": ""}
+        command = [sys.executable, str(script), *map(str, arguments)]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def make_rows() -> Callable[..., pd.DataFrame]:
+    """Make up plausible data that a logistic regression can learn something from."""
+
+    def make(count: int, first_patient: int = 1, seed: int = 0) -> pd.DataFrame:
+        random = np.random.default_rng(seed)
+        glucose, bmi, age = random.integers(60, 199, count), random.uniform(18, 50, count), random.integers(21, 80, count)
+        odds = -1 + 0.04 * (glucose - 120) + 0.08 * (bmi - 32) + 0.03 * (age - 35)
+        return pd.DataFrame(
+            {
+                "PatientID": np.arange(first_patient, first_patient + count),
+                "Pregnancies": random.integers(0, 12, count),
+                "PlasmaGlucose": glucose,
+                "DiastolicBloodPressure": random.integers(50, 110, count),
+                "TricepsThickness": random.integers(7, 60, count),
+                "SerumInsulin": random.integers(15, 400, count),
+                "BMI": bmi.round(1),
+                "DiabetesPedigree": random.uniform(0.08, 2, count).round(3),
+                "Age": age,
+                "Diabetic": (random.random(count) < 1 / (1 + np.exp(-odds))).astype(int),
+            }
+        )
+
+    return make

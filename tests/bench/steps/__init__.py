@@ -1,0 +1,1 @@
+"""The four steps of the benchmark, a folder each, as Azure ML takes them."""

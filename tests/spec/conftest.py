@@ -1,0 +1,67 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from flows.errors import SpecError
+from flows.spec.model import JobSpec
+from flows.spec.reader import read_job
+
+ReadJob = Callable[..., JobSpec]
+Faults = Callable[..., list[str]]
+
+COMPONENT = """\
+    name: fit
+    type: command
+    inputs:
+      data: {type: uri_folder}
+      rate: {type: number, default: 0.1, min: 0, max: 1}
+      solver: {type: string, enum: [lbfgs, saga], default: lbfgs}
+      champion: {type: mlflow_model, optional: true}
+    outputs:
+      model: {type: mlflow_model}
+    command: >-
+      fit ${{inputs.data}} ${{inputs.rate}} ${{inputs.solver}} $[[--champion ${{inputs.champion}}]] ${{outputs.model}}
+    environment: azureml:sklearn@latest
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Mapping[str, str]], None]:
+    """Write files, given by name, into the test's folder."""
+
+    def _write(files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dedent(text), encoding="utf-8")
+
+    return _write
+
+
+@pytest.fixture
+def read(tmp_path: Path, write: Callable[[Mapping[str, str]], None]) -> ReadJob:
+    """Read a job from its text; ``fit.yml`` stands beside it, and whatever else is given."""
+
+    def _read(text: str, **files: str) -> JobSpec:
+        others = {name.replace("_yml", ".yml"): content for name, content in files.items()}
+        write({"fit.yml": COMPONENT, **others, "job.yml": text})
+        return read_job(tmp_path / "job.yml")
+
+    return _read
+
+
+@pytest.fixture
+def faults(tmp_path: Path, read: ReadJob) -> Faults:
+    """The faults of a job as ``file:line: key: message | remedy``; empty where the job is right."""
+
+    def _faults(text: str, **files: str) -> list[str]:
+        try:
+            read(text, **files)
+        except SpecError as error:
+            lines = [str(fault).replace("\n    ", " | ") for fault in error.faults]
+            return [line.replace(f"{tmp_path}/", "") for line in lines]
+        return []
+
+    return _faults
