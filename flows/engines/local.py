@@ -6,16 +6,16 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Failed
 
 from flows.engines.local_processes import LocalProcesses, take_processes
 from flows.engines.plan import Planner, StepPlan
@@ -28,7 +28,7 @@ from flows.model_registry import MlflowTracking
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission
 from flows.settings import Settings
 from flows.spec.graph import order
-from flows.spec.model import JobSpec, ParentOutput, Step, StepOutput
+from flows.spec.model import JobSpec, Step, StepOutput
 from flows.spec.render import render_command
 
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store
@@ -153,7 +153,7 @@ class LocalEngine:
                 f"{' and '.join(missing)} did not deliver." if missing else "another step failed."
             )
             not_run = StepOutcome(step.name, RunStatus.NOT_STARTED, message=reason)
-            return not_run, await self._show_not_run(step, reason)
+            return not_run, await self._show_not_run(step, reason, [state for _, state in upstream])
         plan = job.plans.get(step.name) or await asyncio.to_thread(job.planner.plan, step, job.delivered)
         outcomes: list[StepOutcome] = []
 
@@ -165,7 +165,7 @@ class LocalEngine:
                 return {"step": step.name, "key": plan.key, "job": job.request.job_name}
             return Failed(message=outcome.message)
 
-        as_task = task(
+        as_task: Any = Task(
             run_step,
             name=step.name,
             task_run_name=step.name,
@@ -321,11 +321,15 @@ class LocalEngine:
             message=f"Reused from the job {record.job_name}.",
         )
 
-    async def _show_not_run(self, step: Step, reason: str) -> State[Any]:
-        async def not_run() -> State[Any]:
-            return Completed(name="NotRun", message=reason)
+    async def _show_not_run(self, step: Step, reason: str, upstream: Sequence[State[Any]]) -> State[Any]:
+        """Show a step that does not run: as not ready where it lacks an input, else as canceled."""
 
-        return await task(not_run, name=step.name, task_run_name=step.name)(return_state=True)
+        async def not_run() -> State[Any]:
+            return Cancelled(message=reason)
+
+        as_task: Any = Task(not_run, name=step.name, task_run_name=step.name)
+        get_run_logger().warning("%s | %s", step.name, reason)
+        return await as_task(wait_for=upstream, return_state=True)
 
 
 def _missing_upstream(job: _Job, step: Step) -> list[str]:
@@ -384,7 +388,7 @@ def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
         binding.name: job.delivered[StepOutput(step.name, name)]
         for step in job.spec.steps.values()
         for name, binding in step.outputs.items()
-        if isinstance(binding, ParentOutput) and StepOutput(step.name, name) in job.delivered
+        if StepOutput(step.name, name) in job.delivered
     }
     return RunOutcome(
         job_name=job.request.job_name,
@@ -406,7 +410,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 @asynccontextmanager
-async def open_local_engine(settings: Settings) -> AsyncIterator[LocalEngine]:
+async def open_local_engine(settings: Settings) -> AsyncGenerator[LocalEngine]:
     """An engine for one flow run; when it is left, no process of it is running any more."""
     processes = take_processes(settings)
     try:

@@ -1,6 +1,6 @@
 """Which engine a run takes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -10,7 +10,7 @@ from flows.settings import Settings
 
 
 @asynccontextmanager
-async def open_engine(name: Literal["auto", "local", "azureml"], settings: Settings) -> AsyncIterator[Engine]:
+async def open_engine(name: Literal["auto", "local", "azureml"], settings: Settings) -> AsyncGenerator[Engine]:
     """An engine for one flow run. When it is left, nothing that it started runs unwatched.
 
     Raises:

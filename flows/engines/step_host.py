@@ -59,8 +59,8 @@ class Host:
         self.children: dict[str, int] = {}
         self.buffer = b""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the client, which then ends us
-        signal.signal(signal.SIGCHLD, lambda *_: self.reap())
-        signal.signal(signal.SIGTERM, lambda *_: (self.stop_all(), os._exit(143)))
+        signal.signal(signal.SIGCHLD, lambda number, frame: self.reap())
+        signal.signal(signal.SIGTERM, lambda number, frame: self.stop_all() or os._exit(143))
 
     def answer(self, **message: Any) -> None:
         """Write one answer."""
@@ -75,8 +75,8 @@ class Host:
             except ChildProcessError:
                 continue
             if done:
-                identifier = self.running.pop(pid, None)
-                self.children.pop(identifier, None)
+                identifier = self.running.pop(pid)
+                del self.children[identifier]
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 seconds = round(usage.ru_utime + usage.ru_stime, 3)
                 self.answer(ended=identifier, code=code, cpu_seconds=seconds, peak_kilobytes=usage.ru_maxrss)

@@ -112,7 +112,11 @@ def fitting_defaults(spec: JobSpec) -> Iterator[Fault]:
         for port in step.component.inputs.values():
             reason = None if port.default is None else misfit(port.default, port)
             if reason is not None:
-                yield Fault(port.place or _place(spec, step, port.name), f"the default {port.default} {reason}")
+                yield Fault(
+                    port.place or _place(spec, step, port.name),
+                    f"the default {port.default} {reason}",
+                    f"Give {a(_range(port))}.",
+                )
 
 
 def declared_references(spec: JobSpec) -> Iterator[Fault]:

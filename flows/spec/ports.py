@@ -212,12 +212,13 @@ def _default(section: Section, kind: str) -> str | None:
         return None
     if kind not in LITERAL_TYPES:
         section.fault("default", f"an input of type {kind} has no default", "Make it optional instead.")
-        return None
+        return ""
     value = node.value
     text = default_text(value, kind) if isinstance(value, bool | int | float | str) else None
     if text is None:
         section.fault("default", f"the default {node.plain()} is not of type {kind}", f"Give {a(kind)}.")
-    return text
+    # A default that cannot be read is still one: the input is not required.
+    return text or ""
 
 
 def _choice(section: Section, item: Node) -> str:

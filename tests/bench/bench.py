@@ -277,7 +277,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tandem-bench-", ignore_cleanup_errors=True) as folder:
-        costs, failures = measure_all(args.repeat, Path(folder))
+        try:
+            costs, failures = measure_all(args.repeat, Path(folder))
+        except CommandError as error:
+            sys.exit(str(error))
     results = compare(costs)
     if args.json:
         rows = [asdict(result) | {"verdict": result.verdict} for result in results]

@@ -158,7 +158,10 @@ def test_a_step_may_hold_its_component_in_place(read: ReadJob) -> None:
     step = read("""\
         jobs:
           a:
-            component: {command: "echo ${{inputs.n}}", environment: azureml:e:1, inputs: {n: {type: number, default: 3}}}
+            component:
+              command: echo ${{inputs.n}}
+              environment: azureml:e:1
+              inputs: {n: {type: number, default: 3}}
         """).steps["a"]
     assert step.component.inputs["n"].default == "3.0"
 
