@@ -14,18 +14,18 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pyarrow as pa
-
 from evaluate import evaluate
 from prep import prep
 from train import train
 
 
-def frame_of(table: pa.Table) -> pd.DataFrame:
+def frame_of(table: pa.Table) -> pd.DataFrame:  # pyright: ignore[reportUnknownParameterType]
     """Turn prepared rows into a frame of features and label."""
     return table.drop_columns([prep.PATIENT] if prep.PATIENT in table.column_names else []).to_pandas()
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the job; the arguments are those of train_job.yml."""
     parser = argparse.ArgumentParser(prog="train_job", description=__doc__, allow_abbrev=False)
     parser.add_argument("--data", type=Path, required=True, help="CSV or Parquet file")
     prep.add_parameters(parser)

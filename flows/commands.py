@@ -6,6 +6,7 @@ started; only then is Prefect imported, while they do.
 
 import argparse
 import asyncio
+import difflib
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from flows.engines.choice import chosen_engine
 from flows.engines.local_processes import warm_up
 from flows.engines.plan import Planner, modules_to_preload
-from flows.errors import RunCanceled, RunError, SettingsError, TandemError
+from flows.errors import ParameterError, RunCanceled, RunError, SettingsError, TandemError
 from flows.parameters import JobParameters, PipelineParameters, validated
 from flows.prefect_server import use_prefect_api
 from flows.runs import PipelineRequest
@@ -59,7 +60,9 @@ def run_command(
     """Parse the flags (one for every field of ``model``), run the flow, print its summary, return the exit code."""
 
     def command() -> int:
-        flags = vars(_parser(model, description).parse_args(arguments))
+        known, unknown = _parser(model, description).parse_known_args(arguments)
+        _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json")])
+        flags = vars(known)
         as_json = flags.pop("json")
         parameters = validated(model, {name: value for name, value in flags.items() if value is not None})
         check_writable("--evaluation_output", Path(parameters.evaluation_output))
@@ -120,6 +123,14 @@ async def _result(flow_function: Any, parameters: dict[str, Any]) -> Any:
     return await state.aresult()
 
 
+def _refuse_unknown(words: Sequence[str], flags: Sequence[str]) -> None:
+    if words:
+        flag = words[0].partition("=")[0]
+        near = difflib.get_close_matches(flag, flags, 1)
+        hint = f"Did you mean {near[0]}?" if near else "See --help for those there are."
+        raise ParameterError(f"There is no flag {flag}. {hint}")
+
+
 def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     for name, field in model.model_fields.items():
@@ -128,6 +139,8 @@ def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser
         parser.add_argument(
             f"--{name}",
             metavar="VALUE",
+            nargs="?" if field.annotation is bool else None,
+            const="true" if field.annotation is bool else None,
             help=f"{field.description}{allowed} Default: {field.default}.".replace("%", "%%"),
         )
     parser.add_argument("--json", action="store_true", help="Print the summary as JSON on standard output.")

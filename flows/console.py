@@ -5,12 +5,12 @@ import logging
 from prefect.logging.handlers import PrefectConsoleHandler
 
 # Said better by the steps' own lines, or naming a temporary server that will be gone.
-_NOISE = ("Finished in state", "View at", "Beginning flow run", "Still processing items", "Starting temporary")
+_NOISE = ("Finished in state", "Task run failed with", "View at", "Beginning flow run", "Still processing items")
 
 
 class ConsoleHandler(PrefectConsoleHandler):
     """Prefect's own handler, without the lines that say nothing to the person who typed the command."""
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
-        """Drop the noise, unless it warns of something that went wrong."""
-        return not record.getMessage().startswith(_NOISE) and super().filter(record)
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write a line, unless it is noise."""
+        return not record.getMessage().startswith(_NOISE) and super().handle(record)

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed
 
@@ -23,7 +22,6 @@ def failures_as_states(function: Callable[[P], Awaitable[State[Any]]]) -> Callab
         except RunCanceled as error:
             return Cancelled(message=str(error))
         except TandemError as error:
-            get_run_logger().error("%s", error)
             return Failed(message=str(error), name=type(error).__name__)
 
     return guarded

@@ -43,6 +43,7 @@ class TrainingParameters(BaseModel):
     )
     split_seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the random split.")
     zeros_as_missing: bool = Field(True, description="Take a zero in the five measurement columns as not measured.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
     engine: EngineName = Field(
         "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
     )
@@ -68,7 +69,6 @@ class PipelineParameters(TrainingParameters):
     experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
     model_name: Text = Field("diabetes-predict", description="Registered model that may get a new version.")
     solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
-    threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
     gate_metric: str = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
     gate_floor: float = Field(0.75, description="Worst acceptable value of that metric.")
     gate_min_improvement: float = Field(0.001, description="By how much the challenger must beat the champion.")
@@ -141,12 +141,12 @@ def validated(model: type[P], values: dict[str, Any]) -> P:
 
 
 def _sentence(model: type[BaseModel], fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "parameters"
+    where = ".".join(str(part) for part in fault["loc"])
     given = fault.get("input")
     if fault["type"] == "extra_forbidden":
         return f"{where}: there is no such parameter.{_nearest(where, model.model_fields)}"
     if fault["type"] == "value_error":
-        return f"{where}: {fault['ctx']['error']}"
+        return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
     message = fault["msg"][0].lower() + fault["msg"][1:]
     choices = [str(value) for value in get_args(model.model_fields[where].annotation)] if fault["loc"] else []
     hint = _nearest(str(given), choices) if fault["type"] == "literal_error" else ""

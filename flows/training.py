@@ -21,9 +21,8 @@ def pipeline_request(
     parameters: PipelineParameters, settings: Settings, *, flow_run_id: str, champion: ModelVersion | None
 ) -> PipelineRequest:
     """The pipeline job of ``aml_steps/train_pipeline.yml`` with these parameters, evaluated against the champion."""
-    values: dict[str, object] = {**_training_values(parameters, settings), "threshold": parameters.threshold}
-    if champion is not None:
-        values[CHAMPION_INPUT] = DataReference("mlflow_model", champion.source)
+    champion_input = {} if champion is None else {CHAMPION_INPUT: DataReference("mlflow_model", champion.source)}
+    values = {**_training_values(parameters, settings), **champion_input}
     spec = bind(read_job(settings.pipeline_file), values)
     return _request(spec, parameters, parameters.pipeline, parameters.experiment_name, flow_run_id)
 
@@ -58,6 +57,7 @@ def _training_values(parameters: TrainingParameters, settings: Settings) -> Mapp
         "split": parameters.split,
         "split_seed": parameters.split_seed,
         "zeros_as_missing": parameters.zeros_as_missing,
+        "threshold": parameters.threshold,
     }
 
 

@@ -30,14 +30,17 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import skops.io
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
 from sklearn import metrics
 from skops.io.exceptions import UntrustedTypesFoundException
 
+PATIENT = "PatientID"
 LABEL = "Diabetic"
 SLICED_BY = "Age"
 AGE_BANDS = {"0-20": 20, "21-30": 30, "31-40": 40, "41-50": 50, "51-60": 60, "61+": np.inf}  # name: last age, in years
@@ -100,6 +103,11 @@ def load_model(folder: Path) -> Any:
         raise ModelError(f"{folder} holds types that are not trusted: {error}") from error
     except Exception as error:  # a damaged archive fails in as many ways as a zip file and JSON can
         raise ModelError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest."""
+    return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name != PATIENT])
 
 
 def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
@@ -262,8 +270,8 @@ def draw_calibration(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure
     axes = _axes(figure, "Mean predicted probability", "Share that is diabetic")
     axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1, label="perfect")
     for name, probability in scores.items():
-        bins = pd.qcut(probability, 10, duplicates="drop")
-        means = pd.DataFrame({"x": probability, "y": label}).groupby(bins, observed=True).mean()
+        drawn = pd.DataFrame({"x": probability, "y": label})
+        means = drawn.groupby(pd.qcut(drawn["x"], 10, duplicates="drop"), observed=True).mean()
         axes.plot(means["x"], means["y"], color=COLOURS[name], marker="o", markersize=5, linewidth=1.5, label=name)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(loc="upper left", frameon=False)
@@ -311,7 +319,7 @@ def draw_score_distributions(label: np.ndarray, scores: dict[str, np.ndarray], t
             axes.stairs(counts / counts.sum().clip(1), edges, color=colour, linewidth=1.6, label=text)
         axes.axvline(threshold, color=INK, linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), ylabel="Share of the class", title=name)
-        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(loc="upper right", frameon=False)
     panels[-1].set_xlabel(f"Predicted probability (dashed: threshold {threshold:g})")
     return figure
@@ -453,6 +461,7 @@ def summary(evaluation: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Evaluate saved models on a file; the arguments are those of component.yml."""
     parser = argparse.ArgumentParser(prog="evaluate", allow_abbrev=False)
     parser.add_argument("--test_data", type=Path, required=True, help="Parquet, as prep writes it")
     parser.add_argument("--challenger", type=Path, required=True, help="folder of an MLflow model")
@@ -460,7 +469,7 @@ def main(argv: list[str] | None = None) -> int:
     add_parameters(parser)
     parser.add_argument("--evaluation_output", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    rows = pd.read_parquet(arguments.test_data)
+    rows = read_rows(arguments.test_data)
     scores: dict[str, np.ndarray] = {}
     for name in COLOURS:
         if folder := getattr(arguments, name):

@@ -6,6 +6,9 @@ side, new data moves nobody, and a larger share only ever adds patients to the t
 text ``<seed>:<id>``, which is the same on every machine and in every version, and can be recomputed in SQL or Spark.
 """
 
+# PyArrow has no types and makes its compute functions when it is imported.
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import argparse
@@ -371,7 +374,7 @@ def split_rows(hashes: np.ndarray, parameters: Parameters) -> tuple[np.ndarray, 
 
         rows = np.arange(len(hashes))
         train, test = train_test_split(rows, test_size=parameters.test_share, random_state=parameters.split_seed)
-        return train, test
+        return np.asarray(train), np.asarray(test)
     tested = (hashes >> np.uint64(11)) * 2.0**-53 < parameters.test_share
     return np.flatnonzero(~tested), np.flatnonzero(tested)
 
@@ -426,9 +429,9 @@ def _classes(labels: np.ndarray) -> dict[str, int]:
 
 def _summary(values: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     # A column at a time: describing all at once takes twice the memory of the data.
-    described = {column: values[column].describe().drop("count") for column in values}
+    described = {column: values[column].describe().drop("count") for column in NUMBERS}
     return {
-        column: {name: None if np.isnan(value) else float(value) for name, value in figures.items()}
+        column: {str(name): None if np.isnan(value) else float(value) for name, value in figures.items()}
         for column, figures in described.items()
     }
 
@@ -504,6 +507,7 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Prepare a file; the arguments are those of component.yml."""
     parser = argparse.ArgumentParser(prog="prep", description=__doc__, allow_abbrev=False)
     parser.add_argument("--data", type=Path, required=True, help="CSV or Parquet file")
     add_parameters(parser)

@@ -11,9 +11,6 @@ from flows.spec.checks import faults_of, values_given
 from flows.spec.locations import is_remote, local
 from flows.spec.model import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Place, Step
 from flows.spec.section import a, nearest
-from flows.spec.values import data_source, literal_text
-
-__all__ = ["bind", "data_source", "literal_text", "with_compute", "with_environment", "with_experiment"]
 
 
 def bind(spec: JobSpec, values: Mapping[str, object]) -> JobSpec:

@@ -16,6 +16,7 @@ from flows.spec.model import (
     JobSpec,
     Literal,
     ParentInput,
+    Place,
     Step,
     StepOutput,
 )
@@ -112,11 +113,8 @@ def fitting_defaults(spec: JobSpec) -> Iterator[Fault]:
         for port in step.component.inputs.values():
             reason = None if port.default is None else misfit(port.default, port)
             if reason is not None:
-                yield Fault(
-                    port.place or _place(spec, step, port.name),
-                    f"the default {port.default} {reason}",
-                    f"Give {a(_range(port))}.",
-                )
+                message = f"the default {port.default} {reason}"
+                yield Fault(port.place or _place(spec, step, port.name), message, _choices(port.default or "", port))
 
 
 def declared_references(spec: JobSpec) -> Iterator[Fault]:
@@ -184,7 +182,7 @@ def _misfit(spec: JobSpec, value: object, port: InputPort) -> tuple[str, str] | 
     match value:
         case Literal(text) if port.is_literal:
             reason = misfit(text, port)
-            return None if reason is None else (f"{text} {reason} for", f"Give {a(_range(port))}.")
+            return None if reason is None else (f"{text} {reason} for", _choices(text, port))
         case Literal(text):
             return f"the literal {text} is given to", f"Write {{type: {port.type}, path: {text}}}."
         case DataReference(kind) if not _accepts(port.type, kind):
@@ -213,21 +211,23 @@ def _wanted(port: InputPort) -> str:
     return f"It takes {a(port.type)}."
 
 
-def _range(port: InputPort) -> str:
+def _choices(text: str, port: InputPort) -> str:
+    if port.enum:
+        return nearest(text, frozenset(port.enum), "choices")
     bounds = [
-        f"from {port.minimum:g}" if port.minimum is not None else "",
-        f"to {port.maximum:g}" if port.maximum is not None else "",
+        f" from {port.minimum:g}" if port.minimum is not None else "",
+        f" to {port.maximum:g}" if port.maximum is not None else "",
     ]
-    return " ".join([port.type, *filter(None, bounds)])
+    return f"Give {a(port.type)}{''.join(bounds)}."
 
 
 def _reads(binding: object, step: str) -> bool:
     return isinstance(binding, StepOutput) and binding.step == step
 
 
-def _place(spec: JobSpec, step: Step, name: str):
+def _place(spec: JobSpec, step: Step, name: str) -> Place:
     return spec.place(input_key(spec, step, name))
 
 
-def _command_place(spec: JobSpec, step: Step):
+def _command_place(spec: JobSpec, step: Step) -> Place:
     return spec.place("command" if spec.kind is JobKind.COMMAND else f"jobs.{step.name}.command")

@@ -36,8 +36,10 @@ def default_text(value: bool | int | float | str, port_type: str) -> str | None:
     read = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
     try:
         match port_type:
-            case "integer":
+            case "integer" if not isinstance(read, bool):
                 return str(int(float(read)))
+            case "integer":
+                return None  # the client would send True
             case "number":
                 return str(float(read))
             case "boolean":

@@ -1,4 +1,4 @@
-"""Azure ML YAML files, each read into one frozen value. Every fault of a file is found before any is raised."""
+"""Azure ML jobs and components, from YAML. Every fault of a file is found before any is raised."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from flows.errors import Fault
 from flows.spec import keys
-from flows.spec.assets import DataAsset, NamedEnvironment, read_data_asset, read_environment
 from flows.spec.checks import faults_of
 from flows.spec.component import command_from, component_from, timeout
 from flows.spec.faults import raise_faults, without_echoes
@@ -16,8 +15,6 @@ from flows.spec.pipeline import steps_from
 from flows.spec.ports import job_inputs, job_outputs
 from flows.spec.section import Section
 from flows.spec.yaml_lines import Node, load
-
-__all__ = ["DataAsset", "NamedEnvironment", "read_component", "read_data_asset", "read_environment", "read_job"]
 
 
 def read_job(path: Path) -> JobSpec:

@@ -21,7 +21,9 @@ Rows = Callable[..., pd.DataFrame]
 
 def run(data: Path, folder: Path, **options: object) -> int:
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    outputs = [text for name in ("train_data", "test_data", "data_report") for text in (f"--{name}", str(folder / name))]
+    outputs = [
+        text for name in ("train_data", "test_data", "data_report") for text in (f"--{name}", str(folder / name))
+    ]
     return prep.main(["--data", str(data), *arguments, *outputs])
 
 

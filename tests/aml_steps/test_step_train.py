@@ -14,8 +14,6 @@ import yaml
 from aml_steps.prep import prep
 from aml_steps.train import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
-
 
 @pytest.fixture(scope="module")
 def prepared(shipped: Path) -> prep.Prepared:

@@ -98,7 +98,7 @@ JOB_FAULTS = {
         "rate: ${{parent.inputs.rate}}",
         "solver: sag",
         "11: jobs.train.inputs.solver: sag is not one of lbfgs, saga for the string input solver of train"
-        " | Give a string.",
+        " | Did you mean saga?",
     ),
     "data for a literal": (
         "rate: 0.5",

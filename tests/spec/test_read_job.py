@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.spec.assets import read_data_asset, read_environment
 from flows.spec.model import (
     DataReference,
     Environment,
@@ -15,7 +16,7 @@ from flows.spec.model import (
     Step,
     StepOutput,
 )
-from flows.spec.reader import read_component, read_data_asset, read_environment
+from flows.spec.reader import read_component
 from flows.spec.values import data_source, literal_text
 
 from .conftest import ReadJob

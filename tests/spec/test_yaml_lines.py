@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.errors import Fault, SpecError
-from flows.spec.reader import read_component, read_data_asset, read_environment, read_job
+from flows.spec.assets import read_data_asset, read_environment
+from flows.spec.reader import read_component, read_job
 from flows.spec.section import Section
 from flows.spec.yaml_lines import load
 

@@ -1,0 +1,128 @@
+"""The Azure ML YAML: read by the real SDK, offline, and in step with the scripts and the lock."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+STEPS = ROOT / "aml_steps"
+COMPONENTS = sorted(STEPS.glob("*/component.yml"))
+# Import name: the package that brings it.
+PACKAGES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Any:
+    """azure.ai.ml, imported where its warnings are dealt with, and only when a test needs it."""
+    return importlib.import_module("azure.ai.ml")
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.parent.name)
+def test_the_sdk_reads_each_component(sdk: Any, path: Path) -> None:
+    component = sdk.load_component(path)
+    assert component._validate().passed
+    assert component.name == f"diabetes_{path.parent.name}"
+
+
+@pytest.mark.parametrize("name", ["train_pipeline.yml", "train_job.yml"])
+def test_the_sdk_reads_each_job(sdk: Any, name: str) -> None:
+    assert sdk.load_job(STEPS / name)._validate().passed
+
+
+def test_the_sdk_reads_environment_and_data(sdk: Any) -> None:
+    assert sdk.load_environment(ROOT / "environment" / "environment.yml").name == "diabetes-classify"
+    data = sdk.load_data(ROOT / "data" / "diabetes-diagnostics" / "data.yml")
+    assert (data.name, data.version) == ("diabetes-diagnostics", "1")
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.parent.name)
+def test_everything_is_described(path: Path) -> None:
+    component = read(path)
+    assert component["description"]
+    assert all(port["description"] for port in {**component["inputs"], **component["outputs"]}.values())
+
+
+@pytest.mark.parametrize("path", [*COMPONENTS, STEPS / "train_job.yml"], ids=lambda path: path.parent.name)
+def test_the_command_passes_every_input_and_output_by_its_own_name(path: Path) -> None:
+    job = read(path)
+    command = job["command"]
+    assert command.startswith("python ") and not set(command) & set(";&|<>`\n")
+    assert (path.parent / command.split()[1]).is_file()
+    passed = re.findall(r"--(\w+) \$\{\{(inputs|outputs)\.(\w+)\}\}", command)
+    assert all(option == port for option, _, port in passed)
+    assert {port for _, kind, port in passed if kind == "inputs"} == set(job["inputs"])
+    assert {port for _, kind, port in passed if kind == "outputs"} == set(job["outputs"])
+    optional = {name for name, port in job["inputs"].items() if isinstance(port, dict) and port.get("optional")}
+    assert set(re.findall(r"\$\[\[--(\w+) ", command)) == optional
+
+
+def test_the_pipeline_passes_every_parameter_with_the_component_s_default() -> None:
+    pipeline = read(STEPS / "train_pipeline.yml")
+    for job in pipeline["jobs"].values():
+        component = read(STEPS / job["component"])
+        unbound = set(component["inputs"]) - set(job["inputs"])
+        assert unbound <= {name for name, port in component["inputs"].items() if port.get("optional")}
+        for name, port in component["inputs"].items():
+            if "default" in port:
+                assert job["inputs"][name] == f"${{{{parent.inputs.{name}}}}}"
+                assert pipeline["inputs"][name] == port["default"]
+
+
+def test_the_job_has_the_parameters_of_the_pipeline() -> None:
+    assert read(STEPS / "train_job.yml")["inputs"] == read(STEPS / "train_pipeline.yml")["inputs"]
+
+
+def test_scripts_have_the_defaults_and_choices_of_their_components() -> None:
+    from aml_steps.evaluate import evaluate
+    from aml_steps.prep import prep
+    from aml_steps.train import train
+
+    for name, module in (("prep", prep), ("train", train), ("evaluate", evaluate)):
+        parser = argparse.ArgumentParser()
+        module.add_parameters(parser)
+        inputs = read(STEPS / name / "component.yml")["inputs"]
+        declared = {key: port["default"] for key, port in inputs.items() if "default" in port}
+        assert vars(parser.parse_args([])) == declared
+        for action in parser._actions:
+            if action.choices:
+                assert list(action.choices) == inputs[action.dest]["enum"]
+
+
+def imports_of(script: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(script.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names
+
+
+SCRIPTS = sorted(STEPS.glob("*/*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_step_knows_neither_prefect_nor_flows_nor_the_sdk_nor_its_siblings(script: Path) -> None:
+    siblings = {path.name for path in STEPS.iterdir() if path.is_dir()}
+    assert not imports_of(script) & ({"prefect", "flows", "azure", "aml_steps"} | siblings)
+
+
+def test_the_environment_holds_what_the_steps_import_as_the_lock_pins_it() -> None:
+    lock = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    (listed,) = [
+        part["pip"] for part in read(ROOT / "environment" / "conda.yml")["dependencies"] if isinstance(part, dict)
+    ]
+    pins = dict(requirement.split("==") for requirement in listed)
+    needed = {PACKAGES.get(name, name) for script in SCRIPTS for name in imports_of(script)}
+    assert set(pins) == needed | {"azureml-mlflow"}
+    assert pins == {package: lock[package] for package in pins}
