@@ -14,6 +14,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pyarrow as pa
+
 from evaluate import evaluate
 from prep import prep
 from train import train

@@ -15,6 +15,7 @@ from flows.errors import RunError
 
 FILE_NAME = "metrics.json"
 SCHEMA_VERSION = 1
+_ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +199,9 @@ def _number(values: Mapping[str, object], key: str, where: str, highest: float) 
         return None
     if not _is_number(value):
         raise ValueError(f"{where} is {_kind(value)}, not a number")
-    if not 0 <= value <= highest:
+    if not -_ROUNDING <= value <= highest + _ROUNDING:
         raise ValueError(f"{where} is {value}, outside 0 to {highest:g}")
-    return float(value)
+    return min(max(float(value), 0.0), highest)
 
 
 def _count(values: Mapping[str, object], key: str, where: str) -> int:

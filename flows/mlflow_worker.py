@@ -24,7 +24,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
@@ -142,16 +142,23 @@ class Tracking:
 
     def champion(self, model_name: str) -> dict[str, Any] | None:
         """Answer the version with the alias ``champion``; None if there is no such model, or no champion of it."""
+        return self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
+
+    def version(self, model_name: str, version: int) -> dict[str, Any] | None:
+        """Answer the version with this number; None if there is none."""
+        return self._find(lambda: self._client.get_model_version(model_name, str(version)))
+
+    @staticmethod
+    def _find(look: "Callable[[], ModelVersion]") -> dict[str, Any] | None:
         from mlflow import MlflowException
 
         try:
-            version = self._client.get_model_version_by_alias(model_name, CHAMPION)
+            return _described(look())
         except MlflowException as error:
-            # MLflow says the one for a model that is not there, the other for an alias.
+            # MLflow says the one for a model or version that is not there, the other for an alias.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-        return _described(version)
 
     def register(
         self,

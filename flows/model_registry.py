@@ -56,6 +56,10 @@ class ModelRegistry(Protocol):
         """Find the version that is in use; None if there is no such model, or no champion of it yet."""
         ...
 
+    async def version(self, model_name: str, version: int) -> ModelVersion | None:
+        """Find a version by its number; None if there is none."""
+        ...
+
     async def register(
         self,
         model_name: str,
@@ -262,6 +266,11 @@ class MlflowTracking:
         check_model_name(model_name)
         found = await self._worker.request("champion", model_name=model_name)
         return None if found is None else _model_version(model_name, found, alias="champion")
+
+    async def version(self, model_name: str, version: int) -> ModelVersion | None:
+        """See :meth:`ModelRegistry.version`. Raises RunError if the version's folder is gone."""
+        found = await self._worker.request("version", model_name=model_name, version=version)
+        return None if found is None else _model_version(model_name, found, alias=None)
 
     async def register(
         self,

@@ -10,11 +10,25 @@ from flows.engines.snapshot import data_digest
 from flows.errors import RunError
 from flows.evaluation import EvaluationReport
 from flows.gate import GateDecision
-from flows.model_registry import ModelVersion
+from flows.model_registry import ModelRegistry, ModelVersion
 from flows.runs import RunOutcome
 from flows.settings import PROJECT
 
 MODEL_OUTPUT = "model"
+FLOW_RUN = "tandem.flow_run"
+COMPARED_WITH = "tandem.compared_with"
+
+
+async def champion_to_beat(registry: ModelRegistry, model_name: str, flow_run_id: str) -> ModelVersion | None:
+    """The champion; or, where an earlier try of this flow run has made it, the one that it was compared with.
+
+    So a flow run that dies after it has registered its model comes to the same decision when it is tried again.
+    """
+    champion = await registry.champion(model_name)
+    if champion is None or champion.tags.get(FLOW_RUN) != flow_run_id:
+        return champion
+    before = champion.tags.get(COMPARED_WITH)
+    return None if before is None else await registry.version(model_name, int(before))
 
 
 def provenance(
@@ -23,15 +37,17 @@ def provenance(
     report: EvaluationReport,
     flow_run_id: str,
     decision: GateDecision | None = None,
+    champion: ModelVersion | None = None,
 ) -> Mapping[str, str]:
-    """The tags of a model version: job, flow run, data and its hash, git commit, metrics, the gate's decision."""
+    """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and against whom."""
     tags = {
         "tandem.job": outcome.job_name,
-        "tandem.flow_run": flow_run_id,
+        FLOW_RUN: flow_run_id,
         "tandem.data": data.label,
         "tandem.data_sha256": data_digest(data.path),
         "tandem.git_commit": git_commit(PROJECT),
         "tandem.decision": "" if decision is None else "; ".join(decision.reasons),
+        COMPARED_WITH: "" if champion is None else str(champion.version),
     }
     metrics = {
         f"tandem.metric.{name}": f"{value:.6f}" for name, value in report.challenger.values.items() if value is not None

@@ -14,7 +14,7 @@ from flows.evaluation import read_evaluation
 from flows.flow_errors import failures_as_states
 from flows.gate import decide
 from flows.parameters import PipelineParameters, taking
-from flows.registration import provenance, register
+from flows.registration import champion_to_beat, provenance, register
 from flows.settings import Settings
 from flows.summary import RunSummary
 from flows.training import pipeline_request, training_data
@@ -31,7 +31,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     settings = Settings.from_environment()
     data = training_data(parameters, settings)
     async with open_engine(parameters.engine, settings) as engine:
-        champion = await engine.registry.champion(parameters.model_name)
+        champion = await champion_to_beat(engine.registry, parameters.model_name, flow_run.id)
         request = pipeline_request(parameters, settings, flow_run_id=flow_run.id, champion=champion)
         outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
@@ -39,7 +39,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         decision = decide(report.challenger, report.champion, parameters.gate)
         version = None
         if decision.promoted:
-            tags = provenance(outcome, data, report, flow_run.id, decision)
+            tags = provenance(outcome, data, report, flow_run.id, decision, champion)
             version = await register(engine, outcome, parameters.model_name, tags, alias="champion")
         summary = RunSummary(
             title=parameters.pipeline,

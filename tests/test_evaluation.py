@@ -114,3 +114,8 @@ def test_scores_are_frozen(tmp_path: Path) -> None:
         challenger.rows = 5  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(TypeError):
         challenger.values["roc_auc"] = 1.0  # pyright: ignore[reportIndexIssue]
+
+
+def test_metric_a_rounding_error_beyond_its_range_is_taken_as_the_end_of_the_range(tmp_path: Path) -> None:
+    report = read_evaluation(write(tmp_path, challenger=scores(average_precision=1.0000000000000002)))
+    assert report.challenger.values["average_precision"] == 1.0

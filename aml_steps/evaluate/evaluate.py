@@ -220,7 +220,7 @@ def _tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _thin(*curve: np.ndarray) -> list[np.ndarray]:
+def thin(*curve: np.ndarray) -> list[np.ndarray]:
     """Keep at most ``CURVE_POINTS`` points: a curve of millions would take seconds to draw and look the same."""
     keep = np.unique(np.linspace(0, len(curve[0]) - 1, CURVE_POINTS).astype(int))
     return [values[keep] for values in curve]
@@ -238,7 +238,7 @@ def draw_roc(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
     for name, probability in scores.items():
         false, true, _ = metrics.roc_curve(label, probability)
         area = metrics.auc(false, true)
-        axes.plot(*_thin(false, true), color=COLOURS[name], linewidth=2, label=f"{name}, area {area:.3f}")
+        axes.plot(*thin(false, true), color=COLOURS[name], linewidth=2, label=f"{name}, area {area:.3f}")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(loc="lower right", frameon=False)
     return figure
@@ -253,7 +253,7 @@ def draw_precision_recall(label: np.ndarray, scores: dict[str, np.ndarray]) -> F
         precision, recall, _ = metrics.precision_recall_curve(label, probability)
         area = metrics.average_precision_score(label, probability)
         axes.plot(
-            *_thin(recall, precision),
+            *thin(recall, precision),
             color=COLOURS[name],
             linewidth=2,
             drawstyle="steps-post",

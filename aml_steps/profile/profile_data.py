@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 PATIENT = "PatientID"
 LABEL = "Diabetic"
@@ -38,29 +39,19 @@ def read_rows(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name != PATIENT])
 
 
-def summarise(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Describe each column of both parts.
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Describe each feature.
 
     Args:
-        parts: Rows of ``train`` and ``test``, each with features and label.
+        rows: Rows with features and label.
 
     Returns:
-        A frame with a row for each feature, and for each part the columns ``missing`` (share, 0 to 1), ``mean``,
-        ``min``, ``median`` and ``max``.
+        A frame with a row for each feature and the columns ``missing`` (share, 0 to 1), ``mean``, ``min``, ``median``
+        and ``max``.
     """
-    tables = {
-        part: pd.DataFrame(
-            {
-                "missing": rows.isna().mean(),
-                "mean": rows.mean(),
-                "min": rows.min(),
-                "median": rows.median(),
-                "max": rows.max(),
-            }
-        )
-        for part, rows in ((part, rows.drop(columns=LABEL)) for part, rows in parts.items())
-    }
-    return pd.concat(tables, axis=1)
+    features = rows.drop(columns=LABEL)
+    figures = {"mean": features.mean(), "min": features.min(), "median": features.median(), "max": features.max()}
+    return pd.DataFrame({"missing": features.isna().mean(), **figures})
 
 
 def draw_distributions(rows: pd.DataFrame) -> Figure:
@@ -109,22 +100,23 @@ def _whole(values: np.ndarray) -> bool:
     return bool(np.all(np.isnan(values) | (values == np.round(values))))
 
 
-def draw_missingness(summary: pd.DataFrame) -> Figure:
+def draw_missingness(summaries: dict[str, pd.DataFrame]) -> Figure:
     """Draw the share of missing cells of each feature, training and test part beside each other."""
-    figure = Figure(figsize=(7, 0.45 * len(summary) + 1.1), dpi=130, layout="constrained")
+    features = [str(feature) for feature in summaries["train"].index]
+    figure = Figure(figsize=(7, 0.45 * len(features) + 1.1), dpi=130, layout="constrained")
     axes = figure.add_subplot()
-    places = np.arange(len(summary))
-    most = max(float(summary[part]["missing"].max()) for part in COLOURS)
+    places = np.arange(len(features))
+    most = max(float(summary["missing"].max()) for summary in summaries.values())
     for offset, (part, colour) in zip((-0.19, 0.19), COLOURS.items(), strict=True):
-        shares = summary[part]["missing"].to_numpy()
+        shares = summaries[part]["missing"].to_numpy()
         axes.barh(places + offset, shares, 0.34, color=colour, label=part)
         for place, share in zip(places + offset, shares, strict=True):
             text = "0" if share == 0 else f"{share:.1%}"
             axes.annotate(text, (share, place), (4, 0), textcoords="offset points", va="center", size=8, color=SOFT)
-    axes.set_yticks(places, summary.index)
+    axes.set_yticks(places, features)
     axes.invert_yaxis()
     axes.set_xlim(0, max(most * 1.12, 0.01))
-    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(FAINT)
     axes.tick_params(color=FAINT, labelcolor=INK, length=0)
@@ -137,15 +129,15 @@ def draw_missingness(summary: pd.DataFrame) -> Figure:
 def draw_correlations(rows: pd.DataFrame) -> Figure:
     """Draw the correlation of each two columns, -1 to 1, the label last."""
     table = rows[[*(column for column in rows if column != LABEL), LABEL]].corr()
-    names = list(table)
+    names = [str(name) for name in table]
     shown = table.to_numpy(copy=True)
     shown[np.triu_indices(len(names))] = np.nan  # each pair once
     figure = Figure(figsize=(7, 6), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("signed", ["#c56a08", "#ffffff", "#2f6fde"])
     axes.imshow(shown[1:, :-1], cmap=colours, vmin=-1, vmax=1)
-    for row, column in zip(*np.tril_indices(len(names) - 1), strict=True):
-        value = shown[row + 1, column]
+    for row, column in np.argwhere(np.tri(len(names) - 1)).tolist():
+        value = float(shown[row + 1, column])
         text = "–" if np.isnan(value) else f"{value:.2f}".replace("-", "−")
         axes.text(column, row, text, ha="center", va="center", size=9, color="white" if abs(value) > 0.7 else INK)
     axes.set_xticks(range(len(names) - 1), names[:-1], rotation=35, ha="right", rotation_mode="anchor")
@@ -155,17 +147,20 @@ def draw_correlations(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw(parts: dict[str, pd.DataFrame], summary: pd.DataFrame) -> dict[str, bytes]:
+def draw(rows: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> dict[str, bytes]:
     """Draw all pictures, of at most ``ROWS_DRAWN`` training rows.
+
+    Args:
+        rows: Training rows.
+        summaries: What :func:`summarise` says of the parts ``train`` and ``test``.
 
     Returns:
         PNG files by name, in the order of ``PICTURES``.
     """
-    rows = parts["train"]
     drawn = rows.sample(ROWS_DRAWN, random_state=0) if len(rows) > ROWS_DRAWN else rows
     figures = {
         "distributions": draw_distributions(drawn),
-        "missingness": draw_missingness(summary),
+        "missingness": draw_missingness(summaries),
         "correlations": draw_correlations(drawn),
     }
     return {name: _png(figures[name]) for name in PICTURES}
@@ -178,14 +173,14 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def page(parts: dict[str, pd.DataFrame], summary: pd.DataFrame, pictures: dict[str, bytes]) -> str:
+def page(parts: dict[str, pd.DataFrame], summaries: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
     """Write the profile as one HTML page, its pictures inside."""
     template = Template((Path(__file__).parent / "profile_template.html").read_text(encoding="utf-8"))
     counts = [f"{len(rows):,} {part} rows, {rows[LABEL].mean():.1%} diabetic" for part, rows in parts.items()]
     sampled = f" Pictures show a sample of {ROWS_DRAWN:,} training rows." if len(parts["train"]) > ROWS_DRAWN else ""
     return template.substitute(
         lead=html.escape("; ".join(counts) + "." + sampled),
-        table=_table(summary),
+        table=_table(summaries),
         pictures="\n".join(
             f'<figure class="{name}"><img alt="{PICTURES[name]}" '
             f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
@@ -195,18 +190,19 @@ def page(parts: dict[str, pd.DataFrame], summary: pd.DataFrame, pictures: dict[s
     )
 
 
-def _table(summary: pd.DataFrame) -> str:
-    parts = list(summary.columns.get_level_values(0).unique())
-    figures = list(summary[parts[0]])
-    lines = ["<tr><th></th>" + "".join(f'<th colspan="{len(figures)}">{part}</th>' for part in parts) + "</tr>"]
-    lines.append("<tr><th></th>" + "".join(f"<th>{figure}</th>" for figure in figures) * len(parts) + "</tr>")
-    for feature, row in summary.iterrows():
-        cells = [
-            f"<td>{'–' if np.isnan(value) else f'{value:.1%}' if figure == 'missing' else f'{value:,.4g}'}</td>"
-            for (_, figure), value in row.items()
-        ]
-        lines.append(f"<tr><td>{html.escape(str(feature))}</td>{''.join(cells)}</tr>")
+def _table(summaries: dict[str, pd.DataFrame]) -> str:
+    heads = [f'<th colspan="{len(summary.columns)}">{part}</th>' for part, summary in summaries.items()]
+    names = [f"<th>{name}</th>" for summary in summaries.values() for name in summary.columns]
+    lines = [f"<tr><th></th>{''.join(heads)}</tr>", f"<tr><th></th>{''.join(names)}</tr>"]
+    cells = pd.concat([summary.apply(_cells) for summary in summaries.values()], axis=1)
+    for feature, row in zip(cells.index, cells.to_numpy(), strict=True):
+        lines.append(f"<tr><td>{html.escape(str(feature))}</td>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>")
     return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _cells(figure: pd.Series[float]) -> pd.Series[str]:
+    form = "{:.1%}" if figure.name == "missing" else "{:,.4g}"
+    return figure.map(lambda value: "–" if np.isnan(value) else form.format(value))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -217,11 +213,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--profile", type=Path, required=True, help="folder for the page and its pictures")
     arguments = parser.parse_args(argv)
     parts = {part: read_rows(path) for part, path in (("train", arguments.train_data), ("test", arguments.test_data))}
-    summary = summarise(parts)
-    pictures = draw(parts, summary)
+    summaries = {part: summarise(rows) for part, rows in parts.items()}
+    pictures = draw(parts["train"], summaries)
     for name, png in pictures.items():
         (arguments.profile / f"{name}.png").write_bytes(png)
-    (arguments.profile / "profile.html").write_text(page(parts, summary, pictures), encoding="utf-8")
+    (arguments.profile / "profile.html").write_text(page(parts, summaries, pictures), encoding="utf-8")
     print(f"profile.html and {len(pictures)} pictures of {sum(map(len, parts.values())):,} rows")
     return 0
 

@@ -220,6 +220,6 @@ def test_equal_evaluations_write_equal_files(rows: pd.DataFrame, tmp_path: Path)
 
 
 def test_millions_of_rows_are_drawn_as_thin_curves() -> None:
-    false, true = evaluate._thin(np.linspace(0, 1, 1_000_000), np.linspace(0, 1, 1_000_000))
+    false, true = evaluate.thin(np.linspace(0, 1, 1_000_000), np.linspace(0, 1, 1_000_000))
     assert len(false) == len(true) == evaluate.CURVE_POINTS
     assert (false[0], false[-1]) == (0, 1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlflow import sklearn as mlflow_sklearn
 
 from aml_steps.prep import prep
 from aml_steps.train import train
@@ -28,10 +30,10 @@ def rows(prepared: prep.Prepared) -> pd.DataFrame:
 def test_imputer_and_scaler_know_the_training_part_only(prepared: prep.Prepared, rows: pd.DataFrame) -> None:
     model = train.fit(rows, train.Parameters())
     filled = rows[prep.FEATURES].fillna(rows[prep.FEATURES].median())
-    np.testing.assert_allclose(model["impute"].statistics_, rows[prep.FEATURES].median(), rtol=1e-12)
-    np.testing.assert_allclose(model["scale"].mean_, filled.mean(), rtol=1e-12)
-    np.testing.assert_allclose(model["scale"].scale_, filled.std(ddof=0), rtol=1e-12)
-    assert not np.allclose(model["impute"].statistics_, prepared.table.to_pandas()[prep.FEATURES].median())
+    np.testing.assert_allclose(model.named_steps["impute"].statistics_, rows[prep.FEATURES].median(), rtol=1e-12)
+    np.testing.assert_allclose(model.named_steps["scale"].mean_, filled.mean(), rtol=1e-12)
+    np.testing.assert_allclose(model.named_steps["scale"].scale_, filled.std(ddof=0), rtol=1e-12)
+    assert not np.allclose(model.named_steps["impute"].statistics_, prepared.table.to_pandas()[prep.FEATURES].median())
 
 
 def test_the_patient_id_is_no_feature(rows: pd.DataFrame) -> None:
@@ -50,7 +52,7 @@ def test_every_solver_converges_to_the_same_classifier(rows: pd.DataFrame, solve
 
 def test_a_column_that_was_never_measured_does_not_break_the_fit(rows: pd.DataFrame) -> None:
     blank = rows.assign(SerumInsulin=np.nan)
-    assert np.isfinite(train.train(blank, train.Parameters()).model["classify"].coef_).all()
+    assert np.isfinite(train.train(blank, train.Parameters()).model.named_steps["classify"].coef_).all()
 
 
 def test_fitting_leaves_the_rows_as_they_were(rows: pd.DataFrame) -> None:
@@ -68,7 +70,8 @@ def test_a_solver_that_stops_too_early_says_so_in_metrics_and_words(rows: pd.Dat
 
 def test_a_stronger_regularisation_gives_smaller_coefficients(rows: pd.DataFrame) -> None:
     sizes = [
-        np.abs(train.fit(rows, train.Parameters(reg_rate=rate))["classify"].coef_).sum() for rate in (1e-9, 0.01, 100)
+        np.abs(train.fit(rows, train.Parameters(reg_rate=rate)).named_steps["classify"].coef_).sum()
+        for rate in (1e-9, 0.01, 100)
     ]
     assert sizes == sorted(sizes, reverse=True)
 
@@ -107,7 +110,7 @@ def test_a_saved_model_comes_back_the_same_without_pickle(
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(f"pickle.{name}", refuse)
     features = rows[prep.FEATURES]
-    again = mlflow.sklearn.load_model(str(tmp_path))
+    again: Any = mlflow_sklearn.load_model(str(tmp_path))
     np.testing.assert_array_equal(again.predict_proba(features), model.predict_proba(features))
     np.testing.assert_array_equal(mlflow.pyfunc.load_model(str(tmp_path)).predict(features), model.predict(features))
 

@@ -1,0 +1,146 @@
+"""What every test has: a Prefect of its own, no outside world, and nothing inherited from whoever runs the tests."""
+
+import ipaddress
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from flows.prefect_server import use_prefect_api
+from flows.settings import Settings
+
+INHERITED = ("AZUREML_", "AZURE_", "MLFLOW_", "PREFECT_", "TANDEM_", "MANAGED_IDENTITY_CLIENT_ID")
+AZURE_CLIENT = "azure.ai.ml._ml_client"
+
+prefect_home = pytest.StashKey[str]()
+refused: list[str] = []  # what the running test tried to reach; code under test may swallow the exception
+
+
+class NotInATest(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment before a test module imports Prefect, which reads it then."""
+    for name in [name for name in os.environ if name.startswith(INHERITED)]:
+        del os.environ[name]
+    config.stash[prefect_home] = tempfile.mkdtemp(prefix="tandem-tests-")
+    os.environ.update(
+        PREFECT_HOME=config.stash[prefect_home],
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false",  # a test that needs a server asks for `prefect_api`
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        MLFLOW_DISABLE_TELEMETRY="true",
+        DO_NOT_TRACK="true",
+    )
+    sys.addaudithook(_stay_on_this_machine)
+    sys.meta_path.insert(0, _RefuseAzureClients())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[prefect_home], ignore_errors=True)
+
+
+def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect":
+        address: Any = arguments[1]
+    elif event == "socket.getaddrinfo":
+        address = arguments[:2]
+    else:
+        return
+    if isinstance(address, tuple) and not _is_loopback(address[0]):
+        refused.append(f"connecting to {address}")
+        raise NotInATest(refused[-1])
+
+
+def _is_loopback(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+class _RefuseAzureClients:
+    """Lets the SDK be imported, and its client not be made, as long as no test says ``azure_client_allowed``."""
+
+    allowed = False
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path) if fullname == AZURE_CLIENT else None
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            load(module)
+            client: Any = vars(module)["MLClient"]
+            make = client.__init__
+
+            def guarded(self: Any, *arguments: Any, **options: Any) -> None:
+                if not _RefuseAzureClients.allowed:
+                    refused.append("building an Azure client")
+                    raise NotInATest(refused[-1])
+                make(self, *arguments, **options)
+
+            client.__init__ = guarded
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves_this_machine() -> Iterator[None]:
+    """Fail a test that tried to reach something outside, even where the code under test hid the exception."""
+    refused.clear()
+    yield
+    assert not refused
+
+
+@pytest.fixture
+def azure_client_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this test build the SDK's client, for a service on this machine."""
+    monkeypatch.setattr(_RefuseAzureClients, "allowed", True)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of local state, for this test and the commands that it runs."""
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Prefect server, started when the first test asks for it."""
+    settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path_factory.mktemp("prefect"))})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        patch.setenv("PREFECT_HOME", os.environ["PREFECT_HOME"])
+        api = use_prefect_api(settings)
+    api.wait_until_ready()
+    yield api.url
+    assert api.process is not None
+    assert api.process.stdin is not None
+    api.process.stdin.close()  # which is what ends it
+    api.process.wait()
+
+
+@pytest.fixture
+def prefect_api(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of the Prefect API, in use by this process and by the commands that it runs."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield prefect_server

@@ -1,0 +1,537 @@
+"""A step that the host forks is the same as one that a new interpreter runs; and no step outlives its run."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import TextIO
+
+import pytest
+
+from flows.engines.local_processes import step_environment
+from flows.engines.processes import Command, Ended, Process, StepHost
+from flows.engines.step_host import PRELOADABLE
+from flows.errors import ServiceError, SettingsError
+from flows.settings import Settings
+
+from .conftest import Await, Write
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks steps")
+
+PROJECT = str(Path(__file__).parents[2])
+DEADLINE_SECONDS = 10  # nothing here waits so long unless it hangs
+
+SAME = {
+    "arguments": "import sys; print(sys.argv)",
+    "name_and_file": "print(__name__, __file__, __doc__, __package__, __spec__, __annotations__, __cached__)",
+    "names_of_a_module": "print(sorted(globals()))",
+    "search_path": "import sys; print(sys.path)",
+    "working_folder": "import os; print(os.getcwd())",
+    "environment": "import os; print(sorted(os.environ.items()))",
+    "flags": "import sys; print(sys.flags, sys.executable, sys.warnoptions)",
+    "standard_input_is_empty": "import sys; print(repr(sys.stdin.read()), sys.stdin.isatty())",
+    "streams": """
+        import sys
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            print(stream.fileno(), stream.name, stream.encoding, stream.errors, stream.line_buffering)
+    """,
+    "streams_interleave": """
+        import os, sys
+        for number in range(3):
+            print("out", number)
+            print("err", number, file=sys.stderr)
+            os.write(1, b"raw\\n")
+    """,
+    "open_files": "import os; print(len(os.listdir('/proc/self/fd')))",
+    "signals": """
+        import signal
+        print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)])
+        print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    """,
+    "exit_code": "import sys; print('a'); sys.exit(3)",
+    "exit_code_of_true": "import sys; sys.exit(True)",
+    "exit_with_text": "import sys; sys.exit('the reason')",
+    "exit_from_the_system": "import os; os._exit(5)",
+    "exception": """
+        def fail(depth):
+            if depth:
+                fail(depth - 1)
+            raise ValueError("żółw")
+        fail(2)
+    """,
+    "exception_with_a_cause": """
+        try:
+            {}["missing"]
+        except KeyError as error:
+            raise RuntimeError("second") from error
+    """,
+    "exception_group": "raise ExceptionGroup('both', [ValueError(1), TypeError(2)])",
+    "syntax_error": "print('a'",
+    "own_excepthook": "import sys; sys.excepthook = lambda *it: print('mine', it[0], it[1]); 1 / 0",
+    "interrupt": "import atexit; atexit.register(print, 'bye'); raise KeyboardInterrupt",
+    "terminated": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "warning": "import warnings; warnings.warn('beware')",
+    "at_exit": "import atexit; atexit.register(print, 'bye'); print('hello')",
+    "threads_are_joined": """
+        import threading
+        print(threading.active_count(), threading.current_thread() is threading.main_thread())
+        def late():
+            threading.main_thread().join()
+            print("late")
+        threading.Thread(target=late).start()
+    """,
+    "unclosed_files_are_flushed": """
+        import pathlib, sys
+        kept = open("kept.txt", "w")
+        kept.write("kept")
+        sys.stdout.write("no line end")
+    """,
+    "unicode": "print('żółć 🎉 \\udcff'.encode(errors='surrogateescape').decode(errors='replace'))",
+    "seeded_random": """
+        import random, numpy
+        random.seed(1), numpy.random.seed(1)
+        print(random.random(), numpy.random.random(), numpy.random.default_rng(1).random())
+    """,
+    "linear_algebra": """
+        import numpy
+        a = numpy.arange(250_000.0).reshape(500, 500) % 7
+        print(float((a @ a).sum()), float(numpy.linalg.svd(a[:50, :50], compute_uv=False)[0]))
+    """,
+    "local_module": "import near; print(near.VALUE, near.__file__)",
+    "source_and_types_of_main": """
+        import inspect, typing
+        class Row:
+            value: "Other"
+        class Other: ...
+        print(typing.get_type_hints(Row), inspect.getsource(Row))
+    """,
+    "pickle_of_main": """
+        import pickle
+        class Model: ...
+        print(pickle.dumps(Model()), type(pickle.loads(pickle.dumps(Model()))) is Model)
+    """,
+    "children": "import subprocess; print(subprocess.run(['sh', '-c', 'echo $0; exit 4'], stdin=-3).returncode)",
+    "event_loop": "import asyncio; print(asyncio.run(asyncio.sleep(0, 'slept')))",
+    **{
+        f"multiprocessing_{method}": f"""
+            import multiprocessing
+            def square(number):
+                return number * number
+            if __name__ == "__main__":
+                with multiprocessing.get_context("{method}").Pool(2) as pool:
+                    print(pool.map(square, range(5)))
+        """
+        for method in ("fork", "spawn", "forkserver")
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a script ended, and all that it said."""
+
+    code: int
+    said: str
+
+
+class Host:
+    """A step host of a test, and its scripts' folder."""
+
+    def __init__(self, host: StepHost, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.environment = _environment(folder)
+
+    def command(self, text: str, script: Sequence[str] | None = None, modules: Sequence[str] = ()) -> Command:
+        log = self.folder.with_name("log.txt")
+        return Command(text, self.folder, self.environment, log, script, modules)
+
+    async def start(self, *script: str, modules: Sequence[str] = ()) -> Process:
+        return await self.host.run(self.command(f"python {' '.join(script)}", script, modules))
+
+    async def run(self, *script: str, modules: Sequence[str] = ()) -> tuple[Ran, bool]:
+        """Run a script to its end; the second value says whether it was forked."""
+        command = self.command(f"python {' '.join(script)}", script, modules)
+        command.log.unlink(missing_ok=True)
+        process = await self.host.run(command)
+        ended = await _soon(process.ended)
+        return Ran(ended.code, command.log.read_text()), process.started.result()
+
+    async def shell(self, text: str) -> Ran:
+        command = self.command(text)
+        ended = await _soon((await self.host.run(command)).ended)
+        return Ran(ended.code, command.log.read_text())
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return dict(step_environment(Settings.from_environment({"TANDEM_HOME": str(folder)})))
+
+
+async def _soon(ended: "asyncio.Future[Ended]") -> Ended:
+    return await asyncio.wait_for(asyncio.shield(ended), DEADLINE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, preload: Sequence[str] = (), **environment: str) -> AsyncGenerator[Host]:
+    folder.mkdir(exist_ok=True)
+    helper = Command(["cat"], folder, _environment(folder), folder.with_name("helper.txt"))
+    host = StepHost.start(Path(sys.executable), _environment(folder) | environment, preload, helper)
+    await host.connect()
+    reader, writer = await host.helper_streams()
+    try:
+        yield Host(host, folder)
+    finally:
+        writer.close()
+        await reader.read()
+        await host.stop()
+
+
+@pytest.fixture(scope="module")
+def warm(run: Await, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StepHost]:
+    """A host that has imported NumPy, for all tests that do it no harm."""
+    context = opened(tmp_path_factory.mktemp("warm"), ["numpy"])
+    yield run(context.__aenter__()).host
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def host(warm: StepHost, tmp_path: Path) -> Host:
+    (tmp_path / "code").mkdir()
+    return Host(warm, tmp_path / "code")
+
+
+def as_new_process(host: Host, *script: str) -> Ran:
+    """Run a script by a new interpreter, the way a shell would."""
+    ended = subprocess.run(
+        ["python", *script],
+        cwd=host.folder,
+        env=host.environment,
+        executable=sys.executable,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        check=False,
+    )
+    return Ran(ended.returncode, ended.stdout.decode())
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_forked_script_does_what_a_new_process_does(name: str, host: Host, write: Write, run: Await) -> None:
+    write({"code/main.py": SAME[name], "code/near.py": "VALUE = 1"})
+
+    ran, forked = run(host.run("main.py", "--rate", "0.1", "ż 1"))
+
+    assert forked
+    assert ran == as_new_process(host, "main.py", "--rate", "0.1", "ż 1")
+
+
+def test_a_script_in_a_folder_finds_the_modules_beside_it(host: Host, write: Write, run: Await) -> None:
+    write({"code/sub/main.py": "import sys, near; print(sys.path[0], __file__, near.V)", "code/sub/near.py": "V = 1"})
+
+    ran, forked = run(host.run("sub/main.py"))
+
+    assert forked
+    assert ran == as_new_process(host, "sub/main.py")
+
+
+def test_a_script_that_is_not_there_fails_as_python_says_it(host: Host, run: Await) -> None:
+    ran, _ = run(host.run("missing.py"))
+
+    assert ran.code == 2
+    assert "can't open file" in ran.said
+
+
+def test_two_steps_draw_different_numbers_unless_they_seed(host: Host, write: Write, run: Await) -> None:
+    write({"code/main.py": "import random, numpy; print(random.random(), numpy.random.random(), sep='\\n')"})
+
+    one, other = (run(host.run("main.py"))[0].said.split() for _ in range(2))
+
+    assert not set(one) & set(other)
+
+
+@pytest.mark.parametrize("loaded", ["before", "with the step"])
+def test_a_script_whose_own_module_has_a_librarys_name_is_not_forked(
+    loaded: str, tmp_path: Path, write: Write, run: Await
+) -> None:
+    write({"code/main.py": "import hmac, numpy; print(hmac.MINE, numpy.pi)", "code/hmac.py": SHADOW})
+
+    async def ran() -> tuple[Ran, bool]:
+        async with opened(tmp_path / "code", ["numpy"] if loaded == "before" else []) as cold:
+            return await cold.run("main.py", modules=["numpy"])
+
+    assert run(ran()) == (Ran(0, "True 3.141592653589793\n"), False)
+
+
+SHADOW = "MINE = True\ndef compare_digest(a, b): ...\ndef new(*a): ...\ndef digest(*a): ...\n"
+
+
+def test_whatever_is_not_a_plain_script_goes_through_bash(host: Host, run: Await) -> None:
+    ran = run(host.shell("echo ${BASH_VERSION:+bash} | tr a-z A-Z && [[ 1 == 1 ]] && cd / && pwd; exit 7"))
+
+    assert ran == Ran(7, "BASH\n/\n")
+
+
+def test_a_shell_command_has_the_signals_and_streams_of_a_new_process(host: Host, write: Write, run: Await) -> None:
+    write({"code/main.py": dedent(SAME["signals"]) + SAME["standard_input_is_empty"]})
+
+    assert run(host.shell("exec python main.py")) == as_new_process(host, "main.py")
+
+
+def test_a_step_whose_folder_is_not_there_is_a_settings_error(host: Host, run: Await) -> None:
+    host.folder.rmdir()
+
+    with pytest.raises(SettingsError, match=re.escape(str(host.folder))):
+        run(host.shell("true"))
+    with pytest.raises(SettingsError, match=re.escape(str(host.folder))):
+        run(host.start("main.py"))
+
+
+def test_a_step_whose_program_is_not_there_is_a_settings_error(host: Host, run: Await) -> None:
+    command = Command(["/no/such/bash", "-c", "true"], host.folder, host.environment, host.folder / "log.txt")
+
+    with pytest.raises(SettingsError, match="cannot be started.*/no/such/bash"):
+        run(host.host.run(command))
+
+
+def test_an_interpreter_that_is_not_there_is_a_settings_error(tmp_path: Path) -> None:
+    helper = Command(["cat"], tmp_path, {}, tmp_path / "log.txt")
+
+    with pytest.raises(SettingsError, match="/no/such/python"):
+        StepHost.start(Path("/no/such/python"), {}, (), helper)
+
+
+def test_a_step_that_is_given_up_while_it_starts_leaves_the_host_in_order(host: Host, run: Await) -> None:
+    async def given_up() -> Ran:
+        starting = asyncio.create_task(host.host.run(host.command("true")))
+        await asyncio.sleep(0)  # the request is sent, and not yet answered
+        starting.cancel()
+        await asyncio.wait([starting])
+        return await host.shell("echo next")
+
+    assert run(given_up()).said == "next\n"
+
+
+def test_steps_that_end_at_once_are_all_reported(host: Host, write: Write, run: Await) -> None:
+    write({"code/main.py": "import os; os._exit(0)"})
+
+    async def many() -> list[int]:
+        processes = [await host.start("main.py") for _ in range(50)]
+        return [(await _soon(process.ended)).code for process in processes]
+
+    assert run(many()) == [0] * 50
+
+
+def test_the_end_of_a_step_is_reported_while_the_host_imports(tmp_path: Path, write: Write, run: Await) -> None:
+    """A library that is waiting to be imported, until the test lets it go on."""
+    write(
+        {
+            "lib/skops.py": f"open({str(tmp_path / 'import')!r}).read()",
+            "code/main.py": f"open({str(tmp_path / 'step')!r}).read()",
+        }
+    )
+    os.mkfifo(tmp_path / "import")
+    os.mkfifo(tmp_path / "step")
+
+    async def importing() -> int:
+        async with opened(tmp_path / "code", PYTHONPATH=str(tmp_path / "lib")) as cold:
+            first = await cold.start("main.py")
+            second = asyncio.create_task(cold.start("main.py", modules=["skops"]))
+            with await _opened_for_writing(tmp_path / "import"):  # which is possible once the host imports
+                (await _opened_for_writing(tmp_path / "step")).close()
+                ended = await _soon(first.ended)
+                assert not second.done()
+            process = await second
+            (await _opened_for_writing(tmp_path / "step")).close()
+            await _soon(process.ended)
+            return ended.code
+
+    assert run(importing()) == 0
+
+
+async def _opened_for_writing(fifo: Path) -> TextIO:
+    return await asyncio.to_thread(fifo.open, "w")
+
+
+def test_what_may_be_imported_before_a_fork_starts_no_thread_of_python() -> None:
+    """The pools of OpenBLAS and of jemalloc, which are native, put themselves right after a fork."""
+    code = f"""
+        import importlib, json, os, threading
+        started = {{}}
+        for module in {sorted(PRELOADABLE)}:
+            importlib.import_module(module)
+            native = {{open(f"/proc/self/task/{{it}}/comm").read().strip() for it in os.listdir("/proc/self/task")}}
+            started[module] = [threading.active_count(), sorted(native)]
+        print(json.dumps(started))
+    """
+    said = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, check=True).stdout
+
+    for module, (threads, native) in json.loads(said).items():
+        assert threads == 1, module
+        assert set(native) <= {"python", "jemalloc_bg_thd"}, module
+
+
+LONG_STEPS = {
+    "plain": "tell(os.getpid())",
+    "deaf": "signal.signal(signal.SIGTERM, signal.SIG_IGN); tell(os.getpid())",
+    "parent": "tell(os.getpid(), subprocess.Popen(['sleep', '1000']).pid)",
+    "parent_of_a_deaf_child": """
+        child = subprocess.Popen(['bash', '-c', 'trap "" TERM; echo; while :; do sleep 1000; done'], stdout=-1)
+        child.stdout.readline()
+        tell(os.getpid(), child.pid)
+    """,
+}
+# Writes to a named pipe, so that whoever reads there knows that the step has come so far.
+LONG_STEP = """
+import os, signal, subprocess, sys
+def tell(*pids):
+    with open(sys.argv[1], "w") as pipe:
+        print(*pids, file=pipe)
+"""
+CLIENT = """
+import asyncio, sys
+from pathlib import Path
+from flows.engines.processes import Command, StepHost
+
+async def main():
+    folder, python, environment = Path.cwd(), Path(sys.executable), {"PATH": "/usr/bin:/bin"}
+    host = StepHost.start(python, environment, (), Command(["cat"], folder, environment, folder / "log.txt"))
+    await host.connect()
+    for script, *rest in [it.split() for it in sys.argv[1:]]:
+        await host.run(Command("", folder, environment, folder / "log.txt", [script, *rest]))
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Processes that are not our children, each with the descriptor that tells of its end."""
+
+    pids: dict[str, list[int]]
+    ends: dict[int, int]
+
+    def survivors(self) -> list[str]:
+        """Wait for all to end, and return the names of the steps of which something did not."""
+        alive: list[str] = []
+        for name, pids in self.pids.items():
+            for pid in pids:
+                if not select.select([self.ends[pid]], [], [], DEADLINE_SECONDS)[0]:
+                    alive.append(name)
+        return alive
+
+
+Watch = Callable[[Sequence[str]], Watched]
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """Watch the processes of steps, which name them in the pipes that are made here; in the end none is left."""
+    ends: dict[int, int] = {}
+
+    def _watch(names: Sequence[str]) -> Watched:
+        pids = {name: [int(pid) for pid in (tmp_path / f"{name}.pipe").read_text().split()] for name in names}
+        ends.update({pid: os.pidfd_open(pid) for of_step in pids.values() for pid in of_step})
+        return Watched(pids, ends)
+
+    for name in LONG_STEPS:
+        os.mkfifo(tmp_path / f"{name}.pipe")
+    yield _watch
+    for end in ends.values():
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(end, signal.SIGKILL)
+        os.close(end)
+
+
+@pytest.fixture
+def long_steps(write: Write) -> list[str]:
+    """The command lines of the steps that never end by themselves."""
+    write(
+        {
+            f"code/{name}.py": LONG_STEP + dedent(text) + "\nwhile True: signal.pause()"
+            for name, text in LONG_STEPS.items()
+        }
+    )
+    return [f"{name}.py ../{name}.pipe" for name in LONG_STEPS]
+
+
+def test_no_step_outlives_its_client(long_steps: list[str], tmp_path: Path, watch: Watch) -> None:
+    command = [sys.executable, "-c", CLIENT, *long_steps]
+    with subprocess.Popen(command, cwd=tmp_path / "code", env={**os.environ, "PYTHONPATH": PROJECT}) as client:
+        watched = watch(list(LONG_STEPS))
+        client.kill()
+
+    assert watched.survivors() == []
+
+
+def test_no_step_outlives_its_host_when_that_is_stopped(
+    long_steps: list[str], tmp_path: Path, watch: Watch, run: Await
+) -> None:
+    async def stopped() -> Watched:
+        async with opened(tmp_path / "code") as cold:
+            for step in long_steps:
+                await cold.start(*step.split())
+            return await asyncio.to_thread(watch, list(LONG_STEPS))
+
+    assert run(stopped()).survivors() == []
+
+
+def test_when_the_host_is_killed_who_waits_for_a_step_is_told_and_no_step_is_left(
+    long_steps: list[str], tmp_path: Path, watch: Watch, run: Await
+) -> None:
+    write_host = "import os, sys; open(sys.argv[1], 'w').write(str(os.getppid()))"
+    (tmp_path / "code" / "host.py").write_text(write_host)
+
+    async def killed() -> Watched:
+        async with opened(tmp_path / "code") as cold:
+            await _soon((await cold.start("host.py", "host.pid")).ended)
+            steps = [await cold.start(*step.split()) for step in long_steps]
+            watched = await asyncio.to_thread(watch, list(LONG_STEPS))
+            os.kill(int((tmp_path / "code" / "host.pid").read_text()), signal.SIGKILL)
+            for step in steps:
+                with pytest.raises(ServiceError, match="No step is left running"):
+                    await _soon(step.ended)
+            with pytest.raises(ServiceError, match="Start the same command again"):
+                await cold.start("host.py", "host.pid")
+            return watched
+
+    assert run(killed()).survivors() == []
+
+
+def test_what_a_step_leaves_in_the_background_ends_with_it(
+    long_steps: list[str], tmp_path: Path, watch: Watch, host: Host, write: Write, run: Await
+) -> None:
+    write({"code/main.py": LONG_STEP + dedent(LONG_STEPS["parent"])})
+
+    async def left() -> Watched:
+        step = await host.start("main.py", "../parent.pipe")
+        watched = await asyncio.to_thread(watch, ["parent"])
+        await _soon(step.ended)
+        return watched
+
+    assert run(left()).survivors() == []
+
+
+def test_a_signal_reaches_all_that_a_step_has_started(
+    long_steps: list[str], watch: Watch, host: Host, run: Await
+) -> None:
+    async def signalled() -> tuple[Ended, Watched]:
+        step = await host.start("parent.py", "../parent.pipe")
+        watched = await asyncio.to_thread(watch, ["parent"])
+        host.host.signal(step, signal.SIGINT)
+        return await _soon(step.ended), watched
+
+    ended, watched = run(signalled())
+    assert ended.code == -signal.SIGINT
+    assert watched.survivors() == []
