@@ -21,6 +21,8 @@ WORKER_MODULES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
 )
+# skops searches every module that is loaded for some 300 functions of NumPy and SciPy: 1.5 s less if it comes first.
+FIRST_MODULES = ("skops.io",)
 # Variables of this process that are none of a step's business: a component knows nothing of Prefect, and a step gets
 # no credential by inheritance.
 _WITHHELD = ("PREFECT_", "PREFECT__", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE", "AZURE_PASSWORD")
@@ -58,7 +60,7 @@ class LocalProcesses:
             environment={**self.environment, "TANDEM_MLFLOW_ARTIFACTS": str(self._settings.mlflow_artifacts)},
             log=self._settings.home / "mlflow-worker.log",
             script=[str(WORKER_SCRIPT)],
-            modules=WORKER_MODULES,
+            modules=[*(module for module in FIRST_MODULES if module in preload), *WORKER_MODULES],
         )
         self._host = StepHost.start(Path(sys.executable), self.environment, preload, worker)
 

@@ -17,6 +17,7 @@ from flows.settings import Settings
 from flows.spec.assets import read_environment
 from flows.spec.graph import order
 from flows.spec.model import Component, DataReference, Environment, JobSpec, Step, StepOutput
+from flows.spec.render import render_command
 from flows.spec.values import data_source, literal_text
 
 
@@ -137,7 +138,8 @@ def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str
     found: dict[str, None] = {}
     for name in order(spec):
         plan, component = plans.get(name), spec.steps[name].component
-        script = plain_script(component.command)
+        any_value = dict.fromkeys([*component.inputs, *component.outputs], "x")
+        script = plain_script(render_command(component.command, any_value, any_value))
         if script and component.code is not None and not (plan is not None and plan.reused):
             found.update(dict.fromkeys(imported_modules(component.code / script[0])))
     return list(found)

@@ -7,26 +7,36 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Only words that a shell would pass on as they are; anything else is left to a real shell.
-_PLAIN = re.compile(r"[\w\s./,:=@%+'\"-]*")
+_PLAIN = re.compile(r"[\w \t./,:=@%+'\"-]*")
 _INTERPRETERS = {"python", "python3"}
 
-# What these import late, inside functions, on the way of nearly every script that uses them.
+# What libraries import late, inside functions, on the way of nearly every script that uses them. A name that is gone
+# in another version costs nothing: it is passed over.
 _LATE = {
-    "mlflow": ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store"),
-    "mlflow.sklearn": ("mlflow.sklearn", "skops.io"),
+    "mlflow": (
+        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.store.workspace_aware_mixin",
+        "sqlalchemy.dialects.sqlite",
+        "alembic.command",
+        "git",
+    ),
+    "mlflow.sklearn": ("mlflow.sklearn", "skops.io", "mlflow.pyfunc.model"),
     "matplotlib.figure": ("matplotlib.backends.backend_agg",),
+    "pandas.read_parquet": ("pyarrow.parquet", "pyarrow.dataset"),
+    "sklearn.pipeline": ("narwhals._pandas_like.dataframe",),
 }
 
 
 def plain_script(command: str) -> list[str] | None:
     """Return ``[script, argument…]`` if the command is just ``python script.py …``, else None."""
-    if not _PLAIN.fullmatch(command.strip()) or "\n" in command.strip():
+    command = command.strip(" \t\n")
+    if not _PLAIN.fullmatch(command):
         return None
     try:
         words = shlex.split(command)
     except ValueError:
         return None
-    if len(words) < 2 or words[0] not in _INTERPRETERS or not words[1].endswith(".py"):
+    if len(words) < 2 or words[0] not in _INTERPRETERS or not re.fullmatch(r"[^-].*\.py", words[1]):
         return None
     return words[1:]
 

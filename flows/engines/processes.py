@@ -1,9 +1,11 @@
 """The client of the step host: start it early, before anything heavy is imported; use it from asyncio later."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,6 +48,7 @@ class Process:
     identifier: str
     ended: "asyncio.Future[Ended]"
     started: "asyncio.Future[bool]" = field(repr=False)
+    pid: int | None = None
 
 
 class StepHost:
@@ -110,7 +113,7 @@ class StepHost:
         process = Process(str(next(self._numbers)), loop.create_future(), loop.create_future())
         self._processes[process.identifier] = process
         self._send(_start_request(process.identifier, command, None))
-        await process.started
+        await asyncio.shield(process.started)  # whoever gives up waiting must not take the answer's place away
         return process
 
     async def helper_streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -145,7 +148,9 @@ class StepHost:
             if HELPER in answer.values():
                 continue  # whoever talks with the helper sees its line end
             if "started" in answer:
-                self._processes[answer["started"]].started.set_result(answer["forked"])
+                process = self._processes[answer["started"]]
+                process.pid = answer["pid"]
+                process.started.set_result(answer["forked"])
             elif "ended" in answer:
                 process = self._processes.pop(answer["ended"])
                 scale = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
@@ -155,6 +160,9 @@ class StepHost:
                 process = self._processes.pop(answer["refused"])
                 process.started.set_exception(SettingsError(f"The step cannot be started: {answer['message']}."))
         for process in self._processes.values():
+            if process.pid is not None:  # the host was killed, and could not end it
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
             for future in (process.started, process.ended):
                 if not future.done():
                     future.set_exception(ServiceError(_HOST_ENDED))

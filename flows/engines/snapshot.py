@@ -21,7 +21,8 @@ class Snapshot:
     def of(cls, code: Path | None, includes: tuple[Path, ...] = ()) -> "Snapshot":
         """Return the snapshot of a code folder (or single file) with its additional includes.
 
-        Ignore files apply to the folder they lie in, like those of the SDK. Additional includes land at the top.
+        Ignore files apply to the folder they lie in, like those of the SDK, and that of the code to all. Additional
+        includes land at the top.
         """
         found: dict[str, Path] = {}
         for root, prefix in ((code, ""), *((include, include.name) for include in includes)):
@@ -32,6 +33,9 @@ class Snapshot:
                 continue
             for path in _walk(root):
                 found[os.path.join(prefix, path.relative_to(root)).replace(os.sep, "/")] = path
+        if includes and code is not None:
+            ignored = _ignored_names(code)
+            found = {name: path for name, path in found.items() if not ignored(name)}
         return cls(tuple(sorted(found.items())))
 
     def digest(self) -> str:
@@ -67,23 +71,22 @@ def data_digest(path: Path) -> str:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    ignored = _ignore_rule(root)
+    ignored = _ignored_names(root)
     for folder, names, files in os.walk(root, followlinks=True):
-        here = Path(folder)
-        names[:] = sorted(name for name in names if name != BYTE_CODE and not ignored(here / name))
-        yield from (here / name for name in files if not ignored(here / name))
+        here = os.path.relpath(folder, root).replace(os.sep, "/")
+        names[:] = sorted(name for name in names if name != BYTE_CODE)
+        yield from (Path(folder, name) for name in files if not ignored(f"{here}/{name}".removeprefix("./")))
 
 
-def _ignore_rule(root: Path) -> Callable[[Path], bool]:
+def _ignored_names(root: Path) -> Callable[[str], bool]:
+    """Whether a file, by its path below ``root``, is left out. The last rule that matches decides, as in the SDK.
+
+    Unlike in git, a file in a folder that is left out can be kept: ``data/`` and then ``!data/keep.csv``.
+    """
     ignore_file = next((root / name for name in IGNORE_FILES if (root / name).is_file()), None)
     if ignore_file is None:
-        return lambda path: False
-    from pathspec import GitIgnoreSpec  # only a folder with an ignore file pays for the import
+        return lambda name: False
+    from pathspec import PathSpec  # only a folder with an ignore file pays for the import
 
-    rules = GitIgnoreSpec.from_lines(ignore_file.read_text(encoding="utf-8").splitlines())
-
-    def is_ignored(path: Path) -> bool:
-        relative = path.relative_to(root).as_posix()
-        return rules.match_file(relative) or (path.is_dir() and rules.match_file(relative + "/"))
-
-    return is_ignored
+    lines = [line.rstrip() for line in ignore_file.read_text(encoding="utf-8").splitlines()]
+    return PathSpec.from_lines("gitignore", lines).match_file

@@ -26,6 +26,7 @@ Answers::
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -36,12 +37,16 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
-from typing import Any, Dict, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
+from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
 # Imported before a fork these start no threads and hold no locks or connections; checked by a test of this project.
-PRELOADABLE = {"joblib", "matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow", "scipy", "skops", "sklearn"}
+PRELOADABLE = {
+    *("alembic", "git", "joblib", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "pandera", "pyarrow"),
+    *("scipy", "skops", "sklearn", "sqlalchemy"),
+}
 TERMINATION_GRACE_SECONDS = 3.0
 
 Request = Dict[str, Any]  # noqa: UP006
@@ -54,11 +59,14 @@ class Host:
         self.answers = os.dup(1)
         os.set_inheritable(self.answers, False)
         os.dup2(2, 1)  # what a library prints while it is imported is not an answer
+        gc.disable()  # nothing here is garbage; looking for some takes an eighth of the time of the imports
         self.preload: list[str] = []
         self.running: dict[int, str] = {}  # by process id
         self.children: dict[str, int] = {}
+        self.left: set[int] = set()  # process groups of ended steps in which something still ran
         self.buffer = b""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the client, which then ends us
+        # Ctrl+C is for the client, which then ends us. Not SIG_IGN, which the steps would inherit.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
         signal.signal(signal.SIGCHLD, lambda number, frame: self.reap())
         signal.signal(signal.SIGTERM, lambda number, frame: self.stop_all() or os._exit(143))
 
@@ -77,6 +85,8 @@ class Host:
             if done:
                 identifier = self.running.pop(pid)
                 del self.children[identifier]
+                if self.signal_group(pid, signal.SIGTERM):  # as a container ends with its main process
+                    self.left.add(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 seconds = round(usage.ru_utime + usage.ru_stime, 3)
                 self.answer(ended=identifier, code=code, cpu_seconds=seconds, peak_kilobytes=usage.ru_maxrss)
@@ -128,7 +138,9 @@ class Host:
             if forked:
                 for module in request["modules"]:
                     self.load(module)
-                gc.freeze()
+                forked = not self.shadowed(request["cwd"], script[0])  # by what these have loaded in turn
+            if forked:
+                gc.freeze()  # what is loaded here is not looked at again by a step's garbage collector
                 pid = self.fork()
                 if pid == 0:
                     self.become_child(request, log, streams)
@@ -142,9 +154,9 @@ class Host:
             for descriptor in streams:
                 os.close(descriptor)
         os.close(log)
-        self.running[pid] = identifier
         self.children[identifier] = pid
         self.answer(started=identifier, pid=pid, forked=forked)
+        self.running[pid] = identifier  # from here on its end is reported: after its start
         self.reap()  # it may have ended before it was in the table
         return None
 
@@ -161,6 +173,7 @@ class Host:
 
     def become_child(self, request: Request, log: int, streams: Sequence[int]) -> None:
         """Make this forked process look like a new one: streams, session, folder, environment, random state."""
+        gc.enable()
         os.setsid()
         os.close(self.answers)
         null = os.open(os.devnull, os.O_RDONLY)
@@ -180,7 +193,7 @@ class Host:
         environment = request["env"]
         command = request["command"]
         argv = command if isinstance(command, list) else ["/bin/bash", "-c", command]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             cwd=request["cwd"],
             env=environment,
@@ -188,12 +201,20 @@ class Host:
             stdout=streams[1] if streams else log,
             stderr=log,
             start_new_session=True,
-        ).pid
+        )
+        process.returncode = 0  # reap() waits for it; `subprocess` shall not, and lose its exit code to us
+        return process.pid
 
     @staticmethod
     def shadowed(folder: str, script: str) -> bool:
-        """Whether a module of the script's folder has the name of one that is loaded here: it would not be found."""
-        folder = os.path.dirname(os.path.join(folder, script))
+        """Whether a module of the script's folder has the name of one that is loaded here: it would not be found.
+
+        Also if the script is not there: Python says it best.
+        """
+        path = os.path.join(folder, script)
+        if not os.path.isfile(path):
+            return True
+        folder = os.path.dirname(path)
         try:
             with os.scandir(folder) as entries:
                 found = {e.name.partition(".")[0] for e in entries if e.is_dir() or e.name.endswith((".py", ".so"))}
@@ -205,48 +226,84 @@ class Host:
         """Signal a step and all that it has started."""
         pid = self.children.get(identifier)
         if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, number)
+            self.signal_group(pid, number)
+
+    @staticmethod
+    def signal_group(group: int, number: int) -> bool:
+        """Signal a process group; whether there was any process in it."""
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     def stop_all(self) -> None:
-        """End every step that still runs: first politely, then for good."""
+        """End every step that still runs, and what ended ones left behind: first politely, then for good."""
+        groups = set(self.children.values())
         for number, seconds in ((signal.SIGTERM, TERMINATION_GRACE_SECONDS), (signal.SIGKILL, 1.0)):
-            for identifier in list(self.children):
-                self.send_signal(identifier, number)
+            for group in groups:
+                self.signal_group(group, number)
             end = time.monotonic() + seconds
             while self.running and time.monotonic() < end:
                 time.sleep(0.02)
                 self.reap()
-        return
+            groups |= self.left
 
 
-def run_script(script: str, arguments: Sequence[str]) -> None:
-    """Run ``script`` as ``python script arguments…`` would, in this process."""
+def run_script(script: str, arguments: Sequence[str]) -> NoReturn:
+    """Run ``script`` as ``python script arguments…`` would, in this process, and end the process with its exit code."""
     sys.argv = [script, *arguments]
     path = os.path.abspath(script)
-    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    folder = os.path.dirname(os.path.realpath(path))
+    sys.path.insert(0, folder)
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    main.__dict__.update(__file__=path, __builtins__=__builtins__, __annotations__={}, __cached__=None)
     sys.modules["__main__"] = main
+    code: object = None
     try:
         with open(path, "rb") as source:
-            code = compile(source.read(), path, "exec")
-        exec(code, main.__dict__)
-    except SystemExit:
-        raise
+            compiled = compile(source.read(), path, "exec")
+        exec(compiled, main.__dict__)
+    except SystemExit as error:
+        code = error.code
     except BaseException as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
-        sys.excepthook(type(error), error, trace)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         if isinstance(error, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
-        raise SystemExit(1) from None
+            sys.excepthook = lambda kind, value, trace: None  # said; the interpreter ends by the signal, in good order
+            raise
+        code = 1
+    end_process(code, folder)
+
+
+def end_process(code: object, folder: str) -> NoReturn:
+    """End as the interpreter does after a script, but leave the libraries as they are.
+
+    Tearing down what was imported before the fork would copy all of it, page by page: more work than most steps do.
+    What the script itself made is let go, so that an open file is written and a finalizer runs.
+    """
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    sys.last_value = sys.last_traceback = None
+    for name, module in reversed(list(sys.modules.items())):
+        if name == "__main__" or str(getattr(module, "__file__", None) or "").startswith(folder + os.sep):
+            vars(module).clear()
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit((code or 0) & 0xFF)
 
 
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of this file is not the steps' business
     to_run = Host().serve()
-    if to_run is not None:
-        run_script(to_run["script"][0], to_run["script"][1:])
+    if to_run is None:
+        os._exit(0)
+    run_script(to_run["script"][0], to_run["script"][1:])
