@@ -87,6 +87,7 @@ def _ignored_names(root: Path) -> Callable[[str], bool]:
     if ignore_file is None:
         return lambda name: False
     from pathspec import PathSpec  # only a folder with an ignore file pays for the import
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
     lines = [line.rstrip() for line in ignore_file.read_text(encoding="utf-8").splitlines()]
-    return PathSpec.from_lines("gitignore", lines).match_file
+    return PathSpec.from_lines(GitIgnoreSpecPattern, lines).match_file

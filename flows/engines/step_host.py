@@ -31,6 +31,7 @@ import contextlib
 import gc
 import importlib
 import importlib.util
+import io
 import json
 import os
 import select
@@ -289,16 +290,22 @@ def end_process(code: object, folder: str) -> NoReturn:
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    flush_files()
     sys.last_value = sys.last_traceback = None
     for name, module in reversed(list(sys.modules.items())):
         if name == "__main__" or str(getattr(module, "__file__", None) or "").startswith(folder + os.sep):
             vars(module).clear()
     gc.collect()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    flush_files()
     os._exit((code or 0) & 0xFF)
+
+
+def flush_files() -> None:
+    """Write what is still in the buffers of open files: also of those in a circle, which the collector may lose."""
+    made_here = [thing for thing in gc.get_objects() if isinstance(thing, (io.TextIOWrapper, io.BufferedWriter))]
+    for file in (sys.stdout, sys.stderr, *made_here):
+        with contextlib.suppress(Exception):  # closed, or not a stream at all
+            file.flush()
 
 
 if __name__ == "__main__":
