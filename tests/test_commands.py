@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -53,13 +54,13 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(home: Path, prefect_api: str) -> Terminal:
-    return Terminal(home, prefect_api)
+def terminal(tmp_path: Path, prefect_api: str) -> Terminal:
+    return Terminal(tmp_path, prefect_api)
 
 
 @pytest.fixture
-def terminal_without_server(home: Path) -> Terminal:
-    return Terminal(home, None)
+def terminal_without_server(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path, None)
 
 
 def reused(summary: Mapping[str, Any]) -> list[str]:
@@ -147,6 +148,9 @@ def test_without_a_server_a_temporary_one_serves_the_run_and_ends_with_it(termin
     assert done.stdout.startswith("Engine: local (")
     assert "Promoted" in done.stdout and "diabetes-predict version 1" in done.stdout
     assert not processes_of(terminal_without_server)
+    query = "select group_concat(name || ' ' || state_name) from (select * from task_run order by name)"
+    states = sql(terminal_without_server, query, "prefect/prefect.db")
+    assert states == "evaluate Completed,prep Completed,profile Completed,train Completed"
 
 
 WRONG_FLAGS = {
@@ -276,10 +280,8 @@ def wait_until_gone(terminal: Terminal) -> None:
         time.sleep(0.1)
 
 
-def sql(terminal: Terminal, query: str) -> str:
-    import sqlite3
-
-    database = sqlite3.connect(Path(terminal.environment["TANDEM_HOME"]) / "mlflow.db")
+def sql(terminal: Terminal, query: str, name: str = "mlflow.db") -> str:
+    database = sqlite3.connect(Path(terminal.environment["TANDEM_HOME"]) / name)
     try:
         return str(database.execute(query).fetchone()[0])
     finally:
