@@ -12,9 +12,9 @@ REPORT = "report.html"
 
 async def publish(summary: RunSummary, engine: Engine) -> None:
     """Create the artifacts of the current flow run."""
-    link = await engine.report_link(summary.outcome, summary.evaluation / REPORT)
+    page = await engine.keep_report(summary.outcome, summary.evaluation, summary.report.challenger.values)
     await asyncio.gather(
         acreate_markdown_artifact(as_markdown(summary), key="summary", description=summary.verdict),
         acreate_table_artifact(metric_table(summary.report), key="metrics", description="Metrics on the test rows"),
-        acreate_link_artifact(link, link_text="Evaluation report", key="report"),
+        acreate_link_artifact(f"{page}/{REPORT}", link_text="Evaluation report", key="report"),
     )

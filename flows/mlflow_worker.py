@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 MODEL_PATH = "model"
+_KIND = "mlflow.experimentKind"  # opens the experiment on its training runs, not on traces of language models
 _PAGE = 200
 # What MLflow's log_batch takes at once.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
@@ -215,7 +216,9 @@ class Tracking:
         if experiment is None:
             try:
                 # All experiments share one folder: the run's id, which follows, is unique enough.
-                return self._client.create_experiment(name, artifact_location=self._artifacts.as_uri())
+                return self._client.create_experiment(
+                    name, self._artifacts.as_uri(), tags={_KIND: "custom_model_development"}
+                )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

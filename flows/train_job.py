@@ -19,7 +19,7 @@ from flows.summary import RunSummary
 from flows.training import job_request, training_data
 
 
-@flow(name="train-job")
+@flow(name="train-job", flow_run_name="{model_name} {solver} {reg_rate}")
 @taking(JobParameters)
 @failures_as_states
 async def train_job(parameters: JobParameters) -> State[Any]:

@@ -20,7 +20,7 @@ from flows.summary import RunSummary
 from flows.training import pipeline_request, training_data
 
 
-@flow(name="train-pipeline")
+@flow(name="train-pipeline", flow_run_name="{model_name} {solver} {reg_rate}")
 @taking(PipelineParameters)
 @failures_as_states
 async def train_pipeline(parameters: PipelineParameters) -> State[Any]:

@@ -7,8 +7,9 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -40,7 +41,9 @@ runpy.run_path({WORKER!r}, run_name="__main__")
 
 
 @contextlib.asynccontextmanager
-async def line_to(*command: str, timeout_seconds: float = 60.0, **environment: str) -> AsyncIterator[MlflowWorker]:
+async def line_to(
+    *command: str, environment: Mapping[str, str] = MappingProxyType({}), timeout_seconds: float = 60.0
+) -> AsyncGenerator[MlflowWorker]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -66,7 +69,7 @@ class Store:
         }
 
     def line(self, *command: str) -> contextlib.AbstractAsyncContextManager[MlflowWorker]:
-        return line_to(*command, **self.environment)
+        return line_to(*command, environment=self.environment)
 
     def model(self, name: str, text: str = "model") -> str:
         folder = self.folder / "models" / name
@@ -312,7 +315,7 @@ def test_store_that_cannot_be_opened_is_said_to_every_caller(tmp_path: Path) -> 
     }
 
     async def scenario() -> None:
-        async with line_to(WORKER, **environment) as line:
+        async with line_to(WORKER, environment=environment) as line:
             for _ in range(2):
                 with pytest.raises(RunError, match="cannot be used"):
                     await line.request("champion", model_name="m")

@@ -65,6 +65,11 @@ PICTURES = {
     "score_distributions": "Score distributions",
 }
 COLOURS = {"challenger": "#2f6fde", "champion": "#c56a08"}
+# The champion broad and pale below, the challenger fine on top: where they agree, both are seen.
+STROKES: dict[str, dict[str, Any]] = {
+    "challenger": {"linewidth": 1.6, "zorder": 3},
+    "champion": {"linewidth": 3.6, "alpha": 0.55, "zorder": 2},
+}
 INK, FAINT = "#1f2430", "#c9ced8"
 CURVE_POINTS = 2000
 
@@ -238,7 +243,7 @@ def draw_roc(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
     for name, probability in scores.items():
         false, true, _ = metrics.roc_curve(label, probability)
         area = metrics.auc(false, true)
-        axes.plot(*thin(false, true), color=COLOURS[name], linewidth=2, label=f"{name}, area {area:.3f}")
+        axes.plot(*thin(false, true), color=COLOURS[name], label=f"{name}, area {area:.3f}", **STROKES[name])
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(loc="lower right", frameon=False)
     return figure
@@ -255,9 +260,9 @@ def draw_precision_recall(label: np.ndarray, scores: dict[str, np.ndarray]) -> F
         axes.plot(
             *thin(recall, precision),
             color=COLOURS[name],
-            linewidth=2,
             drawstyle="steps-post",
             label=f"{name}, average {area:.3f}",
+            **STROKES[name],
         )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     axes.legend(loc="lower left", frameon=False)
@@ -272,7 +277,7 @@ def draw_calibration(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure
     for name, probability in scores.items():
         drawn = pd.DataFrame({"x": probability, "y": label})
         means = drawn.groupby(pd.qcut(drawn["x"], 10, duplicates="drop"), observed=True).mean()
-        axes.plot(means["x"], means["y"], color=COLOURS[name], marker="o", markersize=5, linewidth=1.5, label=name)
+        axes.plot(means["x"], means["y"], color=COLOURS[name], marker="o", markersize=5, label=name, **STROKES[name])
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(loc="upper left", frameon=False)
     return figure

@@ -1,5 +1,6 @@
 """The seam between the flows and where their jobs run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,10 @@ class Engine(Protocol):
         """
         ...
 
-    async def report_link(self, outcome: RunOutcome, report: Path) -> str:
-        """Where a person can look at a report that lies in a fetched output: the address of a page."""
+    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
+        """Keep a report with the job, and the metrics that it comes to.
+
+        Returns:
+            The address of a page where a person can look at it.
+        """
         ...

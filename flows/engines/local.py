@@ -28,7 +28,7 @@ from flows.model_registry import MlflowTracking
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission
 from flows.settings import Settings
 from flows.spec.graph import order
-from flows.spec.model import JobSpec, Step, StepOutput
+from flows.spec.model import JobSpec, Literal, Step, StepOutput
 from flows.spec.render import render_command
 
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store
@@ -107,6 +107,7 @@ class LocalEngine:
             job.tracking = self._tracking
             tags = {**request.tags, "tandem.job": request.job_name}
             job.mlflow_run_id = await job.tracking.create_run(request.experiment_name, request.job_name, tags=tags)
+            await job.tracking.log_params(job.mlflow_run_id, _literals(request.spec))
         try:
             for name in order(request.spec):
                 job.steps[name] = asyncio.create_task(self._step(job, request.spec.steps[name]), name=name)
@@ -137,12 +138,12 @@ class LocalEngine:
         except (OSError, shutil.Error) as error:
             raise SettingsError(f"The output {output!r} cannot be written to {folder}: {error}.") from error
 
-    async def report_link(self, outcome: RunOutcome, report: Path) -> str:
-        """The report among the artifacts of the job's MLflow run, as ``make serve`` shows it."""
+    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
+        """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` shows it."""
         if outcome.mlflow_run_id is None:
-            return report.as_uri()
-        page = await self._tracking.log_folder(outcome.mlflow_run_id, report.parent, report.parent.name)
-        return f"{MLFLOW_UI}{page}/{report.name}"
+            return folder.as_uri()
+        await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
+        return MLFLOW_UI + await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
@@ -330,6 +331,11 @@ class LocalEngine:
         as_task: Any = Task(not_run, name=step.name, task_run_name=step.name)
         get_run_logger().warning("%s | %s", step.name, reason)
         return await as_task(wait_for=upstream, return_state=True)
+
+
+def _literals(spec: JobSpec) -> dict[str, str]:
+    """The literal inputs of a job, as the parameters of its MLflow run."""
+    return {name: given.value.text for name, given in spec.inputs.items() if isinstance(given.value, Literal)}
 
 
 def _missing_upstream(job: _Job, step: Step) -> list[str]:

@@ -276,7 +276,9 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=5, help="counted rounds (default: 5)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as an exception, so that the server stops too
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: sys.exit("stopped")
+    )  # as an exception, so that the server stops too
     with tempfile.TemporaryDirectory(prefix="tandem-bench-", ignore_cleanup_errors=True) as folder:
         try:
             costs, failures = measure_all(args.repeat, Path(folder))
