@@ -153,6 +153,18 @@ def test_without_a_server_a_temporary_one_serves_the_run_and_ends_with_it(termin
     assert states == "evaluate Completed,prep Completed,profile Completed,train Completed"
 
 
+def test_blanks_and_quotes_in_the_paths_of_state_data_and_output_are_no_obstacle(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    folder = tmp_path / "it's a laptop"
+    folder.mkdir()
+    data = folder / "my data.csv"
+    data.write_bytes(ROWS.read_bytes())
+    summary = Terminal(folder, prefect_api).summary(PIPELINE, "--data_asset_name", str(data))
+    assert summary["verdict"] == "Promoted"
+    assert (folder / "evaluation" / "metrics.json").is_file()
+
+
 WRONG_FLAGS = {
     "reg_rate 0": (("--reg_rate", "0"), "reg_rate: input should be greater than 0, not '0'."),
     "reg_rate negative": (("--reg_rate=-1",), "reg_rate: input should be greater than 0, not '-1'."),

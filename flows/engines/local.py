@@ -18,13 +18,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed
 
 from flows.engines.local_processes import LocalProcesses, take_processes
-from flows.engines.plan import Planner, StepPlan
+from flows.engines.plan import Planner, StepInput, StepPlan
 from flows.engines.preload import imported_modules, plain_script
-from flows.engines.processes import Command, Ended, Process
+from flows.engines.processes import Command, Ended, Process, StepHost
+from flows.engines.shell_paths import ShellPaths
 from flows.engines.snapshot import Snapshot
 from flows.engines.store import StepRecord
 from flows.errors import RunError, SettingsError
-from flows.model_registry import MlflowTracking
+from flows.model_registry import MlflowTracking, RunEnd
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -68,12 +69,17 @@ class LocalEngine:
     def __init__(self, settings: Settings, processes: LocalProcesses) -> None:
         self._settings = settings
         self._processes = processes
+        self._paths = ShellPaths(settings.home)
         self._tracking = MlflowTracking(processes)
 
     @property
     def registry(self) -> MlflowTracking:
         """MLflow's registry in the local state."""
         return self._tracking
+
+    def close(self) -> None:
+        """Remove what was made for the time of the run."""
+        self._paths.close()
 
     async def submit(self, request: PipelineRequest) -> Submission:
         """Make the job's folder; nothing runs yet."""
@@ -116,11 +122,12 @@ class LocalEngine:
             for running in job.steps.values():
                 running.cancel()
             await asyncio.gather(*job.steps.values(), return_exceptions=True)
+            await self._finish_run(job, job.mlflow_run_id, "KILLED")
             raise
         outcome = _outcome_of(job, [step for step, _ in ended])
-        if job.tracking is not None and job.mlflow_run_id is not None:
-            finished = outcome.status is RunStatus.COMPLETED
-            await job.tracking.finish_run(job.mlflow_run_id, "FINISHED" if finished else "FAILED")
+        await self._finish_run(
+            job, job.mlflow_run_id, "FINISHED" if outcome.status is RunStatus.COMPLETED else "FAILED"
+        )
         _write_json(job.folder / "job.json", _description(outcome))
         return outcome
 
@@ -176,12 +183,14 @@ class LocalEngine:
             result_storage=self._settings.prefect_home / "results",
             result_serializer="json",
         )
-        state: State[Any] = await as_task(wait_for=[state for _, state in upstream], return_state=True)
+        # One that did not complete is read through an optional input only, and does not hold this step up.
+        delivered = [state for _, state in upstream if state.is_completed()]
+        state: State[Any] = await as_task(wait_for=delivered, return_state=True)
         if outcomes:
             outcome = outcomes[0]
         elif state.is_completed() and plan.record is not None:
             get_run_logger().info("%s | reused from the job %s", step.name, plan.record.job_name)
-            outcome = await self._reused(job, plan.record)
+            outcome = await self._reused(job, step.name, plan.record)
         else:
             outcome = StepOutcome(step.name, RunStatus.FAILED, message=state.message or f"The step {step.name} failed.")
         job.delivered.update({StepOutput(step.name, name): path for name, path in outcome.outputs.items()})
@@ -212,28 +221,29 @@ class LocalEngine:
             run_id = await tracking.create_run(
                 job.request.experiment_name, step.name, parent_run_id=job.mlflow_run_id, tags=tags
             )
-        text = render_command(
-            step.component.command,
-            {name: None if value is None else value.text for name, value in plan.inputs.items()},
-            {name: str(path) for name, path in outputs.items()},
-        )
+        texts = {name: self._text(value) for name, value in plan.inputs.items()}
+        places = {name: self._paths.text(path) for name, path in outputs.items()}
+        text = render_command(step.component.command, texts, places)
         script = None if step.component.environment_variables or step.environment_variables else plain_script(text)
         command = Command(
             text=text,
             folder=code,
-            environment=self._environment(job, plan, outputs, run_id),
+            environment=self._environment(job, step, texts, places, run_id),
             log=log,
             script=script,
             modules=imported_modules(code / script[0]) if script else (),
         )
         get_run_logger().info("%s | started", step.name)
         started = time.monotonic()
-        ended, timed_out = await self._execute(command, step)
+        try:
+            ended, timed_out = await self._execute(command, step)
+        except BaseException:
+            await self._finish_run(job, run_id, "KILLED")
+            raise
         seconds = time.monotonic() - started
         message = _failure(step, ended, timed_out, outputs, log)
         get_run_logger().info("%s | %s after %.1f s", step.name, "failed" if message else "completed", seconds)
-        if tracking is not None and run_id is not None:
-            await tracking.finish_run(run_id, "FAILED" if message else "FINISHED")
+        await self._finish_run(job, run_id, "FAILED" if message else "FINISHED")
         if message:
             return StepOutcome(step.name, RunStatus.FAILED, seconds=seconds, log=log, message=message)
         store = job.planner.store
@@ -252,6 +262,11 @@ class LocalEngine:
             step.name, RunStatus.COMPLETED, seconds=seconds, outputs=outputs, log=log, mlflow_run_id=run_id
         )
 
+    @staticmethod
+    async def _finish_run(job: _Job, run_id: str | None, status: RunEnd) -> None:
+        if job.tracking is not None and run_id is not None:
+            await job.tracking.finish_run(run_id, status)
+
     async def _execute(self, command: Command, step: Step) -> tuple[Ended, bool]:
         """Run a command with its output streaming into the flow's log; end it when its time is over or we are."""
         host = await self._processes.host()
@@ -264,24 +279,25 @@ class LocalEngine:
                 ended = await asyncio.wait_for(asyncio.shield(process.ended), step.timeout_seconds)
             except TimeoutError:
                 timed_out = True
-                host.signal(process, signal.SIGTERM)
-                try:
-                    ended = await asyncio.wait_for(asyncio.shield(process.ended), TERMINATION_GRACE_SECONDS)
-                except TimeoutError:
-                    host.signal(process, signal.SIGKILL)
-                    ended = await process.ended
+                ended = await _end(host, process)
         except asyncio.CancelledError:
-            host.signal(process, signal.SIGTERM)  # what ignores it is killed when the host stops
+            await _end(host, process)
             raise
         finally:
             await tail
         return ended, timed_out
 
+    def _text(self, value: StepInput | None) -> str | None:
+        """What the command receives for an input: a literal's text, or a path to data."""
+        if value is None or value.digest is None:
+            return None if value is None else value.text
+        return self._paths.text(Path(value.text))
+
     def _environment(
-        self, job: _Job, plan: StepPlan, outputs: Mapping[str, Path], run_id: str | None
+        self, job: _Job, step: Step, inputs: Mapping[str, str | None], outputs: Mapping[str, str], run_id: str | None
     ) -> dict[str, str]:
         """The variables that Azure ML sets for a step, on top of this machine's own, without those of Prefect."""
-        step, request = plan.step, job.request
+        request = job.request
         workspace = self._settings.workspace
         experiment = request.experiment_name
         return {
@@ -292,27 +308,27 @@ class LocalEngine:
             "AZUREML_ARM_SUBSCRIPTION": workspace.get("AZUREML_ARM_SUBSCRIPTION", "local"),
             "AZUREML_ARM_RESOURCEGROUP": workspace.get("AZUREML_ARM_RESOURCEGROUP", "local"),
             "AZUREML_ARM_WORKSPACE_NAME": workspace.get("AZUREML_ARM_WORKSPACE_NAME", "local"),
-            **{f"AZURE_ML_INPUT_{name}": value.text for name, value in plan.inputs.items() if value is not None},
-            **{f"AZURE_ML_OUTPUT_{name}": str(path) for name, path in outputs.items()},
+            **{f"AZURE_ML_INPUT_{name}": text for name, text in inputs.items() if text is not None},
+            **{f"AZURE_ML_OUTPUT_{name}": text for name, text in outputs.items()},
             "MLFLOW_EXPERIMENT_NAME": experiment,
             **({} if run_id is None else {"MLFLOW_RUN_ID": run_id}),
             **step.component.environment_variables,
             **step.environment_variables,
         }
 
-    async def _reused(self, job: _Job, record: StepRecord) -> StepOutcome:
-        """Deliver what an earlier run of the step delivered, its params and metrics too."""
+    async def _reused(self, job: _Job, name: str, record: StepRecord) -> StepOutcome:
+        """Deliver what an earlier run of the step (by whatever name) delivered, its params and metrics too."""
         store, run_id = job.planner.store, record.mlflow_run_id
         if job.tracking is not None and run_id is not None:
-            tags = {"tandem.job": job.request.job_name, "tandem.step": record.step, "tandem.reused_run": run_id}
+            tags = {"tandem.job": job.request.job_name, "tandem.step": name, "tandem.reused_run": run_id}
             copy = await job.tracking.create_run(
-                job.request.experiment_name, record.step, parent_run_id=job.mlflow_run_id, tags=tags
+                job.request.experiment_name, name, parent_run_id=job.mlflow_run_id, tags=tags
             )
             await job.tracking.copy_run_data(run_id, copy)
             await job.tracking.finish_run(copy, "FINISHED")
             run_id = copy
         return StepOutcome(
-            record.step,
+            name,
             RunStatus.COMPLETED,
             reused=True,
             seconds=record.seconds,
@@ -370,6 +386,16 @@ def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Pa
     return f"The step {step.name} {what}.{said}\n  Whole log: {log}"
 
 
+async def _end(host: StepHost, process: Process) -> Ended:
+    """End a process and all that it has started: first politely, then for good."""
+    host.signal(process, signal.SIGTERM)
+    try:
+        return await asyncio.wait_for(asyncio.shield(process.ended), TERMINATION_GRACE_SECONDS)
+    except TimeoutError:
+        host.signal(process, signal.SIGKILL)
+        return await asyncio.shield(process.ended)
+
+
 async def _tail(log: Path, process: Process, write: Callable[[str], None]) -> None:
     """Pass the lines of a growing log on as they come, until the process has ended and all is read."""
     rest = b""
@@ -419,7 +445,9 @@ def _write_json(path: Path, value: Any) -> None:
 async def open_local_engine(settings: Settings) -> AsyncGenerator[LocalEngine]:
     """An engine for one flow run; when it is left, no process of it is running any more."""
     processes = take_processes(settings)
+    engine = LocalEngine(settings, processes)
     try:
-        yield LocalEngine(settings, processes)
+        yield engine
     finally:
         await processes.stop()
+        engine.close()
