@@ -41,7 +41,7 @@ class TrainingParameters(BaseModel):
         "patient",
         description="Split by a hash of PatientID, so that no patient is ever on both sides; or by random rows.",
     )
-    split_seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the random split.")
+    split_seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws another split, of either kind.")
     zeros_as_missing: bool = Field(True, description="Take a zero in the five measurement columns as not measured.")
     threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
     engine: EngineName = Field(

@@ -66,6 +66,11 @@ class Host:
         self.children: dict[str, int] = {}
         self.left: set[int] = set()  # process groups of ended steps in which something still ran
         self.buffer = b""
+        # A signal that comes between a look for ended steps and the next wait must end that wait.
+        self.wakes = os.pipe()
+        for end in self.wakes:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self.wakes[1], warn_on_full_buffer=False)
         # Ctrl+C is for the client, which then ends us. Not SIG_IGN, which the steps would inherit.
         signal.signal(signal.SIGINT, lambda number, frame: None)
         signal.signal(signal.SIGCHLD, lambda number, frame: self.reap())
@@ -95,9 +100,12 @@ class Host:
     def serve(self) -> Request | None:
         """Serve until the client closes; returns early only in a forked step, with what that step is to run."""
         while True:
-            readable = select.select([0], [], [], 0 if self.preload else None)[0]
-            if not readable:
-                self.load(self.preload.pop(0))
+            readable = select.select([0, self.wakes[0]], [], [], 0 if self.preload else None)[0]
+            if self.wakes[0] in readable:
+                os.read(self.wakes[0], 1 << 10)  # what it says is done by the handler of the signal
+            if 0 not in readable:
+                if self.preload:
+                    self.load(self.preload.pop(0))
                 continue
             chunk = os.read(0, 1 << 20)
             if not chunk:
@@ -166,6 +174,7 @@ class Host:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pid = os.fork()
         if pid == 0:
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -176,7 +185,8 @@ class Host:
         """Make this forked process look like a new one: streams, session, folder, environment, random state."""
         gc.enable()
         os.setsid()
-        os.close(self.answers)
+        for descriptor in (self.answers, *self.wakes):
+            os.close(descriptor)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(streams[0] if streams else null, 0)
         os.dup2(streams[1] if streams else log, 1)
