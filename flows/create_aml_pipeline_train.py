@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not flows/, whose modules would pass for libraries
 
 from flows.commands import run_command  # noqa: E402
+from flows.data_assets import resolve_data  # noqa: E402
 from flows.parameters import PipelineParameters  # noqa: E402
 from flows.training import pipeline_request  # noqa: E402
 
@@ -14,7 +15,13 @@ if __name__ == "__main__":
         run_command(
             PipelineParameters,
             __doc__ or "",
-            lambda parameters, settings: pipeline_request(parameters, settings, flow_run_id="", champion=None),
+            lambda parameters, settings: pipeline_request(
+                parameters,
+                settings,
+                resolve_data(parameters.data_asset_name, settings.data_assets),
+                flow_run_id="",
+                champion=None,
+            ),
             "flows.train_pipeline:train_pipeline",
         )
     )

@@ -16,13 +16,22 @@ _FILE_ENDINGS = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".gz")
 
 @dataclass(frozen=True, slots=True)
 class ResolvedData:
-    """Data that was found: its ``name:version`` (or its path, if it is no asset), type and place."""
+    """Data that was found: its ``name:version`` (or its path, if it is no asset), its type, where it is, its SHA-256.
+
+    ``path`` is None for data that is in a workspace; the SHA-256 is None where nobody has taken it.
+    """
 
     label: str
     type: str
-    path: Path
+    path: Path | None
     name: str | None = None
     version: str | None = None
+    sha256: str | None = None
+
+    @property
+    def reference(self) -> DataReference:
+        """What a job is bound to: the asset in this version, or the file."""
+        return DataReference(self.type, self.label if self.name is None else f"azureml:{self.label}")
 
 
 def is_path(text: str) -> bool:
@@ -66,9 +75,11 @@ def resolve_data(text: str, folder: Path, type: str = "uri_file") -> ResolvedDat
     return ResolvedData(label, asset.type, asset.path, asset.name, asset.version)
 
 
-def resolve_reference(reference: DataReference, folder: Path) -> ResolvedData:
-    """Find what a job's YAML names: as :func:`resolve_data`, where the type is that of the reference."""
-    return resolve_data(reference.path, folder, reference.type)
+def resolve_reference(reference: DataReference, folder: Path) -> Path:
+    """Find the file or folder that a job's YAML names: as :func:`resolve_data`, with the type of the reference."""
+    path = resolve_data(reference.path, folder, reference.type).path
+    assert path is not None  # what is found on this machine has a path
+    return path
 
 
 def data_assets(folder: Path) -> Iterator[DataAsset]:

@@ -44,7 +44,7 @@ def provenance(
         "tandem.job": outcome.job_name,
         FLOW_RUN: flow_run_id,
         "tandem.data": data.label,
-        "tandem.data_sha256": data_digest(data.path),
+        "tandem.data_sha256": data.sha256 or ("" if data.path is None else data_digest(data.path)),
         "tandem.git_commit": git_commit(PROJECT),
         "tandem.decision": "" if decision is None else "; ".join(decision.reasons),
         COMPARED_WITH: "" if champion is None else str(champion.version),
@@ -64,9 +64,9 @@ async def register(
         raise RunError(f"The job {outcome.job_name} delivered no output {MODEL_OUTPUT!r}; nothing was registered.")
     return await engine.registry.register(
         model_name,
-        str(model),
+        model,
         run_id=outcome.mlflow_run_id or outcome.job_name,
-        idempotency_tags={"tandem.model_sha256": data_digest(model)},
+        idempotency_tags=await engine.identity(outcome, MODEL_OUTPUT),
         tags=tags,
         alias=alias,
     )

@@ -61,12 +61,15 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a job ended: its status, its steps in the order of the graph, and its named outputs."""
+    """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
+
+    An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``.
+    """
 
     job_name: str
     status: RunStatus
     steps: tuple[StepOutcome, ...]
-    outputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    outputs: Mapping[str, str] = field(default_factory=dict[str, str])
     mlflow_run_id: str | None = None
     folder: Path | None = None
     url: str | None = None

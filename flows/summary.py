@@ -68,7 +68,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         "verdict": summary.verdict,
         "engine": summary.engine,
         "job": summary.outcome.job_name,
-        "data": {"asset": summary.data.label, "path": str(summary.data.path)},
+        "data": {"asset": summary.data.label, "path": None if summary.data.path is None else str(summary.data.path)},
         "steps": [
             {"name": step.name, "status": step.status.value, "reused": step.reused, "seconds": round(step.seconds, 3)}
             for step in summary.outcome.steps
@@ -109,7 +109,10 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
     outcome, decision, version = summary.outcome, summary.decision, summary.version
     yield "engine", summary.engine
     yield "job", outcome.job_name
-    yield "data", summary.data.label + (f"  ({summary.data.path.name})" if summary.data.name else "")
+    yield (
+        "data",
+        summary.data.label + (f"  ({summary.data.path.name})" if summary.data.name and summary.data.path else ""),
+    )
     ran = [step.name for step in outcome.steps if step.status is RunStatus.COMPLETED and not step.reused]
     yield "steps run", ", ".join(ran) or "none: nothing has changed"
     if outcome.reused:
@@ -156,7 +159,7 @@ def outcome_as_text(outcome: RunOutcome) -> str:
         ["step", "state", "seconds"],
         *([step.name, "reused" if step.reused else step.status.value, _seconds(step)] for step in outcome.steps),
     ]
-    outputs = [[name, str(path)] for name, path in outcome.outputs.items()]
+    outputs = [[name, address] for name, address in outcome.outputs.items()]
     return "\n".join(["", *_aligned(rows), "", *(_aligned(outputs) if outputs else []), f"  job: {outcome.folder}", ""])
 
 

@@ -16,7 +16,7 @@ from flows.parameters import JobParameters, taking
 from flows.registration import provenance, register
 from flows.settings import Settings
 from flows.summary import RunSummary
-from flows.training import job_request, training_data
+from flows.training import job_request
 
 
 @flow(name="train-job", flow_run_name="{model_name} {solver} {reg_rate}")
@@ -25,9 +25,9 @@ from flows.training import job_request, training_data
 async def train_job(parameters: JobParameters) -> State[Any]:
     """Train one model as a single job, and register it: an experiment, which no gate stops."""
     settings = Settings.from_environment()
-    data = training_data(parameters, settings)
     async with open_engine(parameters.engine, settings) as engine:
-        request = job_request(parameters, settings, flow_run_id=flow_run.id)
+        data = await engine.resolve_data(parameters.data_asset_name)
+        request = job_request(parameters, settings, data, flow_run_id=flow_run.id)
         outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
         folder = Path(parameters.evaluation_output).absolute()
         evaluation = await engine.fetch(outcome, "evaluation", folder / "evaluation")

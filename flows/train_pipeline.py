@@ -17,7 +17,7 @@ from flows.parameters import PipelineParameters, taking
 from flows.registration import champion_to_beat, provenance, register
 from flows.settings import Settings
 from flows.summary import RunSummary
-from flows.training import pipeline_request, training_data
+from flows.training import pipeline_request
 
 
 @flow(name="train-pipeline", flow_run_name="{model_name} {solver} {reg_rate}")
@@ -29,10 +29,10 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     Ends as `Promoted` or `Rejected`, both completed: a rejection is an outcome, not a failure.
     """
     settings = Settings.from_environment()
-    data = training_data(parameters, settings)
     async with open_engine(parameters.engine, settings) as engine:
+        data = await engine.resolve_data(parameters.data_asset_name)
         champion = await champion_to_beat(engine.registry, parameters.model_name, flow_run.id)
-        request = pipeline_request(parameters, settings, flow_run_id=flow_run.id, champion=champion)
+        request = pipeline_request(parameters, settings, data, flow_run_id=flow_run.id, champion=champion)
         outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
         report = read_evaluation(evaluation)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.data_assets import ResolvedData, resolve_data
+from flows.data_assets import ResolvedData
 from flows.model_registry import ModelVersion
 from flows.parameters import JobParameters, PipelineParameters, TrainingParameters
 from flows.runs import PipelineRequest
@@ -18,24 +18,26 @@ CHAMPION_INPUT = "jobs.evaluate.inputs.champion"
 
 
 def pipeline_request(
-    parameters: PipelineParameters, settings: Settings, *, flow_run_id: str, champion: ModelVersion | None
+    parameters: PipelineParameters,
+    settings: Settings,
+    data: ResolvedData,
+    *,
+    flow_run_id: str,
+    champion: ModelVersion | None,
 ) -> PipelineRequest:
     """The pipeline job of ``aml_steps/train_pipeline.yml`` with these parameters, evaluated against the champion."""
     champion_input = {} if champion is None else {CHAMPION_INPUT: DataReference("mlflow_model", champion.source)}
-    values = {**_training_values(parameters, settings), **champion_input}
+    values = {**_training_values(parameters, data), **champion_input}
     spec = bind(read_job(settings.pipeline_file), values)
     return _request(spec, parameters, parameters.pipeline, parameters.experiment_name, flow_run_id)
 
 
-def job_request(parameters: JobParameters, settings: Settings, *, flow_run_id: str) -> PipelineRequest:
+def job_request(
+    parameters: JobParameters, settings: Settings, data: ResolvedData, *, flow_run_id: str
+) -> PipelineRequest:
     """The command job of ``aml_steps/train_job.yml`` with these parameters."""
-    spec = bind(read_job(settings.job_file), _training_values(parameters, settings))
+    spec = bind(read_job(settings.job_file), _training_values(parameters, data))
     return _request(spec, parameters, spec.name, parameters.experiment_name, flow_run_id)
-
-
-def training_data(parameters: TrainingParameters, settings: Settings) -> ResolvedData:
-    """The data asset, as the version that it is now."""
-    return resolve_data(parameters.data_asset_name, settings.data_assets)
 
 
 def job_name(label: str, flow_run_id: str, source: Path) -> str:
@@ -45,11 +47,9 @@ def job_name(label: str, flow_run_id: str, source: Path) -> str:
     return f"{slug}-{digest[:12]}"
 
 
-def _training_values(parameters: TrainingParameters, settings: Settings) -> Mapping[str, object]:
-    data = training_data(parameters, settings)
-    path = str(data.path) if data.name is None else f"azureml:{data.label}"
+def _training_values(parameters: TrainingParameters, data: ResolvedData) -> Mapping[str, object]:
     return {
-        "data": DataReference(data.type, path),
+        "data": data.reference,
         "reg_rate": parameters.reg_rate,
         "solver": parameters.solver,
         "max_iter": parameters.max_iter,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from flows.data_assets import ResolvedData
 from flows.model_registry import ModelRegistry
 from flows.runs import PipelineRequest, RunOutcome, Submission
 
@@ -21,6 +22,14 @@ class Engine(Protocol):
         """The model registry that belongs to this engine."""
         ...
 
+    async def resolve_data(self, text: str) -> ResolvedData:
+        """Find a data asset (``name``, ``name:version``, ``name@latest``) in the version that it has now, or a file.
+
+        Raises:
+            DataAssetError: There is none.
+        """
+        ...
+
     async def submit(self, request: PipelineRequest) -> Submission:
         """Accept a job. The same request leads to the same job, however often it is submitted."""
         ...
@@ -36,6 +45,10 @@ class Engine(Protocol):
             RunError: The job delivered no such output.
             SettingsError: ``folder`` cannot be written.
         """
+        ...
+
+    async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
+        """Tags that tell what an output is: equal for what must not be registered twice."""
         ...
 
     async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:

@@ -17,12 +17,13 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed
 
+from flows.data_assets import ResolvedData, resolve_data
 from flows.engines.local_processes import LocalProcesses, take_processes
 from flows.engines.plan import Planner, StepInput, StepPlan
 from flows.engines.preload import imported_modules, plain_script
 from flows.engines.processes import Command, Ended, Process, StepHost
 from flows.engines.shell_paths import ShellPaths
-from flows.engines.snapshot import Snapshot
+from flows.engines.snapshot import Snapshot, data_digest
 from flows.engines.store import StepRecord
 from flows.errors import RunError, SettingsError
 from flows.model_registry import MlflowTracking, RunEnd
@@ -133,9 +134,7 @@ class LocalEngine:
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Copy a named output to ``folder``; what lay there under the same names is replaced."""
-        source = outcome.outputs.get(output)
-        if source is None or not source.exists():
-            raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; see {outcome.folder}.")
+        source = _delivered(outcome, output)
         try:
             if source.is_dir():
                 await asyncio.to_thread(shutil.copytree, source, folder, dirs_exist_ok=True)
@@ -144,6 +143,15 @@ class LocalEngine:
             return Path(await asyncio.to_thread(shutil.copy2, source, folder))
         except (OSError, shutil.Error) as error:
             raise SettingsError(f"The output {output!r} cannot be written to {folder}: {error}.") from error
+
+    async def resolve_data(self, text: str) -> ResolvedData:
+        """Find a data asset under ``data/``, or a file."""
+        return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
+
+    async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
+        """The digest of the output's content: the same model, however often it is delivered, is the same."""
+        digest = await asyncio.to_thread(data_digest, _delivered(outcome, output))
+        return {"tandem.model_sha256": digest}
 
     async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
         """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` shows it."""
@@ -349,6 +357,13 @@ class LocalEngine:
         return await as_task(wait_for=upstream, return_state=True)
 
 
+def _delivered(outcome: RunOutcome, output: str) -> Path:
+    path = Path(outcome.outputs.get(output, "")).absolute()
+    if output not in outcome.outputs or not path.exists():
+        raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; see {outcome.folder}.")
+    return path
+
+
 def _literals(spec: JobSpec) -> dict[str, str]:
     """The literal inputs of a job, as the parameters of its MLflow run."""
     return {name: given.value.text for name, given in spec.inputs.items() if isinstance(given.value, Literal)}
@@ -417,7 +432,7 @@ def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
     ended = tuple(steps)
     failed = any(step.status is not RunStatus.COMPLETED for step in ended)
     outputs = {
-        binding.name: job.delivered[StepOutput(step.name, name)]
+        binding.name: str(job.delivered[StepOutput(step.name, name)])
         for step in job.spec.steps.values()
         for name, binding in step.outputs.items()
         if StepOutput(step.name, name) in job.delivered

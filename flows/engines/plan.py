@@ -90,7 +90,7 @@ class Planner:
         if isinstance(source, StepOutput):
             path = delivered.get(source)
         elif isinstance(source, DataReference):
-            path = resolve_reference(source, self._settings.data_assets).path
+            path = resolve_reference(source, self._settings.data_assets)
         else:
             path = None
         return None if path is None else StepInput(str(path), self._digest(path))
