@@ -101,12 +101,10 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     settings = Settings.from_environment()
     choice = chosen_engine(run.parameters.engine, settings)
     print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
-    asked = run.request(run.parameters, settings)
-    planner = Planner(asked.spec, settings, asked.force_rerun)
-    plans = planner.known()
+    preload = _local_preload(run, settings) if choice.name == "local" else None
     api = use_prefect_api(settings)
-    if len([plan for plan in plans.values() if plan.reused]) < len(asked.spec.steps):
-        warm_up(settings, modules_to_preload(asked.spec, plans))
+    if preload is not None:
+        warm_up(settings, preload)
     for variable, value in CONSOLE_SETTINGS.items():
         os.environ.setdefault(variable, value)
     module, _, name = run.flow.partition(":")
@@ -116,6 +114,15 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     gc.enable()
     api.wait_until_ready()
     return asyncio.run(_result(flow_function, run.parameters.model_dump()))
+
+
+def _local_preload(run: Run[Any], settings: Settings) -> list[str] | None:
+    """What the steps that will run here will import; None if every step will be reused. Wrong input is found here."""
+    asked = run.request(run.parameters, settings)
+    plans = Planner(asked.spec, settings, asked.force_rerun).known()
+    if len(plans) == len(asked.spec.steps) and all(plan.reused for plan in plans.values()):
+        return None
+    return modules_to_preload(asked.spec, plans)
 
 
 async def _result(flow_function: Any, parameters: dict[str, Any]) -> Any:

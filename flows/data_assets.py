@@ -18,7 +18,8 @@ _FILE_ENDINGS = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".gz")
 class ResolvedData:
     """Data that was found: its ``name:version`` (or its path, if it is no asset), its type, where it is, its SHA-256.
 
-    ``path`` is None for data that is in a workspace; the SHA-256 is None where nobody has taken it.
+    ``path`` is None for data that is in a workspace; the SHA-256 is None where nobody has taken it. ``definition`` is
+    the YAML file that describes a local asset.
     """
 
     label: str
@@ -27,6 +28,7 @@ class ResolvedData:
     name: str | None = None
     version: str | None = None
     sha256: str | None = None
+    definition: Path | None = None
 
     @property
     def reference(self) -> DataReference:
@@ -72,7 +74,7 @@ def resolve_data(text: str, folder: Path, type: str = "uri_file") -> ResolvedDat
         raise DataAssetError(f"{text!r}: the only label of a data asset is @latest.")
     label = f"{asset.name}:{asset.version}"
     _check_readable(asset.path, f"The file of the data asset {label}")
-    return ResolvedData(label, asset.type, asset.path, asset.name, asset.version)
+    return ResolvedData(label, asset.type, asset.path, asset.name, asset.version, definition=asset.source)
 
 
 def resolve_reference(reference: DataReference, folder: Path) -> Path:

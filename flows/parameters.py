@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from flows.data_assets import is_path
+from flows.engines.polling import Patience
 from flows.errors import ParameterError
 from flows.gate import GatePolicy
 from flows.model_registry import check_model_name
@@ -47,7 +48,18 @@ class TrainingParameters(BaseModel):
     engine: EngineName = Field(
         "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
     )
+    queue_timeout_seconds: float | None = Field(
+        None, gt=0, description="Azure ML only: cancel the job if it waits longer than this for a machine."
+    )
+    run_timeout_seconds: float | None = Field(
+        None, gt=0, description="Azure ML only: cancel the job if it runs longer than this; waiting does not count."
+    )
     force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
+
+    @property
+    def patience(self) -> Patience:
+        """How long to wait for a job."""
+        return Patience(self.queue_timeout_seconds, self.run_timeout_seconds)
 
     @field_validator("data_asset_name")
     @classmethod

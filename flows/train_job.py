@@ -25,7 +25,7 @@ from flows.training import job_request
 async def train_job(parameters: JobParameters) -> State[Any]:
     """Train one model as a single job, and register it: an experiment, which no gate stops."""
     settings = Settings.from_environment()
-    async with open_engine(parameters.engine, settings) as engine:
+    async with open_engine(parameters.engine, settings, parameters.patience) as engine:
         data = await engine.resolve_data(parameters.data_asset_name)
         request = job_request(parameters, settings, data, flow_run_id=flow_run.id)
         outcome = (await engine.wait(await engine.submit(request))).raise_for_status()

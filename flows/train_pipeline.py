@@ -29,7 +29,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     Ends as `Promoted` or `Rejected`, both completed: a rejection is an outcome, not a failure.
     """
     settings = Settings.from_environment()
-    async with open_engine(parameters.engine, settings) as engine:
+    async with open_engine(parameters.engine, settings, parameters.patience) as engine:
         data = await engine.resolve_data(parameters.data_asset_name)
         champion = await champion_to_beat(engine.registry, parameters.model_name, flow_run.id)
         request = pipeline_request(parameters, settings, data, flow_run_id=flow_run.id, champion=champion)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -39,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
         MLFLOW_DISABLE_TELEMETRY="true",
         DO_NOT_TRACK="true",
     )
+    # Prefect leaves connections to its server for the garbage collector to close, in whatever test or hook that runs.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed .*127.0.0.1:ResourceWarning")
+    warnings.filterwarnings("ignore", "unclosed .*127.0.0.1", ResourceWarning)
     sys.addaudithook(_stay_on_this_machine)
     sys.meta_path.insert(0, _RefuseAzureClients())
 
@@ -130,6 +134,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         api = use_prefect_api(settings)
     api.wait_until_ready()
     yield api.url
+    if "prefect.logging.handlers" in sys.modules:
+        sys.modules["prefect.logging.handlers"].APILogWorker.drain_all()  # while there is someone to send it to
     assert api.process is not None
     assert api.process.stdin is not None
     api.process.stdin.close()  # which is what ends it

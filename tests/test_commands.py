@@ -177,7 +177,10 @@ WRONG_FLAGS = {
     "model name": (("--model_name", "a/b"), "'a/b' cannot be the name of a model"),
     "gate metric": (("--gate_metric", "roc"), "did you mean roc_auc?"),
     "output folder": (("--evaluation_output", "/proc/nowhere"), "the folder /proc/nowhere cannot be made"),
-    "engine": (("--engine", "azureml"), "Azure ML engine is not part of this version yet"),
+    "engine": (
+        ("--engine", "azureml"),
+        "needs AZUREML_ARM_SUBSCRIPTION, AZUREML_ARM_RESOURCEGROUP, AZUREML_ARM_WORKSPACE_NAME, which are not set",
+    ),
 }
 
 

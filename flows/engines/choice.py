@@ -19,14 +19,16 @@ def chosen_engine(name: Literal["auto", "local", "azureml"], settings: Settings)
     """Say which engine a run takes, and why.
 
     Raises:
-        SettingsError: Azure ML is asked for.
+        SettingsError: Azure ML is asked for, and a variable of the workspace is missing; all that are, are named.
     """
     missing = [variable for variable in WORKSPACE_VARIABLES if variable not in settings.workspace]
     if name == "local":
         return EngineChoice("local", "as asked")
-    if name == "auto" and missing:
-        return EngineChoice("local", f"{missing[0] if len(missing) == 1 else f'{len(missing)} variables'} not set")
+    if not missing:
+        return EngineChoice("azureml", f"workspace {settings.workspace['AZUREML_ARM_WORKSPACE_NAME']}")
+    if name == "auto":
+        return EngineChoice("local", f"not set: {', '.join(missing)}")
     raise SettingsError(
-        "The Azure ML engine is not part of this version yet, so nothing was run. "
-        "Write --engine local to run the same pipeline on this machine."
+        f"The Azure ML engine needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not set. "
+        "Nothing was run. Set them, or write --engine local to run the same pipeline on this machine."
     )

@@ -6,18 +6,27 @@ from typing import Literal
 
 from flows.engines.choice import chosen_engine
 from flows.engines.engine import Engine
+from flows.engines.polling import Patience
 from flows.settings import Settings
 
 
 @asynccontextmanager
-async def open_engine(name: Literal["auto", "local", "azureml"], settings: Settings) -> AsyncGenerator[Engine]:
+async def open_engine(
+    name: Literal["auto", "local", "azureml"], settings: Settings, patience: Patience | None = None
+) -> AsyncGenerator[Engine]:
     """An engine for one flow run. When it is left, nothing that it started runs unwatched.
 
     Raises:
         SettingsError: The engine cannot be used here.
     """
-    chosen_engine(name, settings)
-    from flows.engines.local import open_local_engine
+    # Each brings much to import: only the one that is used pays.
+    if chosen_engine(name, settings).name == "azureml":
+        from flows.engines.azure_ml import open_azure_ml_engine
 
-    async with open_local_engine(settings) as engine:
-        yield engine
+        async with open_azure_ml_engine(settings, patience or Patience()) as engine:
+            yield engine
+    else:
+        from flows.engines.local import open_local_engine
+
+        async with open_local_engine(settings) as engine:
+            yield engine

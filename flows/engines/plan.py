@@ -125,11 +125,18 @@ class Planner:
 
 def find_environment(reference: str, folder: Path) -> Environment | None:
     """Return the definition that ``azureml:name:version`` or ``azureml:name@latest`` has in ``folder``, if any."""
+    file = find_environment_file(reference, folder)
+    found = None if file is None else read_environment(file)
+    return None if found is None else found.environment
+
+
+def find_environment_file(reference: str, folder: Path) -> Path | None:
+    """Return the YAML file in ``folder`` that defines the environment of this name, if any."""
     name = reference.removeprefix("azureml:").partition("@")[0].partition(":")[0]
     for path in sorted(folder.glob("*.y*ml")):
         found = read_environment(path)
         if found is not None and found.name == name:
-            return found.environment
+            return path
     return None
 
 

@@ -43,7 +43,8 @@ import time
 import types
 from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
-# Imported before a fork these start no threads and hold no locks or connections; checked by a test of this project.
+# Imported before a fork these start no Python threads and hold no locks or connections; those that start native ones
+# (OpenBLAS, Arrow) know how to start anew in the child. A test of this project checks both.
 PRELOADABLE = {
     *("alembic", "git", "joblib", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "pandera", "pyarrow"),
     *("scipy", "skops", "sklearn", "sqlalchemy"),

@@ -1,6 +1,6 @@
 """Data assets and environments, from their Azure ML YAML."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.errors import Fault
@@ -17,13 +17,14 @@ _ASSET_TYPES = frozenset({"uri_file", "uri_folder", "mltable"}) & DATA_TYPES
 
 @dataclass(frozen=True, slots=True)
 class DataAsset:
-    """A data asset: ``name:version``, its type, and the absolute local path (or URL) of its data."""
+    """A data asset: ``name:version``, its type, the absolute local path (or URL) of its data, and its YAML file."""
 
     name: str
     version: str
     type: str
     path: Path
     description: str = ""
+    source: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def _data_asset(section: Section) -> DataAsset | None:
     if name is None or path is None:
         return None
     place = local(path, section.folder)
-    return DataAsset(name, section.label("version") or "1", kind, place, section.text("description") or "")
+    version, description = section.label("version") or "1", section.text("description") or ""
+    return DataAsset(name, version, kind, place, description, section.node.place.file.absolute())
 
 
 def _name(section: Section) -> str | None:

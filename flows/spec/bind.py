@@ -44,8 +44,10 @@ def with_compute(spec: JobSpec, name: str) -> JobSpec:
 
 
 def with_environment(spec: JobSpec, name: str) -> JobSpec:
-    """The job with the newest version of one environment wherever a component names one of the workspace."""
-    environment = Environment(reference=f"azureml:{name.removeprefix('azureml:')}@latest")
+    """The job with one environment (the newest version, unless ``name:version`` says which) wherever a component names
+    one of the workspace."""
+    version = "" if ":" in name.removeprefix("azureml:") else "@latest"
+    environment = Environment(reference=f"azureml:{name.removeprefix('azureml:')}{version}")
 
     def moved(step: Step) -> Step:
         return replace(step, component=replace(step.component, environment=environment)) if _by_name(step) else step

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextvars import copy_context
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ Write = Callable[..., Path]
 def run() -> Iterator[Await]:
     """Run a coroutine on the session's event loop, which lives on between tests as the processes on it do."""
     with asyncio.Runner() as runner:
-        yield runner.run
+        yield lambda coroutine: runner.run(coroutine, context=copy_context())  # with the fixtures' settings of Prefect
 
 
 @pytest.fixture

@@ -19,11 +19,14 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.logging.handlers import APILogHandler
 
+import flows.engines.local
 from flows.engines.local import LocalEngine, open_local_engine
 from flows.engines.local_processes import LocalProcesses
 from flows.errors import RunError, StepFailed
+from flows.file_request import FileParameters, file_request
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.reader import read_job
@@ -61,8 +64,8 @@ class Ran:
             wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run_id]))
             async with get_client() as client, asyncio.timeout(DEADLINE_SECONDS):
                 while True:
-                    runs = await client.read_task_runs(flow_run_filter=wanted)
-                    found = {run.name: run.state for run in runs if run.state and run.state.is_final()}
+                    runs = await client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.NAME_ASC, limit=200)
+                    found = {run.name: run.state for run in runs if run.state and _is_over(run.state)}
                     if len(found) == len(self.outcome.steps):
                         return {name: state.name or "" for name, state in found.items()}
                     await asyncio.sleep(0.05)
@@ -76,9 +79,13 @@ class Ran:
             await APILogHandler.aflush()
             async with get_client() as client:
                 wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.flow_run_id]))
-                return [log.message for log in await client.read_logs(wanted)]
+                return [log.message for log in await client.read_logs(wanted, limit=200, offset=0)]
 
         return self.run(logged())
+
+
+def _is_over(state: State[Any]) -> bool:
+    return state.is_final() or state.name == "NotReady"  # which is a kind of pending, for good
 
 
 class Machine:
@@ -106,8 +113,18 @@ class Machine:
         assert outcome is not None, state
         return Ran(outcome, flow_run_id, self.await_)
 
-    def mlflow(self, query: str, *values: str | None) -> list[tuple[Any, ...]]:
-        with contextlib.closing(sqlite3.connect(self.settings.home / "mlflow.db")) as store:
+    def alone(self, home: Path) -> Callable[[], Awaitable[RunOutcome]]:
+        """The job with processes of its own, in a home of its own."""
+        request, settings = self.request(), Settings(self.folder, home, {})
+
+        async def job() -> RunOutcome:
+            async with open_local_engine(settings) as engine:
+                return await engine.wait(await engine.submit(request))
+
+        return job
+
+    def mlflow(self, query: str, *values: str | None, home: Path | None = None) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect((home or self.settings.home) / "mlflow.db")) as store:
             return store.execute(query, values).fetchall()
 
 
@@ -122,7 +139,8 @@ async def as_flow(job: Callable[[], Awaitable[RunOutcome]]) -> tuple[RunOutcome 
     async def pipeline() -> None:
         outcomes.append(await job())
 
-    state: State[Any] = await pipeline(return_state=True)
+    in_flow: Any = pipeline
+    state: State[Any] = await in_flow(return_state=True)
     return outcomes[0] if outcomes else None, state
 
 
@@ -193,7 +211,7 @@ def test_a_step_reads_what_the_steps_before_it_delivered(machine: Machine, write
             f"cat {given or '/dev/null'} > ${{{{outputs.out}}}}; echo {of} >> ${{{{outputs.out}}}}",
             inputs=inputs,
             outputs=f"out: {FILE}",
-        )  # noqa: E501
+        )
 
     write(pipeline(d=link("d", "bc"), c=link("c", "a"), b=link("b", "a"), a=link("a", "")))
 
@@ -225,7 +243,7 @@ def test_a_step_runs_in_a_copy_of_its_code(machine: Machine, write: Write) -> No
 
 
 def test_the_folders_of_outputs_are_there_and_empty_and_files_are_not_there_yet(machine: Machine, write: Write) -> None:
-    outputs = f"file: {FILE}, folder: {FOLDER}, model: {{type: mlflow_model}}, plain:"
+    outputs = f"file: {FILE}, folder: {FOLDER}, model: {{type: mlflow_model}}, plain: null"
     command = (
         "test -d $(dirname ${{outputs.file}}) && test ! -e ${{outputs.file}} && echo > ${{outputs.file}} "
         "&& ls -A ${{outputs.folder}} ${{outputs.model}} ${{outputs.plain}}"
@@ -269,10 +287,9 @@ def test_a_step_has_the_variables_of_azure_ml_and_none_of_prefect(machine: Machi
 
 
 def test_literals_arrive_as_azure_ml_sends_them(machine: Machine, write: Write) -> None:
-    command = (
-        "echo ${{inputs.flag}} ${{inputs.off}} ${{inputs.text}} ${{inputs.whole}} ${{inputs.real}} ${{inputs.small}}"
-    )
-    write(pipeline(a=step(command, inputs="flag: true, off: false, text: 'true', whole: 3, real: 1.0, small: 1.0e-3")))
+    inputs = "flag: true, no_flag: false, text: 'true', whole: 3, real: 1.0, small: 1.0e-3"
+    command = " ".join(f"${{{{inputs.{name}}}}}" for name in ("flag", "no_flag", "text", "whole", "real", "small"))
+    write(pipeline(a=step(f"echo {command}", inputs=inputs)))
 
     assert machine.run().said("a") == "True False true 3 1.0 0.001\n"
 
@@ -400,10 +417,10 @@ def test_a_step_that_exceeds_its_time_is_stopped(machine: Machine, write: Write)
 
 REUSED = {
     **pipeline(
-        outputs=f"out: {FILE}",
-        a=step("python main.py ${{outputs.out}}", outputs="out: {type: uri_file}", more="code: ./code"),
+        outputs=f"out: {FOLDER}",
+        a=step("python main.py ${{outputs.out}}", outputs=f"out: {FILE}", more="code: ./code"),
         b=step(
-            "cat ${{inputs.it}} > ${{outputs.out}}",
+            "cp ${{inputs.it}} ${{outputs.out}}/copy",
             inputs="it: '${{parent.jobs.a.outputs.out}}'",
             outputs="out: '${{parent.outputs.out}}'",
         ),
@@ -441,12 +458,15 @@ def test_an_unchanged_job_is_reused_whole(machine: Machine, write: Write) -> Non
 def test_a_step_whose_earlier_output_was_changed_runs_again(change: str, machine: Machine, write: Write) -> None:
     write(REUSED)
     output = machine.run().step("a").outputs["out"]
-    output.unlink() if change == "gone" else output.write_text("altered")
+    if change == "gone":
+        output.unlink()
+    else:
+        output.write_text("altered")
 
     second = machine.run()
 
     assert second.states() == {"a": "Completed", "b": "Cached"}
-    assert second.outcome.outputs["out"].read_text() == "delivered"
+    assert Path(second.outcome.outputs["out"], "copy").read_text() == "delivered"
 
 
 def test_a_step_that_is_not_deterministic_runs_every_time(machine: Machine, write: Write) -> None:
@@ -516,6 +536,7 @@ def test_the_job_is_described_in_its_folder(machine: Machine, write: Write) -> N
 
     outcome = machine.run().outcome
 
+    assert outcome.folder is not None
     assert outcome.folder == machine.settings.jobs / outcome.job_name
     described = json.loads((outcome.folder / "job.json").read_text())
     assert (described["job_name"], described["status"]) == (outcome.job_name, "Failed")
@@ -524,11 +545,14 @@ def test_the_job_is_described_in_its_folder(machine: Machine, write: Write) -> N
 
 
 def test_a_named_output_can_be_fetched(machine: Machine, write: Write) -> None:
-    node = step(
-        "echo 1 > ${{outputs.file}}; echo 2 > ${{outputs.folder}}/deep",
-        outputs="file: {type: uri_file, path: '${{parent.outputs.file}}'}, folder: '${{parent.outputs.folder}}'",
-    ).replace("{type: uri_file, path: '${{parent.outputs.file}}'}", "'${{parent.outputs.file}}'")
-    write(pipeline(outputs=f"file: {FILE}, folder: {FOLDER}", a=node))
+    component = """
+        type: command
+        environment: azureml:e:1
+        outputs: {file: {type: uri_file}, folder: {type: uri_folder}}
+        command: echo 1 > ${{outputs.file}}; echo 2 > ${{outputs.folder}}/deep
+    """
+    node = "{component: ./c.yml, outputs: {file: '${{parent.outputs.file}}', folder: '${{parent.outputs.folder}}'}}"
+    write({**pipeline(outputs=f"file: {FILE}, folder: {FOLDER}", a=node), "c.yml": component})
     outcome = machine.run().outcome
     engine, target = LocalEngine(machine.settings, machine.processes), machine.folder / "fetched"
 
@@ -536,6 +560,15 @@ def test_a_named_output_can_be_fetched(machine: Machine, write: Write) -> None:
     assert (machine.await_(engine.fetch(outcome, "folder", target / "two")) / "deep").read_text() == "2\n"
     with pytest.raises(RunError, match="no output 'other'"):
         machine.await_(engine.fetch(outcome, "other", target / "three"))
+
+
+def test_a_flow_run_asks_for_the_same_job_however_often_it_asks(machine: Machine, write: Write) -> None:
+    write(pipeline(a=step("true")))
+    parameters = FileParameters.model_validate({"file": str(machine.folder / "pipeline.yml")})
+
+    names = [file_request(parameters, machine.settings, flow_run_id=it).job_name for it in ("one", "one", "other")]
+
+    assert names[0] == names[1] != names[2]
 
 
 def test_the_same_job_run_again_goes_on_from_what_was_finished(machine: Machine, write: Write) -> None:
@@ -552,18 +585,16 @@ def test_the_same_job_run_again_goes_on_from_what_was_finished(machine: Machine,
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["a_step", "a_step_that_ignores_the_signal"])
-def test_a_cancelled_flow_leaves_no_process(deaf: bool, machine: Machine, write: Write) -> None:
+def test_a_cancelled_flow_leaves_no_process(
+    deaf: bool, machine: Machine, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.engines.local, "TERMINATION_GRACE_SECONDS", 0.5)
     trap = "trap '' TERM; " if deaf else ""
     os.mkfifo(machine.folder / "pids")
     write(
         pipeline(a=step(f"{trap}sleep 1000 & echo $$ $! > {machine.folder}/pids; wait; wait; while :; do wait; done"))
     )
-    request = machine.request()
-    settings = Settings(machine.folder, machine.folder / "home", {})
-
-    async def job() -> RunOutcome:
-        async with open_local_engine(settings) as engine:
-            return await engine.wait(await engine.submit(request))
+    job = machine.alone(machine.folder / "home")
 
     async def cancelled() -> list[int]:
         running = asyncio.create_task(as_flow(job))
@@ -577,24 +608,24 @@ def test_a_cancelled_flow_leaves_no_process(deaf: bool, machine: Machine, write:
     for end in machine.await_(cancelled()):
         assert select.select([end], [], [], 0)[0]
         os.close(end)
+    runs = machine.mlflow("select status from runs", home=machine.folder / "home")
+    assert runs == [("KILLED",), ("KILLED",)]
 
 
-def test_a_home_whose_path_has_a_space_works(machine: Machine, write: Write) -> None:
-    write(
-        {
-            **pipeline(a=step("python main.py ${{outputs.out}}", outputs=f"out: {FOLDER}", more="code: ./code")),
-            "code/main.py": "import sys; print(sys.argv)",
-        }
+@pytest.mark.parametrize("name", ["my home", "it's $HOME"])
+def test_a_command_finds_its_files_in_a_home_of_any_name(name: str, machine: Machine, write: Write) -> None:
+    """A command names paths without quotes, as on Azure ML, whose paths have no blanks."""
+    copies = step(
+        "cp ${{inputs.file}} ${{outputs.out}}/copy; cat ${{outputs.out}}/copy",
+        inputs="file: '${{parent.jobs.a.outputs.out}}'",
+        outputs=f"out: {FOLDER}",
     )
-    request = machine.request()
-    settings = Settings(machine.folder, machine.folder / "my home", {})
+    script = "import sys; open(sys.argv[1], 'w').write(str(len(sys.argv)))"
+    a = step("python main.py ${{outputs.out}}", outputs=f"out: {FILE}", more="code: ./code")
+    write({**pipeline(a=a, b=copies), "code/main.py": script})
+    outcome, _ = machine.await_(as_flow(machine.alone(machine.folder / name)))
 
-    async def job() -> RunOutcome:
-        async with open_local_engine(settings) as engine:
-            return await engine.wait(await engine.submit(request))
-
-    outcome, _ = machine.await_(as_flow(job))
     assert outcome is not None
-    log = outcome.steps[0].log
-    assert log is not None
-    assert log.read_text() == f"['main.py', '{outcome.steps[0].outputs['out']}']\n"
+    assert [str(it.status) for it in outcome.steps] == ["Completed", "Completed"]
+    assert Path(outcome.steps[1].outputs["out"], "copy").read_text() == "2"
+    assert Path(outcome.steps[1].outputs["out"]).is_relative_to(machine.folder / name)

@@ -1,0 +1,74 @@
+"""How often to look at a job, and how long to wait for it. Pure: time is given, never taken."""
+
+from dataclasses import dataclass, field
+
+QUEUED = frozenset({"NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Paused", "Scheduled", "Unknown"})
+RUNNING = frozenset({"Running", "Finalizing", "CancelRequested", "NotResponding"})
+TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
+
+FIRST_SECONDS = 2.0
+LONGEST_SECONDS = 30.0
+GROWTH = 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a job may stay in a kind of state, in seconds; None is for ever."""
+
+    queue_timeout_seconds: float | None = None
+    run_timeout_seconds: float | None = None
+    not_responding_seconds: float = 600.0
+    unreachable_seconds: float = 900.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """What was seen of a job so far. Times are seconds of one clock that never goes back."""
+
+    patience: Patience
+    seen: object = None
+    since: float = 0.0
+    status: str = "NotStarted"
+    interval: float = FIRST_SECONDS
+    queued_seconds: float = 0.0
+    running_seconds: float = 0.0
+    silent_seconds: float = 0.0
+    unreachable_since: float | None = None
+    changes: int = field(default=0)
+
+    def observe(self, now: float, status: str, picture: object) -> None:
+        """Take note of what a look at the job has shown; ``picture`` is all that a change of would matter.
+
+        The time since the last look counts as the state that was seen then: queued time is never run time.
+        """
+        elapsed = max(0.0, now - self.since) if self.seen is not None else 0.0
+        if self.status in QUEUED:
+            self.queued_seconds += elapsed
+        elif self.status in RUNNING:
+            self.running_seconds += elapsed
+        self.silent_seconds = self.silent_seconds + elapsed if self.status == status == "NotResponding" else 0.0
+        if picture != self.seen:
+            self.changes += 1
+            self.interval = FIRST_SECONDS
+        else:
+            self.interval = min(self.interval * GROWTH, LONGEST_SECONDS)
+        self.seen, self.since, self.status, self.unreachable_since = picture, now, status, None
+
+    def missed(self, now: float) -> None:
+        """Take note of a look that failed; what was seen before still stands."""
+        self.unreachable_since = now if self.unreachable_since is None else self.unreachable_since
+        self.interval = min(self.interval * GROWTH, LONGEST_SECONDS)
+
+    def overdue(self, now: float) -> str | None:
+        """Why waiting is over, in words; None while it is not."""
+        patience = self.patience
+        queue, run = patience.queue_timeout_seconds, patience.run_timeout_seconds
+        if queue is not None and self.status in QUEUED and self.queued_seconds >= queue:
+            return f"it was still {self.status} after {self.queued_seconds:.0f} s (queue_timeout_seconds is {queue:g})"
+        if run is not None and self.running_seconds >= run:
+            return f"it ran for more than {run:g} s (run_timeout_seconds)"
+        if self.silent_seconds >= patience.not_responding_seconds:
+            return f"it has not responded for {self.silent_seconds:.0f} s"
+        if self.unreachable_since is not None and now - self.unreachable_since >= patience.unreachable_seconds:
+            return f"the workspace has not answered for {now - self.unreachable_since:.0f} s"
+        return None
