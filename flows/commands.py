@@ -74,7 +74,8 @@ def run_command(
         if as_json:
             print(json.dumps(summary_as_json(summary), indent=2))
         else:
-            print(f"{as_text(summary)}\n  Look at it in the Prefect and MLflow UIs:  make serve\n")
+            where = summary.outcome.url or "make serve  (Prefect and MLflow)"
+            print(f"{as_text(summary)}\n  Look at it:  {where}\n")
         return 0
 
     return exit_code_of(command)
@@ -90,6 +91,11 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
         return 130
+    except BaseException as error:
+        if type(error).__name__ != "TerminationSignal":  # Prefect's for SIGTERM; naming its class would import Prefect
+            raise
+        print("\nTerminated. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        return 143
 
 
 def run_flow(run: Run[Any], quiet: bool = False) -> Any:

@@ -63,7 +63,8 @@ class StepOutcome:
 class RunOutcome:
     """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
 
-    An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``.
+    An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``. ``remote_only`` are the outputs
+    that can be registered where they are, but not fetched.
     """
 
     job_name: str
@@ -73,6 +74,7 @@ class RunOutcome:
     mlflow_run_id: str | None = None
     folder: Path | None = None
     url: str | None = None
+    remote_only: frozenset[str] = frozenset()
 
     @property
     def reused(self) -> tuple[str, ...]:

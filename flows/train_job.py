@@ -31,7 +31,8 @@ async def train_job(parameters: JobParameters) -> State[Any]:
         outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
         folder = Path(parameters.evaluation_output).absolute()
         evaluation = await engine.fetch(outcome, "evaluation", folder / "evaluation")
-        await engine.fetch(outcome, "model", folder / "model")
+        if "model" not in outcome.remote_only:
+            await engine.fetch(outcome, "model", folder / "model")
         report = read_evaluation(evaluation)
         tags = provenance(outcome, data, report, flow_run.id)
         version = await register(engine, outcome, parameters.model_name, tags, alias=None)

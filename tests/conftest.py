@@ -17,6 +17,8 @@ import pytest
 from flows.prefect_server import use_prefect_api
 from flows.settings import Settings
 
+pytest_plugins = ["tests.azure_ml_service.fixtures"]
+
 INHERITED = ("AZUREML_", "AZURE_", "MLFLOW_", "PREFECT_", "TANDEM_", "MANAGED_IDENTITY_CLIENT_ID")
 AZURE_CLIENT = "azure.ai.ml._ml_client"
 

@@ -1,56 +1,18 @@
 """The two commands as a person types them: real processes, a real Prefect server, a real MLflow store."""
 
-import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[1]
-PIPELINE = PROJECT / "flows" / "create_aml_pipeline_train.py"
-JOB = PROJECT / "flows" / "create_aml_experiment_job_train.py"
-ROWS = PROJECT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
+from tests.terminal import JOB, PIPELINE, PROJECT, ROWS, Terminal, reused
+
 LAB_SPLIT = ("--split", "random", "--split_seed", "0", "--test_share", "0.3", "--zeros_as_missing", "false")
-
-
-class Terminal:
-    """Runs commands with one local state and one Prefect API."""
-
-    def __init__(self, home: Path, prefect_api: str | None) -> None:
-        self.home = home
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "AZUREML_"))}
-        self.environment = {**inherited, "TANDEM_HOME": str(home / "state"), "HOME": str(home)}
-        if prefect_api is not None:
-            self.environment["PREFECT_API_URL"] = prefect_api
-
-    def run(
-        self, script: Path, *flags: str, folder: Path = PROJECT, environment: Mapping[str, str] | None = None
-    ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            self.words(script, flags),
-            cwd=folder,
-            env={**self.environment, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    def words(self, script: Path, flags: Sequence[str]) -> list[str]:
-        output = () if "--evaluation_output" in flags else ("--evaluation_output", str(self.home / "evaluation"))
-        return [sys.executable, str(script), *flags, *output]
-
-    def summary(self, script: Path, *flags: str, **how: Any) -> dict[str, Any]:
-        """Run a command that must succeed, and return its summary."""
-        done = self.run(script, *flags, "--json", **how)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -61,10 +23,6 @@ def terminal(tmp_path: Path, prefect_api: str) -> Terminal:
 @pytest.fixture
 def terminal_without_server(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path, None)
-
-
-def reused(summary: Mapping[str, Any]) -> list[str]:
-    return [step["name"] for step in summary["steps"] if step["reused"]]
 
 
 def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reused(terminal: Terminal) -> None:

@@ -117,6 +117,8 @@ class AzureMlEngine:
             steps=tuple(outcomes),
             outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
             url=submission.url,
+            # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
+            remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
         )
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:

@@ -4,7 +4,10 @@ The SDK is synchronous and not documented as thread-safe: all calls of one works
 """
 
 import asyncio
+import contextlib
 import functools
+import io
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -238,7 +241,8 @@ class AlreadyThereError(UserError):
 
 def _translated(function: Callable[[], R]) -> R:
     try:
-        return function()
+        with contextlib.redirect_stdout(io.StringIO()):  # the SDK prints colours and progress
+            return function()
     except ResourceNotFoundError as error:
         raise _NotFoundError(_text(error)) from error
     except ResourceExistsError as error:
@@ -259,14 +263,26 @@ def _translated(function: Callable[[], R]) -> R:
             raise SettingsError(f"The identity may not do this in the workspace: {_text(error)}") from error
         raise UserError(f"Azure ML refused: {_text(error)}") from error
     except MlException as error:
+        if _stems_from(error, ResourceNotFoundError):  # for a label, the SDK wraps what for a version it does not
+            raise _NotFoundError(_text(error)) from error
         raise UserError(f"Azure ML refused: {_text(error)}") from error
     except AzureError as error:
         raise ServiceError(f"Azure ML cannot be reached: {_text(error)}") from error
 
 
+def _stems_from(error: BaseException | None, kind: type[Exception]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _text(error: Exception) -> str:
     message = str(getattr(error, "message", None) or error)
-    return message.strip().split("\n\n")[0]
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        # A pipeline that is refused is told as JSON, with the same words for every node that they concern.
+        faults: list[dict[str, Any]] = json.loads(message)["errors"]
+        message = "; ".join(dict.fromkeys(f"{fault['path']}: {fault['message']}" for fault in faults))
+    return " ".join(message.split())
 
 
 def _bound_job(spec: JobSpec) -> Any:
@@ -278,12 +294,14 @@ def _bound_job(spec: JobSpec) -> Any:
             setattr(job.inputs, name, _value(given.value))
     if spec.kind is JobKind.COMMAND:
         (step,) = spec.steps.values()
-        job.compute, job.environment = step.compute, _environment(step.component.environment, job.environment)
+        job.compute = _compute(step.compute)
+        job.environment = _environment(step.component.environment, job.environment)
         return job
-    job.settings.default_compute = spec.default_compute
+    job.settings.default_compute = _compute(spec.default_compute)
     for name, step in spec.steps.items():
         node = job.jobs[name]
-        node.compute, node.display_name = step.compute, name  # by which the child is known among its siblings
+        node.compute = _compute(step.compute)
+        node.display_name = name  # by which the child is known among its siblings
         node.component.environment = _environment(step.component.environment, node.component.environment)
         for port, binding in step.inputs.items():
             if isinstance(binding, DataReference | Literal):
@@ -293,6 +311,10 @@ def _bound_job(spec: JobSpec) -> Any:
 
 def _value(value: InputValue) -> Any:
     return Input(type=value.type, path=value.path) if isinstance(value, DataReference) else value.text
+
+
+def _compute(name: str | None) -> str | None:
+    return name.removeprefix("azureml:") if name else None  # the prefix is YAML's, not the entity's
 
 
 def _environment(environment: Any, default: Any) -> Any:

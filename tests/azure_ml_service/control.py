@@ -1,0 +1,72 @@
+"""The service's own door, for use by hand: ``http://127.0.0.1:PORT/_control/…``."""
+
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from tests.azure_ml_service.faults import Fault, Faults, JobFault
+from tests.azure_ml_service.messages import LOOPBACK, Answer, Json, Refused, Request, Route, route
+
+
+class Controlled(Protocol):
+    """What can be controlled."""
+
+    faults: Faults
+    requests: list[Any]
+
+    @property
+    def violations(self) -> list[str]: ...
+
+    @property
+    def jobs(self) -> dict[str, Json]: ...
+
+    @property
+    def models(self) -> dict[str, Json]: ...
+
+
+class Control:
+    """Answers for faults, requests, violations, jobs and models."""
+
+    def __init__(self, service: Controlled) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """Who answers what."""
+        return [
+            route("POST", LOOPBACK, "/_control/faults", self.add),
+            route("POST", LOOPBACK, "/_control/job-faults", self.add_for_jobs),
+            route("DELETE", LOOPBACK, "/_control/faults", self.clear),
+            route("GET", LOOPBACK, "/_control/requests", self.requests),
+            route("GET", LOOPBACK, "/_control/violations", self.violations),
+            route("GET", LOOPBACK, "/_control/jobs", self.jobs),
+            route("GET", LOOPBACK, "/_control/models", self.models),
+        ]
+
+    def requests(self, request: Request) -> Answer:
+        return Answer.of([asdict(recorded) for recorded in self._service.requests])
+
+    def violations(self, request: Request) -> Answer:
+        return Answer.of(self._service.violations)
+
+    def jobs(self, request: Request) -> Answer:
+        return Answer.of(self._service.jobs)
+
+    def models(self, request: Request) -> Answer:
+        return Answer.of(self._service.models)
+
+    def add(self, request: Request) -> Answer:
+        try:
+            self._service.faults.add(Fault(**request.json))
+        except TypeError as error:
+            raise Refused(400, "ValidationError", str(error)) from error
+        return Answer.of(request.json, 201)
+
+    def add_for_jobs(self, request: Request) -> Answer:
+        try:
+            self._service.faults.add(JobFault(**request.json))
+        except TypeError as error:
+            raise Refused(400, "ValidationError", str(error)) from error
+        return Answer.of(request.json, 201)
+
+    def clear(self, request: Request) -> Answer:
+        self._service.faults.clear()
+        return Answer(204)

@@ -1,0 +1,171 @@
+"""The data planes on *.api.azureml.ms: run history, artifacts of runs, addresses of data."""
+
+import re
+
+from tests.azure_ml_service.arm import LOCATION, WORKSPACE_GUID, Arm
+from tests.azure_ml_service.blobs import DATASTORES, Blobs
+from tests.azure_ml_service.jobs import children_of
+from tests.azure_ml_service.messages import API_HOST, Answer, Json, Refused, Request, Route, route
+from tests.azure_ml_service.state import Documents
+
+_MODEL_TYPES = {"mlflow_model": "MLFlowModel", "custom_model": "CustomModel", "triton_model": "TritonModel"}
+ARTIFACTS = DATASTORES["workspaceartifactstore"]
+
+
+def artifact_folder(run: str) -> str:
+    """Where the logs and artifacts of a run are in the artifact container."""
+    return f"ExperimentRun/dcid.{run}"
+
+
+class History:
+    """Answers for runs: jobs, children of pipelines, and runs that MLflow made."""
+
+    def __init__(self, arm: Arm, documents: Documents, blobs: Blobs) -> None:
+        self._arm = arm
+        self._documents = documents
+        self._blobs = blobs
+
+    def routes(self) -> list[Route]:
+        """Who answers what."""
+        history, experiment = "/history/v1.0W", "/history/v1.0W/experiments/{experiment}/runs/{name}"
+        return [
+            route("GET", API_HOST, f"{history}/runs/{{name}}", self.get),
+            route("GET", API_HOST, f"{history}/runs/{{name}}/children", self.children),
+            route("GET", API_HOST, f"{history}/runs/{{name}}/details", self.details),
+            route("POST", API_HOST, f"{history}/rundata", self.run_data),
+            route("PATCH", API_HOST, experiment, self.change),
+            route("POST", API_HOST, f"{experiment}/artifacts/batch/metadata", self.make_artifacts),
+            route("GET", API_HOST, f"{experiment}/artifacts", self.list_artifacts),
+            route("GET", API_HOST, f"{experiment}/artifacts/contentinfo", self.artifact),
+            route("POST", API_HOST, "/data/v1.0W/dataversion/batchGetResolvedUris", self.resolve),
+        ]
+
+    def _job(self, name: str) -> Json:
+        found = self._documents.get("jobs", name)
+        if found is None:
+            raise Refused(404, "UserError", f"Run {name} was not found")
+        return found
+
+    def run(self, job: Json) -> Json:
+        """A job as run history shows it."""
+        pipeline = job["submitted"].get("jobType") == "Pipeline"
+        kind = "azureml.StepRun" if job["parent"] else "azureml.PipelineRun" if pipeline else "azureml.scriptrun"
+        outputs = {
+            name: {"assetId": self.asset_id(output), "type": _MODEL_TYPES.get(output["type"], output["type"])}
+            for name, output in job["outputs"].items()
+        }
+        compute = (job["submitted"].get("computeId") or "").rpartition("/")[2]
+        return {
+            "runId": job["name"],
+            "runUuid": job["name"],
+            "parentRunId": job["parent"],
+            "rootRunId": job["root"],
+            "experimentId": job["experiment"],
+            "createdUtc": job["created"],
+            "startTimeUtc": job["started"],
+            "endTimeUtc": job["ended"],
+            "status": job["status"],
+            "displayName": job["display_name"],
+            "tags": job["tags"],
+            "properties": job["properties"],
+            "target": compute or None,
+            "compute": {"target": compute} if compute else None,
+            "runType": kind,
+            "error": {"error": job["error"]} if job["error"] else None,
+            "outputs": outputs or None,
+            "dataContainerId": f"dcid.{job['name']}",
+        }
+
+    def asset_id(self, output: Json) -> str:
+        """The id of the data (or model) asset that an output is."""
+        match = re.search(r"azureml/([^/]+)/([^/]+)/?$", output["uri"])
+        name = f"azureml_{match[1]}_output_data_{match[2]}" if match else output["uri"].replace("/", "_")
+        kind = "models" if output["type"] in _MODEL_TYPES else "data"
+        identifier = f"azureml://locations/{LOCATION}/workspaces/{WORKSPACE_GUID}/{kind}/{name}/versions/1"
+        if self._documents.get("output-assets", identifier) is None:
+            self._documents.put("output-assets", identifier, output)
+        return identifier
+
+    def get(self, request: Request, name: str) -> Answer:
+        return Answer.of(self.run(self._job(name)))
+
+    def children(self, request: Request, name: str) -> Answer:
+        self._job(name)
+        return Answer.of({"value": [self.run(child) for child in children_of(self._documents, name)]})
+
+    def details(self, request: Request, name: str) -> Answer:
+        job = self._job(name)
+        folder = self._blobs.path(ARTIFACTS, artifact_folder(name))
+        logs = {
+            path.relative_to(folder).as_posix(): self._blobs.url(
+                ARTIFACTS, f"{artifact_folder(name)}/{path.relative_to(folder).as_posix()}"
+            )
+            for path in sorted(folder.glob("user_logs/*"))
+        }
+        return Answer.of(
+            {
+                "runId": name,
+                "parentRunId": job["parent"],
+                "rootRunId": job["root"],
+                "status": job["status"],
+                "startTimeUtc": job["started"],
+                "endTimeUtc": job["ended"],
+                "error": {"error": job["error"]} if job["error"] else None,
+                "properties": job["properties"],
+                "logFiles": logs,
+                "warnings": [],
+            }
+        )
+
+    def run_data(self, request: Request) -> Answer:
+        return Answer.of({"runMetadata": self.run(self._job(request.json["runId"]))})
+
+    def change(self, request: Request, experiment: str, name: str) -> Answer:
+        asked = request.json
+        with self._documents.lock:
+            self._job(name)
+            with self._documents.change("jobs", name) as job:
+                job["display_name"] = asked.get("displayName") or job["display_name"]
+                job["tags"] |= asked.get("tags") or {}
+                job["properties"] |= asked.get("properties") or {}
+        return Answer.of(self.run(job))
+
+    def resolve(self, request: Request) -> Answer:
+        values: Json = {}
+        for identifier in request.json["values"]:
+            output = self._documents.get("output-assets", identifier)
+            if output is not None:
+                values[identifier] = {"uri": self._arm.long_uri(output["uri"]), "type": output["type"]}
+        return Answer.of({"values": values})
+
+    # Artifacts, as azureml-mlflow reads and writes them
+
+    def _content(self, run: str, path: str) -> Json:
+        uri = self._blobs.url(ARTIFACTS, f"{artifact_folder(run)}/{path}")
+        return {"contentUri": uri, "origin": "ExperimentRun", "container": f"dcid.{run}", "path": path, "tags": {}}
+
+    def make_artifacts(self, request: Request, experiment: str, name: str) -> Answer:
+        contents = {entry["path"]: self._content(name, entry["path"]) for entry in request.json["paths"]}
+        artifacts = {path: _artifact(name, path) for path in contents}
+        return Answer.of({"artifacts": artifacts, "artifactContentInformation": contents, "errors": {}})
+
+    def list_artifacts(self, request: Request, experiment: str, name: str) -> Answer:
+        folder = self._blobs.path(ARTIFACTS, artifact_folder(name))
+        paths = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+        return Answer.of({"value": [_artifact(name, path) for path in paths]})
+
+    def artifact(self, request: Request, experiment: str, name: str) -> Answer:
+        path = request.query["path"]
+        if not self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/{path}").is_file():
+            raise Refused(404, "UserError", f"The artifact {path} was not found in dcid.{name}.")
+        return Answer.of(self._content(name, path))
+
+
+def _artifact(run: str, path: str) -> Json:
+    container = f"dcid.{run}"
+    return {
+        "artifactId": f"ExperimentRun/{container}/{path}",
+        "origin": "ExperimentRun",
+        "container": container,
+        "path": path,
+    }

@@ -1,0 +1,104 @@
+"""A request, an answer, and which function answers which request."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+Json: TypeAlias = dict[str, Any]
+
+ARM_HOST = r"management\.azure\.com"
+API_HOST = r"[\w-]+\.api\.azureml\.ms"
+BLOB_HOST = r"[\w-]+\.blob\.core\.windows\.net"
+LOGIN_HOST = r"login\.microsoftonline\.com"
+LOOPBACK = r"127\.0\.0\.1(?::\d+)?|localhost(?::\d+)?"
+
+_WORKSPACE = (
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<resource_group>[^/]+)"
+    r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<workspace>[^/]+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client sent. Header names are in lower case; ``path`` is decoded, ``query`` has the last of each name."""
+
+    method: str
+    host: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @classmethod
+    def read(cls, method: str, host: str, target: str, headers: Mapping[str, str], body: bytes) -> "Request":
+        """Take the target of a request line apart."""
+        parts = urlsplit(target)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        lower = {name.lower(): value for name, value in headers.items()}
+        return cls(method, parts.netloc or host, re.sub("/{2,}", "/", unquote(parts.path)), query, lower, body)
+
+    @property
+    def json(self) -> Json:
+        """The body, which is a JSON object."""
+        return json.loads(self.body or b"{}")
+
+    @property
+    def api_version(self) -> str:
+        """The ``api-version`` that the client speaks; empty where it names none."""
+        return self.query.get("api-version", "")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the service answers."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def of(cls, payload: object, status: int = 200, **headers: str) -> "Answer":
+        """An answer in JSON."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return cls(status, json.dumps(payload).encode(), {"Content-Type": "application/json", **named})
+
+    @classmethod
+    def error(cls, status: int, code: str, message: str) -> "Answer":
+        """An error in the form that all of Azure uses."""
+        return cls.of({"error": {"code": code, "message": message}}, status)
+
+
+class Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.answer = Answer.error(status, code, message)
+
+
+Handler: TypeAlias = Callable[..., Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Requests of some shape, and who answers them.
+
+    In ``path``, ``W`` at the start or after a prefix stands for a workspace's path, ``{x}`` for one segment, which the
+    handler gets as ``x``, and ``{x*}`` for the rest.
+    """
+
+    method: str
+    host: re.Pattern[str]
+    path: re.Pattern[str]
+    handler: Handler
+
+
+def route(method: str, host: str, path: str, handler: Handler) -> Route:
+    """Make a route."""
+    pattern = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.*)", path)
+    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern).replace("W/", _WORKSPACE + "/")
+    pattern = re.sub(r"W$", lambda match: _WORKSPACE, pattern)
+    return Route(method, re.compile(host, re.IGNORECASE), re.compile(pattern, re.IGNORECASE), handler)

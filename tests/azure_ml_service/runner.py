@@ -1,0 +1,453 @@
+"""Runs the jobs that were submitted, with the project's own step host, and writes down how they go."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.engines.preload import imported_modules, plain_script
+from flows.engines.processes import Command, StepHost
+from flows.spec.render import render_command
+from tests.azure_ml_service.arm import API, LOCATION, WORKSPACE_GUID, Arm
+from tests.azure_ml_service.blobs import Blobs
+from tests.azure_ml_service.definitions import Definition, bound_output, local_path, of_command_job, of_node, upstream
+from tests.azure_ml_service.faults import Faults, JobFault
+from tests.azure_ml_service.history import ARTIFACTS, artifact_folder
+from tests.azure_ml_service.identity import make_token
+from tests.azure_ml_service.jobs import TERMINAL, children_of, new_job
+from tests.azure_ml_service.messages import Json, Refused
+from tests.azure_ml_service.mlflow_part import Mlflow
+from tests.azure_ml_service.state import Documents, now
+
+_LOG = "user_logs/std_log.txt"
+_GRACE_SECONDS = 2.0
+_HELD = {"stuck_queued": "Queued", "not_responding": "NotResponding", "paused": "Paused"}
+# Imported before the first step comes; a step then waits for less.
+_PRELOAD = ("skops.io", "pandas", "sklearn.linear_model", "mlflow", "mlflow.sklearn", "pyarrow.parquet")
+
+
+class JobFailed(Exception):
+    """A job did not complete; ``code`` says whose fault it is, in the words of run history."""
+
+    def __init__(self, message: str, code: str = "UserError") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Runner:
+    """Runs jobs on an event loop of its own. ``step_seconds`` is how long each status before Running lasts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        documents: Documents,
+        arm: Arm,
+        blobs: Blobs,
+        mlflow: Mlflow,
+        faults: Faults,
+        client_environment: Mapping[str, str],
+    ) -> None:
+        self.step_seconds = 0.05
+        self._folder = folder
+        self._documents = documents
+        self._arm = arm
+        self._blobs = blobs
+        self._mlflow = mlflow
+        self._faults = faults
+        self._client_environment = client_environment
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="azure-ml-service-jobs", daemon=True)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._host: StepHost | None = None
+        self._connecting = asyncio.Lock()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start, and go on with the jobs that had not ended when the service was stopped."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        for job in self._documents.all("jobs"):
+            if job["parent"] is None and job["status"] not in TERMINAL:
+                self.submit(job["name"])
+                if job["status"] == "CancelRequested":
+                    self.cancel(job["name"])
+
+    def stop(self) -> None:
+        """End all processes and leave the jobs as they are written down."""
+        self._stopping = True
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._host is not None:
+            await (await self._step_host()).stop()
+        await self._loop.shutdown_default_executor()
+
+    def submit(self, name: str) -> None:
+        """Run a job, which is in the documents."""
+        self._loop.call_soon_threadsafe(self._create, name, self._run(name))
+
+    def cancel(self, name: str) -> None:
+        """Cancel a job, and with a pipeline what runs of it. One that has ended stays as it is."""
+        with self._documents.change("jobs", name) as job:
+            if job["status"] in TERMINAL:
+                return
+            job["status"] = "CancelRequested"
+        self._loop.call_soon_threadsafe(self._cancel_task, name)
+
+    def _cancel_task(self, name: str) -> None:
+        task = self._tasks.get(name)
+        if task is not None and not task.cancelling():
+            task.cancel()
+
+    def _create(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks[name] = task
+        task.add_done_callback(lambda _: self._forget(name, task))
+        return task
+
+    def _forget(self, name: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(name, None)
+        if task.cancelled() and not self._stopping and self._documents.get("jobs", name) is not None:
+            self._create(name, self._end(name, "Canceled"))  # it was canceled before it had begun
+
+    # A job from its start to its end
+
+    async def _run(self, name: str, definition: Definition | None = None, forced: bool = False) -> None:
+        try:
+            job = self._job(name)
+            if definition is not None and not forced and self._reuse(name, definition):
+                return
+            fault = self._faults.take_for_job(name, job["step"])
+            self._warm_up()
+            for status in ("Preparing", "Queued"):
+                await self._pass_through(name, status)
+            if fault is not None:
+                await self._suffer(name, fault)
+            self._set(name, "Running", started=now())
+            if job["submitted"].get("jobType") == "Pipeline":
+                await self._run_graph(name)
+            else:
+                definition = definition or of_command_job(self._arm, job["submitted"])
+                await self._run_process(name, definition)
+                if definition.deterministic:
+                    self._documents.put("reuse", definition.key, {"job": name})
+            await self._pass_through(name, "Finalizing")
+            await self._end(name, "Completed")
+        except asyncio.CancelledError:
+            if not self._stopping:
+                await self._end(name, "Canceled")
+        except JobFailed as failure:
+            await self._end(name, "Failed", {"code": failure.code, "message": str(failure)})
+        except Refused as refusal:
+            await self._end(name, "Failed", {"code": "UserError", "message": str(refusal)})
+        except Exception as error:
+            await self._end(name, "Failed", {"code": "ServiceError", "message": f"{type(error).__name__}: {error}"})
+            raise
+
+    def _job(self, name: str) -> Json:
+        job = self._documents.get("jobs", name)
+        assert job is not None
+        return job
+
+    def _set(self, name: str, status: str, **values: object) -> None:
+        with self._documents.change("jobs", name) as job:
+            # What was asked to stop does not look as if it ran on.
+            if job["status"] != "CancelRequested" or status in TERMINAL:
+                job["status"] = status
+                job["history"].append([status, now()])
+            job.update(values)
+
+    async def _pass_through(self, name: str, status: str) -> None:
+        self._set(name, status)
+        await asyncio.sleep(self.step_seconds)
+
+    async def _end(self, name: str, status: str, error: Json | None = None) -> None:
+        if status == "Canceled":
+            await asyncio.sleep(self.step_seconds)
+        self._set(name, status, ended=now(), error=error)
+        self._track(name)
+
+    def _track(self, name: str) -> None:
+        """Let MLflow know how a job ended, behind its back."""
+        self._create(f"{name} in MLflow", asyncio.to_thread(self._track_end, self._job(name)))
+
+    def _track_end(self, job: Json) -> None:
+        with contextlib.suppress(Refused, OSError):  # a workspace whose MLflow is down ends its jobs nevertheless
+            self._mlflow.make_run(job)
+            if reused := job["properties"].get("azureml.reusedrunid"):
+                self._mlflow.copy_run(reused, job["name"])
+            self._mlflow.end_run(job["name"], job["status"])
+
+    async def _suffer(self, name: str, fault: JobFault) -> None:
+        """Let a fault have its way; returns if the job can go on."""
+        if fault.kind in _HELD:
+            self._set(name, _HELD[fault.kind])
+            await self._while_held(fault)
+            return
+        self._set(name, "Running", started=now())
+        log = self._log(name)
+        log.write_text(f"An injected fault: {fault.kind}.\n", encoding="utf-8")
+        match fault.kind:
+            case "hang":
+                await self._while_held(fault)
+            case "preempt":
+                await asyncio.sleep(self.step_seconds)
+                message = "The job was preempted: the node that it ran on was taken away (low-priority capacity)."
+                raise JobFailed(message, code="ServiceError")
+            case _:
+                await asyncio.sleep(self.step_seconds)
+                raise JobFailed(_exit_message(1, log))
+
+    async def _while_held(self, fault: JobFault) -> None:
+        while self._faults.holds(fault):
+            await asyncio.sleep(0.05)
+
+    # A pipeline
+
+    async def _run_graph(self, name: str) -> None:
+        parent = self._job(name)
+        submitted: Json = parent["submitted"]
+        nodes: dict[str, Json] = submitted["jobs"]
+        settings: Json = submitted.get("settings") or {}
+        forced = str(settings.get("force_rerun", False)).lower() == "true"
+        goes_on = str(settings.get("continue_on_step_failure", True)).lower() == "true"
+        ended: dict[str, str] = {}
+        delivered: dict[str, dict[str, Json]] = {}
+        running: dict[asyncio.Task[None], tuple[str, str]] = {}
+        waiting = dict(nodes)
+        for child in children_of(self._documents, name):  # of before the service was stopped
+            if child["status"] == "Completed":
+                self._deliver(name, nodes, child, ended, delivered)
+                del waiting[child["step"]]
+        try:
+            while waiting or running:
+                for step, node in list(waiting.items()):
+                    needs = upstream(node)
+                    if not set(needs.values()) <= ended.keys():
+                        continue
+                    del waiting[step]
+                    if not self._can_run(node, needs, ended):
+                        ended[step] = "NotStarted"
+                        continue
+                    definition = of_node(self._arm, node, submitted, delivered)
+                    child = self._make_child(parent, step, node, definition)
+                    running[self._create(child, self._run(child, definition, forced))] = (step, child)
+                if not running:
+                    continue
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    step, child = running.pop(task)
+                    self._deliver(name, nodes, self._job(child), ended, delivered)
+                    if ended[step] != "Completed" and not goes_on:
+                        for other in running:
+                            other.cancel()
+                        ended |= dict.fromkeys(waiting, "NotStarted")
+                        waiting.clear()
+        finally:
+            for task, (_, child) in running.items():
+                with contextlib.suppress(KeyError):
+                    self._set(child, "CancelRequested")
+                task.cancel()
+            if running:
+                await asyncio.gather(*running, return_exceptions=True)
+        failed = [child for child in children_of(self._documents, name) if ended[child["step"]] == child["status"]]
+        failed = [child for child in failed if child["status"] != "Completed"]
+        if failed:
+            names = ", ".join(f"/{child['step']}" for child in failed)
+            codes = {(child["error"] or {}).get("code", "UserError") for child in failed}
+            code = "UserError" if "UserError" in codes else codes.pop()
+            text = f"Pipeline has failed child jobs. Failed nodes: {names}. For more details and logs, please go to "
+            raise JobFailed(text + "the job detail page and check the child jobs.", code)
+
+    def _can_run(self, node: Json, needs: Mapping[str, str], ended: Mapping[str, str]) -> bool:
+        """Whether all that a node cannot do without has completed."""
+        spec: Json = self._arm.by_id("components", node["componentId"])["properties"]["componentSpec"]
+        ports: Json = spec.get("inputs") or {}
+        return all(
+            ended[other] == "Completed" or str(ports.get(name, {}).get("optional", False)).lower() == "true"
+            for name, other in needs.items()
+        )
+
+    def _make_child(self, parent: Json, step: str, node: Json, definition: Definition) -> str:
+        name = str(uuid.uuid4())
+        compute = node.get("computeId") or (parent["submitted"].get("settings") or {}).get("default_compute")
+        job = new_job(name, {"node": node, "computeId": compute}, parent, step)
+        job["properties"]["azureml.moduleid"] = node["componentId"]
+        job["properties"]["azureml.pipelinerunid"] = parent["name"]
+        job["outputs"] = self._addresses(name, definition)
+        self._documents.put("jobs", name, job)
+        return name
+
+    def _deliver(
+        self,
+        name: str,
+        nodes: Mapping[str, Json],
+        child: Json,
+        ended: dict[str, str],
+        delivered: dict[str, dict[str, Json]],
+    ) -> None:
+        step: str = child["step"]
+        ended[step] = child["status"]
+        if child["status"] != "Completed":
+            return
+        delivered[step] = child["outputs"]
+        with self._documents.change("jobs", name) as parent:
+            for output, given in (nodes[step].get("outputs") or {}).items():
+                above = bound_output(given)
+                if above is not None:
+                    parent["outputs"][above] = child["outputs"][output]
+
+    def _reuse(self, name: str, definition: Definition) -> bool:
+        """Whether an earlier job stands for this one, which then has that one's outputs."""
+        found = self._documents.get("reuse", definition.key) if definition.deterministic else None
+        if found is None:
+            return False
+        earlier = self._job(found["job"])
+        with self._documents.change("jobs", name) as job:
+            job["properties"] |= {"azureml.isreused": "true", "azureml.reusedrunid": earlier["name"]}
+            job["outputs"] = earlier["outputs"]
+            job.update(status="Completed", started=now(), ended=now())
+        self._track(name)
+        return True
+
+    # A process
+
+    def _addresses(self, name: str, definition: Definition) -> dict[str, Json]:
+        """Where the outputs of a job lie."""
+        found: dict[str, Json] = {}
+        for output, port in definition.outputs.items():
+            address = port["path"] or f"azureml://datastores/workspaceblobstore/paths/azureml/{name}/{output}"
+            if not port["path"] and port["type"] != "uri_file":
+                address += "/"
+            address = address.replace("${{name}}", name).replace("${{output_name}}", output)
+            found[output] = {"type": port["type"], "uri": address}
+        return found
+
+    def _log(self, name: str) -> Path:
+        log = self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/{_LOG}")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log
+
+    async def _run_process(self, name: str, definition: Definition) -> None:
+        job = self._job(name)
+        folder = self._folder / name
+        await asyncio.to_thread(self._prepare_code, definition, folder)
+        addresses: dict[str, Json] = job["outputs"] or self._addresses(name, definition)
+        inputs = {
+            input_name: None
+            if value is None
+            else str(local_path(self._arm, value.text))
+            if value.is_data
+            else value.text
+            for input_name, value in definition.inputs.items()
+        }
+        outputs: dict[str, str] = {}
+        for output, address in addresses.items():
+            path = self._arm.path_of(address["uri"])
+            (path.parent if address["type"] == "uri_file" else path).mkdir(parents=True, exist_ok=True)
+            outputs[output] = str(path)
+        with self._documents.change("jobs", name) as document:
+            document["outputs"] = addresses
+        text = render_command(definition.command, inputs, outputs)
+        script = None if definition.variables else plain_script(text)
+        log = self._log(name)
+        environment = {**await asyncio.to_thread(self._environment, job, inputs, outputs), **definition.variables}
+        modules = imported_modules(folder / script[0]) if script else []
+        host = await self._step_host()
+        process = await host.run(Command(text, folder, environment, log, script, modules))
+        try:
+            ended = await asyncio.wait_for(asyncio.shield(process.ended), definition.timeout_seconds)
+        except (asyncio.CancelledError, TimeoutError) as stop:
+            host.signal(process, signal.SIGTERM)
+            done, _ = await asyncio.wait([process.ended], timeout=_GRACE_SECONDS)
+            if not done:
+                host.signal(process, signal.SIGKILL)
+                await asyncio.wait([process.ended], timeout=_GRACE_SECONDS)
+            if isinstance(stop, TimeoutError):  # which Azure answers by canceling the job
+                raise asyncio.CancelledError from stop
+            raise
+        kept = self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/outputs")
+        if any((folder / "outputs").iterdir()):
+            await asyncio.to_thread(shutil.copytree, folder / "outputs", kept, dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if ended.code:
+            raise JobFailed(_exit_message(ended.code, log))
+
+    def _prepare_code(self, definition: Definition, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if definition.code:
+            code = self._arm.by_id("codes", definition.code)
+            shutil.copytree(self._arm.path_of(code["properties"]["codeUri"]), folder)
+        (folder / "outputs").mkdir(parents=True, exist_ok=True)
+
+    def _warm_up(self) -> StepHost:
+        """Start the step host, which imports while jobs are still queued."""
+        if self._host is None:
+            helper = Command(["cat"], self._folder, dict(os.environ), self._folder / "helper.log")
+            self._host = StepHost.start(Path(sys.executable), _machine_environment(), _PRELOAD, helper)
+        return self._host
+
+    async def _step_host(self) -> StepHost:
+        async with self._connecting:
+            host = self._warm_up()
+            await host.connect()
+            return host
+
+    def _environment(self, job: Json, inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> dict[str, str]:
+        """The variables that Azure gives to the process of a job."""
+        workspace = self._arm.workspace
+        experiment = self._mlflow.make_run(job)
+        token = make_token("https://management.azure.com", 12 * 3600.0)
+        return {
+            **_machine_environment(),
+            **self._client_environment,
+            **{f"AZURE_ML_INPUT_{name}": value for name, value in inputs.items() if value is not None},
+            **{f"AZURE_ML_OUTPUT_{name}": value for name, value in outputs.items()},
+            "AZUREML_CURRENT_CLOUD": "AzureCloud",
+            "AZUREML_RUN_ID": job["name"],
+            "AZUREML_ROOT_RUN_ID": job["root"],
+            "AZUREML_RUN_TOKEN": token,
+            "AZUREML_EXPERIMENT_ID": experiment,
+            "AZUREML_ARM_SUBSCRIPTION": workspace.subscription,
+            "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,
+            "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
+            "AZUREML_ARM_PROJECT_NAME": job["experiment"],
+            "AZUREML_SERVICE_ENDPOINT": f"https://{API}",
+            "AZUREML_WORKSPACE_ID": WORKSPACE_GUID,
+            "AZUREML_DISCOVERY_SERVICE_ENDPOINT": f"https://{LOCATION}.api.azureml.ms/discovery",
+            "MLFLOW_TRACKING_URI": self._mlflow.tracking_uri,
+            "MLFLOW_TRACKING_TOKEN": token,
+            "MLFLOW_RUN_ID": job["name"],
+            "MLFLOW_EXPERIMENT_ID": experiment,
+            "MLFLOW_EXPERIMENT_NAME": job["experiment"],
+        }
+
+
+def _machine_environment() -> dict[str, str]:
+    """What a step has of this machine: as much as a container would have."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "USER") if name in os.environ}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    return {**kept, **quiet, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def _exit_message(code: int, log: Path) -> str:
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]) if log.is_file() else ""
+    return (
+        f"Execution failed. User process 'python' exited with status code {code}. Please check log file "
+        f"'{_LOG}' for error details. Error: {tail}"
+    )
