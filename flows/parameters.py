@@ -127,7 +127,9 @@ def taking(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[.
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
+                default=inspect.Parameter.empty
+                if field.is_required()
+                else field.get_default(call_default_factory=True),
                 annotation=Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation,
             )
             for name, field in model.model_fields.items()

@@ -25,7 +25,7 @@ async def run_file(parameters: FileParameters) -> State[Any]:
         request = file_request(parameters, settings, flow_run_id=flow_run.id)
         outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
         if parameters.output_dir is not None:
-            for name in outcome.outputs:
+            for name in outcome.outputs.keys() - outcome.remote_only:
                 await engine.fetch(outcome, name, Path(parameters.output_dir) / "outputs" / name)
     reused = f", {len(outcome.reused)} of {len(outcome.steps)} steps reused" if outcome.reused else ""
     return Completed(message=f"{outcome.job_name}{reused}", data=outcome)
