@@ -222,9 +222,8 @@ def test_no_process_outlives_a_command_that_is_stopped_and_the_next_start_goes_o
         if b"train | started" in line:
             break
     command.send_signal(number)
-    command.stderr.read()
-    command.stderr.close()
-    assert command.wait(60) != 0
+    command.communicate(timeout=120)
+    assert command.returncode != 0
     wait_until_gone(terminal)
     summary = terminal.summary(PIPELINE)
     assert summary["verdict"] == "Promoted"

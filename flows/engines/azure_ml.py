@@ -105,8 +105,10 @@ class AzureMlEngine:
             shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
             await watching
             outcomes = await shown
-        except asyncio.CancelledError:
-            await self._stop(request.job_name)
+        except BaseException:
+            watching.cancel()
+            if not picture.over:
+                await self._stop(request.job_name)  # nobody waits for it any more
             raise
         finally:
             watching.cancel()

@@ -56,7 +56,7 @@ class StepHost:
 
     def __init__(self, process: "subprocess.Popen[bytes]", helper: tuple[IO[bytes], IO[bytes]]) -> None:
         self._process = process
-        self._helper = helper
+        self._helper: tuple[IO[bytes], IO[bytes]] | None = helper
         self._numbers = itertools.count(1)
         self._processes: dict[str, Process] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -118,7 +118,9 @@ class StepHost:
 
     async def helper_streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """What the helper writes, and what it reads."""
-        return await open_streams(*self._helper)
+        assert self._helper is not None, "one helper has one other end"
+        pipes, self._helper = self._helper, None
+        return await open_streams(*pipes)
 
     def signal(self, process: Process, number: int) -> None:
         """Send a signal to a process and all that it has started."""
@@ -126,6 +128,9 @@ class StepHost:
 
     async def stop(self) -> None:
         """End the host, and with it every process that still runs; returns when all are gone."""
+        for pipe in self._helper or ():  # nobody has taken them
+            pipe.close()
+        self._helper = None
         if self._writer is not None:
             self._writer.close()
         elif self._process.stdin is not None:

@@ -1,77 +1,41 @@
-"""Runs the jobs that were submitted, with the project's own step host, and writes down how they go."""
+"""Takes the jobs that were submitted from status to status, pipelines as graphs, and writes down how they go."""
 
 import asyncio
 import contextlib
-import os
-import shutil
-import signal
-import sys
 import threading
 import uuid
 from collections.abc import Coroutine, Mapping
-from pathlib import Path
 from typing import Any
 
-from flows.engines.preload import imported_modules, plain_script
-from flows.engines.processes import Command, StepHost
-from flows.spec.render import render_command
-from tests.azure_ml_service.arm import API, LOCATION, WORKSPACE_GUID, Arm
-from tests.azure_ml_service.blobs import Blobs
-from tests.azure_ml_service.definitions import Definition, bound_output, local_path, of_command_job, of_node, upstream
+from tests.azure_ml_service.arm import Arm
+from tests.azure_ml_service.definitions import Definition, bound_output, of_command_job, of_node, upstream
 from tests.azure_ml_service.faults import Faults, JobFault
-from tests.azure_ml_service.history import ARTIFACTS, artifact_folder
-from tests.azure_ml_service.identity import make_token
+from tests.azure_ml_service.job_process import JobFailed, JobProcesses, exit_message
 from tests.azure_ml_service.jobs import TERMINAL, children_of, new_job
 from tests.azure_ml_service.messages import Json, Refused
 from tests.azure_ml_service.mlflow_part import Mlflow
 from tests.azure_ml_service.state import Documents, now
 
-_LOG = "user_logs/std_log.txt"
-_GRACE_SECONDS = 2.0
 _HELD = {"stuck_queued": "Queued", "not_responding": "NotResponding", "paused": "Paused"}
-# Imported before the first step comes; a step then waits for less.
-_PRELOAD = ("skops.io", "pandas", "sklearn.linear_model", "mlflow", "mlflow.sklearn", "pyarrow.parquet")
-
-
-class JobFailed(Exception):
-    """A job did not complete; ``code`` says whose fault it is, in the words of run history."""
-
-    def __init__(self, message: str, code: str = "UserError") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Runner:
     """Runs jobs on an event loop of its own. ``step_seconds`` is how long each status before Running lasts."""
 
-    def __init__(
-        self,
-        folder: Path,
-        documents: Documents,
-        arm: Arm,
-        blobs: Blobs,
-        mlflow: Mlflow,
-        faults: Faults,
-        client_environment: Mapping[str, str],
-    ) -> None:
+    def __init__(self, documents: Documents, arm: Arm, processes: JobProcesses, mlflow: Mlflow, faults: Faults) -> None:
         self.step_seconds = 0.05
-        self._folder = folder
         self._documents = documents
         self._arm = arm
-        self._blobs = blobs
+        self._processes = processes
         self._mlflow = mlflow
         self._faults = faults
-        self._client_environment = client_environment
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="azure-ml-service-jobs", daemon=True)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._host: StepHost | None = None
-        self._connecting = asyncio.Lock()
         self._stopping = False
 
     def start(self) -> None:
         """Start, and go on with the jobs that had not ended when the service was stopped."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._thread.start()
         for job in self._documents.all("jobs"):
             if job["parent"] is None and job["status"] not in TERMINAL:
@@ -92,8 +56,7 @@ class Runner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._host is not None:
-            await (await self._step_host()).stop()
+        await self._processes.stop()
         await self._loop.shutdown_default_executor()
 
     def submit(self, name: str) -> None:
@@ -132,7 +95,7 @@ class Runner:
             if definition is not None and not forced and self._reuse(name, definition):
                 return
             fault = self._faults.take_for_job(name, job["step"])
-            self._warm_up()
+            self._processes.warm_up()
             for status in ("Preparing", "Queued"):
                 await self._pass_through(name, status)
             if fault is not None:
@@ -142,7 +105,7 @@ class Runner:
                 await self._run_graph(name)
             else:
                 definition = definition or of_command_job(self._arm, job["submitted"])
-                await self._run_process(name, definition)
+                await self._processes.run(name, definition)
                 if definition.deterministic:
                     self._documents.put("reuse", definition.key, {"job": name})
             await self._pass_through(name, "Finalizing")
@@ -199,7 +162,7 @@ class Runner:
             await self._while_held(fault)
             return
         self._set(name, "Running", started=now())
-        log = self._log(name)
+        log = self._processes.log(name)
         log.write_text(f"An injected fault: {fault.kind}.\n", encoding="utf-8")
         match fault.kind:
             case "hang":
@@ -210,7 +173,7 @@ class Runner:
                 raise JobFailed(message, code="ServiceError")
             case _:
                 await asyncio.sleep(self.step_seconds)
-                raise JobFailed(_exit_message(1, log))
+                raise JobFailed(exit_message(1, log))
 
     async def _while_held(self, fault: JobFault) -> None:
         while self._faults.holds(fault):
@@ -288,7 +251,7 @@ class Runner:
         job = new_job(name, {"node": node, "computeId": compute}, parent, step)
         job["properties"]["azureml.moduleid"] = node["componentId"]
         job["properties"]["azureml.pipelinerunid"] = parent["name"]
-        job["outputs"] = self._addresses(name, definition)
+        job["outputs"] = self._processes.addresses(name, definition)
         self._documents.put("jobs", name, job)
         return name
 
@@ -323,131 +286,3 @@ class Runner:
             job.update(status="Completed", started=now(), ended=now())
         self._track(name)
         return True
-
-    # A process
-
-    def _addresses(self, name: str, definition: Definition) -> dict[str, Json]:
-        """Where the outputs of a job lie."""
-        found: dict[str, Json] = {}
-        for output, port in definition.outputs.items():
-            address = port["path"] or f"azureml://datastores/workspaceblobstore/paths/azureml/{name}/{output}"
-            if not port["path"] and port["type"] != "uri_file":
-                address += "/"
-            address = address.replace("${{name}}", name).replace("${{output_name}}", output)
-            found[output] = {"type": port["type"], "uri": address}
-        return found
-
-    def _log(self, name: str) -> Path:
-        log = self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/{_LOG}")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return log
-
-    async def _run_process(self, name: str, definition: Definition) -> None:
-        job = self._job(name)
-        folder = self._folder / name
-        await asyncio.to_thread(self._prepare_code, definition, folder)
-        addresses: dict[str, Json] = job["outputs"] or self._addresses(name, definition)
-        inputs = {
-            input_name: None
-            if value is None
-            else str(local_path(self._arm, value.text))
-            if value.is_data
-            else value.text
-            for input_name, value in definition.inputs.items()
-        }
-        outputs: dict[str, str] = {}
-        for output, address in addresses.items():
-            path = self._arm.path_of(address["uri"])
-            (path.parent if address["type"] == "uri_file" else path).mkdir(parents=True, exist_ok=True)
-            outputs[output] = str(path)
-        with self._documents.change("jobs", name) as document:
-            document["outputs"] = addresses
-        text = render_command(definition.command, inputs, outputs)
-        script = None if definition.variables else plain_script(text)
-        log = self._log(name)
-        environment = {**await asyncio.to_thread(self._environment, job, inputs, outputs), **definition.variables}
-        modules = imported_modules(folder / script[0]) if script else []
-        host = await self._step_host()
-        process = await host.run(Command(text, folder, environment, log, script, modules))
-        try:
-            ended = await asyncio.wait_for(asyncio.shield(process.ended), definition.timeout_seconds)
-        except (asyncio.CancelledError, TimeoutError) as stop:
-            host.signal(process, signal.SIGTERM)
-            done, _ = await asyncio.wait([process.ended], timeout=_GRACE_SECONDS)
-            if not done:
-                host.signal(process, signal.SIGKILL)
-                await asyncio.wait([process.ended], timeout=_GRACE_SECONDS)
-            if isinstance(stop, TimeoutError):  # which Azure answers by canceling the job
-                raise asyncio.CancelledError from stop
-            raise
-        kept = self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/outputs")
-        if any((folder / "outputs").iterdir()):
-            await asyncio.to_thread(shutil.copytree, folder / "outputs", kept, dirs_exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        if ended.code:
-            raise JobFailed(_exit_message(ended.code, log))
-
-    def _prepare_code(self, definition: Definition, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        if definition.code:
-            code = self._arm.by_id("codes", definition.code)
-            shutil.copytree(self._arm.path_of(code["properties"]["codeUri"]), folder)
-        (folder / "outputs").mkdir(parents=True, exist_ok=True)
-
-    def _warm_up(self) -> StepHost:
-        """Start the step host, which imports while jobs are still queued."""
-        if self._host is None:
-            helper = Command(["cat"], self._folder, dict(os.environ), self._folder / "helper.log")
-            self._host = StepHost.start(Path(sys.executable), _machine_environment(), _PRELOAD, helper)
-        return self._host
-
-    async def _step_host(self) -> StepHost:
-        async with self._connecting:
-            host = self._warm_up()
-            await host.connect()
-            return host
-
-    def _environment(self, job: Json, inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> dict[str, str]:
-        """The variables that Azure gives to the process of a job."""
-        workspace = self._arm.workspace
-        experiment = self._mlflow.make_run(job)
-        token = make_token("https://management.azure.com", 12 * 3600.0)
-        return {
-            **_machine_environment(),
-            **self._client_environment,
-            **{f"AZURE_ML_INPUT_{name}": value for name, value in inputs.items() if value is not None},
-            **{f"AZURE_ML_OUTPUT_{name}": value for name, value in outputs.items()},
-            "AZUREML_CURRENT_CLOUD": "AzureCloud",
-            "AZUREML_RUN_ID": job["name"],
-            "AZUREML_ROOT_RUN_ID": job["root"],
-            "AZUREML_RUN_TOKEN": token,
-            "AZUREML_EXPERIMENT_ID": experiment,
-            "AZUREML_ARM_SUBSCRIPTION": workspace.subscription,
-            "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,
-            "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
-            "AZUREML_ARM_PROJECT_NAME": job["experiment"],
-            "AZUREML_SERVICE_ENDPOINT": f"https://{API}",
-            "AZUREML_WORKSPACE_ID": WORKSPACE_GUID,
-            "AZUREML_DISCOVERY_SERVICE_ENDPOINT": f"https://{LOCATION}.api.azureml.ms/discovery",
-            "MLFLOW_TRACKING_URI": self._mlflow.tracking_uri,
-            "MLFLOW_TRACKING_TOKEN": token,
-            "MLFLOW_RUN_ID": job["name"],
-            "MLFLOW_EXPERIMENT_ID": experiment,
-            "MLFLOW_EXPERIMENT_NAME": job["experiment"],
-        }
-
-
-def _machine_environment() -> dict[str, str]:
-    """What a step has of this machine: as much as a container would have."""
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "USER") if name in os.environ}
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
-    return {**kept, **quiet, "PATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def _exit_message(code: int, log: Path) -> str:
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]) if log.is_file() else ""
-    return (
-        f"Execution failed. User process 'python' exited with status code {code}. Please check log file "
-        f"'{_LOG}' for error details. Error: {tail}"
-    )

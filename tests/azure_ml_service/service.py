@@ -18,6 +18,7 @@ from tests.azure_ml_service.control import Control
 from tests.azure_ml_service.faults import Fault, Faults
 from tests.azure_ml_service.history import History
 from tests.azure_ml_service.identity import CLIENT, IDENTITY_PATH, SECRET, TENANT, Identity, check_token
+from tests.azure_ml_service.job_process import JobProcesses
 from tests.azure_ml_service.jobs import Jobs, children_of
 from tests.azure_ml_service.messages import API_HOST, ARM_HOST, Answer, Json, Refused, Request, Route
 from tests.azure_ml_service.mlflow_part import Mlflow
@@ -63,9 +64,8 @@ class Service:
         self._proxy = Proxy(port, server_context(folder / "tls"), self._respond)
         self.port: int = self._proxy.server_address[1]
         self.authority = authority_file(folder / "tls")
-        self.runner = Runner(
-            folder / "work", self.documents, self.arm, self.blobs, self.mlflow, self.faults, self._way_in()
-        )
+        processes = JobProcesses(folder / "work", self.documents, self.arm, self.blobs, self.mlflow, self._way_in())
+        self.runner = Runner(self.documents, self.arm, processes, self.mlflow, self.faults)
         self.job_routes = Jobs(self.arm, self.documents, self.runner)
         self._thread = threading.Thread(target=self._proxy.serve_forever, name="azure-ml-service", daemon=True)
         parts = (
