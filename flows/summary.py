@@ -1,8 +1,8 @@
 """What a person sees at the end of a run, as text for the terminal and as Markdown for Prefect. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ class RunSummary:
     champion: ModelVersion | None
     version: ModelVersion | None
     evaluation: Path
-    links: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def verdict(self) -> str:
@@ -100,11 +99,6 @@ def metric_rows(report: EvaluationReport) -> Iterator[list[str]]:
         yield cells
 
 
-def step_line(step: StepOutcome) -> str:
-    """One step in a line: ``train  Completed  0.8 s``."""
-    return f"{step.name}: {'reused' if step.reused else step.status.value} ({_seconds(step)} s)"
-
-
 def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
     outcome, decision, version = summary.outcome, summary.decision, summary.version
     yield "engine", summary.engine
@@ -129,7 +123,6 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
     else:
         yield "model", "none registered"
     yield "evaluation", str(summary.evaluation)
-    yield from summary.links.items()
 
 
 def _aligned(rows: Sequence[Sequence[str]], right_from: int | None = None) -> list[str]:

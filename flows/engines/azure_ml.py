@@ -111,7 +111,6 @@ class AzureMlEngine:
                 await self._stop(request.job_name)  # nobody waits for it any more
             raise
         finally:
-            watching.cancel()
             await steps.close()
         return RunOutcome(
             job_name=request.job_name,

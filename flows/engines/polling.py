@@ -1,6 +1,6 @@
 """How often to look at a job, and how long to wait for it. Pure: time is given, never taken."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 QUEUED = frozenset({"NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Paused", "Scheduled", "Unknown"})
 RUNNING = frozenset({"Running", "Finalizing", "CancelRequested", "NotResponding"})
@@ -34,7 +34,6 @@ class Watch:
     running_seconds: float = 0.0
     silent_seconds: float = 0.0
     unreachable_since: float | None = None
-    changes: int = field(default=0)
 
     def observe(self, now: float, status: str, picture: object) -> None:
         """Take note of what a look at the job has shown; ``picture`` is all that a change of would matter.
@@ -48,7 +47,6 @@ class Watch:
             self.running_seconds += elapsed
         self.silent_seconds = self.silent_seconds + elapsed if self.status == status == "NotResponding" else 0.0
         if picture != self.seen:
-            self.changes += 1
             self.interval = FIRST_SECONDS
         else:
             self.interval = min(self.interval * GROWTH, LONGEST_SECONDS)

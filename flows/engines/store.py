@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class StepRecord:
     log: str
     seconds: float
     mlflow_run_id: str | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def key_of(fingerprint: Mapping[str, Any]) -> str:

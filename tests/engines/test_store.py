@@ -20,7 +20,7 @@ def saved(write: Write) -> StepRecord:
     home = write({"jobs/j/metrics.json": "{}", "jobs/j/model/a.bin": "a", "jobs/j/model/deep/b.bin": "b"})
     store = StepStore(home)
     outputs = {name: store.stored(home / "jobs" / "j" / name) for name in ("metrics.json", "model")}
-    record = StepRecord(KEY, "train", "j", {"step": "train"}, outputs, "jobs/j/log.txt", 1.5, "run", {"auc": 0.9})
+    record = StepRecord(KEY, "train", "j", {"step": "train"}, outputs, "jobs/j/log.txt", 1.5, "run")
     store.save(record)
     return record
 
