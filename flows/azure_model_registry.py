@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from flows.model_registry import ModelVersion
 
 if TYPE_CHECKING:
-    from flows.engines.azure_workspace import RemoteModel, Workspace
+    from flows.engines.azure.models import RemoteModel
+    from flows.engines.azure.workspace import Workspace
 
 ALIAS_TAG = "tandem.alias"
 
@@ -22,12 +23,12 @@ class AzureModelRegistry:
 
         A run that died while it moved the tag has left two: the newer one is what it meant.
         """
-        tagged = [model for model in await self._workspace.models(model_name) if ALIAS_TAG in model.tags]
+        tagged = [model for model in await self._workspace.models.versions(model_name) if ALIAS_TAG in model.tags]
         return _version(tagged[-1], alias="champion") if tagged else None
 
     async def version(self, model_name: str, version: int) -> ModelVersion | None:
         """See :meth:`flows.model_registry.ModelRegistry.version`."""
-        found = [model for model in await self._workspace.models(model_name) if model.version == version]
+        found = [model for model in await self._workspace.models.versions(model_name) if model.version == version]
         return _version(found[0], alias=None) if found else None
 
     async def register(
@@ -41,15 +42,15 @@ class AzureModelRegistry:
         alias: str | None = None,
     ) -> ModelVersion:
         """See :meth:`flows.model_registry.ModelRegistry.register`. The alias moves once the version is there."""
-        known = await self._workspace.models(model_name)
+        known = await self._workspace.models.versions(model_name)
         same = [version for version in known if idempotency_tags.items() <= version.tags.items()]
-        made = same[0] if same else await self._workspace.create_model(model_name, model, {**tags, **idempotency_tags})
+        made = same[0] if same else await self._workspace.models.create(model_name, model, {**tags, **idempotency_tags})
         if alias is not None:
             if made.tags.get(ALIAS_TAG) != alias:
-                await self._workspace.tag_model(model_name, made.version, ALIAS_TAG, alias)
+                await self._workspace.models.tag(model_name, made.version, ALIAS_TAG, alias)
             for other in known:
                 if other.version != made.version and other.tags.get(ALIAS_TAG) == alias:
-                    await self._workspace.tag_model(model_name, other.version, ALIAS_TAG, None)
+                    await self._workspace.models.tag(model_name, other.version, ALIAS_TAG, None)
         return _version(made, alias=alias, created=not same)
 
 

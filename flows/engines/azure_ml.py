@@ -16,7 +16,9 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.azure_model_registry import AzureModelRegistry
 from flows.data_assets import ResolvedData, is_path, resolve_data
-from flows.engines.azure_workspace import AlreadyThereError, RemoteJob, Workspace
+from flows.engines.azure.connection import AlreadyThereError
+from flows.engines.azure.jobs import RemoteJob
+from flows.engines.azure.workspace import Workspace, open_workspace
 from flows.engines.plan import find_environment_file
 from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch
 from flows.engines.snapshot import Snapshot
@@ -72,18 +74,18 @@ class AzureMlEngine:
         if is_path(text):
             return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
         name, _, version = text.removeprefix("azureml:").replace("@latest", "").partition(":")
-        found = await _read(lambda: self._workspace.find_data(name, version or None))
+        found = await _read(lambda: self._workspace.assets.find_data(name, version or None))
         if found is None:
             local = await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
             if local.definition is None:
                 raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
             definition = local.definition
-            found = await _read(lambda: self._workspace.create_data(definition))
+            found = await _read(lambda: self._workspace.assets.create_data(definition))
         return ResolvedData(f"{name}:{found[0]}", found[1], None, name, found[0])
 
     async def submit(self, request: PipelineRequest) -> Submission:
         """Send a job exactly once: its name is looked up before it is sent, and after any doubt."""
-        job = await _read(lambda: self._workspace.find_job(request.job_name))
+        job = await _read(lambda: self._workspace.jobs.find(request.job_name))
         if job is not None:
             get_run_logger().info("job %s | found in the workspace, submitted before", request.job_name)
         else:
@@ -95,7 +97,7 @@ class AzureMlEngine:
     async def wait(self, submission: Submission) -> RunOutcome:
         """Wait until the job is over, its children shown as task runs; if we are stopped, so is the job."""
         request = submission.request
-        job = await _read(lambda: self._workspace.find_job(request.job_name))
+        job = await _read(lambda: self._workspace.jobs.find(request.job_name))
         if job is None:
             raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
         picture = _Picture(job)
@@ -124,7 +126,7 @@ class AzureMlEngine:
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Download a named output; that it has come is checked, since the SDK brings nothing in silence."""
-        if not await _read(lambda: self._workspace.download(outcome.job_name, output, folder)):
+        if not await _read(lambda: self._workspace.jobs.download(outcome.job_name, output, folder)):
             raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
         return folder
 
@@ -140,8 +142,8 @@ class AzureMlEngine:
         """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
         computes = {step.compute for step in request.spec.steps.values()} | {request.spec.default_compute}
         for compute in sorted(name.removeprefix("azureml:") for name in computes if name):
-            if not await _read(lambda name=compute: self._workspace.has_compute(name)):
-                known = ", ".join(await _read(self._workspace.computes)) or "none"
+            if not await _read(lambda name=compute: self._workspace.computes.has(name)):
+                known = ", ".join(await _read(self._workspace.computes.names)) or "none"
                 raise SettingsError(
                     f"There is no compute target {compute!r} in the workspace {self._workspace.name}; it has: {known}. "
                     "Nothing was submitted. Choose one with --compute_name."
@@ -159,18 +161,18 @@ class AzureMlEngine:
         return PipelineRequest(spec, request.job_name, request.experiment_name, request.tags, request.force_rerun)
 
     async def _ensure(self, file: Path, name: str, version: str) -> None:
-        await self._workspace.ensure_environment(file, name, version)
+        await self._workspace.assets.ensure_environment(file, name, version)
 
     async def _send(self, request: PipelineRequest) -> RemoteJob:
         logger = get_run_logger()
         logger.info("job %s | submitting to the workspace %s", request.job_name, self._workspace.name)
         for tries in range(1, SUBMIT_TRIES + 1):
             try:
-                return await self._workspace.submit(
+                return await self._workspace.jobs.submit(
                     request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
                 )
             except (ServiceError, AlreadyThereError) as error:
-                found = await _read(lambda: self._workspace.find_job(request.job_name))
+                found = await _read(lambda: self._workspace.jobs.find(request.job_name))
                 if found is not None:
                     return found
                 if tries == SUBMIT_TRIES or not isinstance(error, ServiceError):
@@ -186,11 +188,11 @@ class AzureMlEngine:
         while True:
             now = time.monotonic()
             try:
-                job = await self._workspace.find_job(request.job_name)
+                job = await self._workspace.jobs.find(request.job_name)
                 if job is None:
                     raise RunError(f"The job {request.job_name} is gone from the workspace.")
                 is_pipeline = request.spec.kind is JobKind.PIPELINE
-                children = await self._workspace.children(request.job_name) if is_pipeline else (job,)
+                children = await self._workspace.jobs.children(request.job_name) if is_pipeline else (job,)
             except ServiceError as error:
                 watch.missed(now)
                 logger.debug("job %s | not seen this time: %s", request.job_name, error)
@@ -221,12 +223,12 @@ class AzureMlEngine:
         asked = False
         while time.monotonic() < end:
             try:
-                job = await self._workspace.find_job(job_name)
+                job = await self._workspace.jobs.find(job_name)
                 if job is None or job.status in TERMINAL:
                     logger.warning("job %s | over: %s", job_name, "gone" if job is None else job.status)
                     return
                 if not asked:
-                    await self._workspace.cancel(job_name)
+                    await self._workspace.jobs.cancel(job_name)
                     asked = True
             except ServiceError:
                 pass  # asked again until the time is over
@@ -299,7 +301,10 @@ class _Steps:
             return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled.")
         if child.status != "Failed":
             return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
-        error, log = await self._workspace.error_of(child.name), await self._workspace.log_of(child.name, LAST_LINES)
+        error, log = (
+            await self._workspace.jobs.error_of(child.name),
+            await self._workspace.jobs.log_of(child.name, LAST_LINES),
+        )
         said = "".join(f"\n    {line}" for line in log.splitlines())
         message = f"The step {step.name} failed (job {child.name}): {error or 'no reason given'}.{said}"
         return StepOutcome(step.name, RunStatus.FAILED, message=message)
@@ -355,8 +360,5 @@ def _key(name: str) -> str:
 @asynccontextmanager
 async def open_azure_ml_engine(settings: Settings, patience: Patience) -> AsyncGenerator[AzureMlEngine]:
     """An engine for one flow run."""
-    workspace = await asyncio.to_thread(Workspace, settings)
-    try:
+    async with open_workspace(settings) as workspace:
         yield AzureMlEngine(settings, workspace, patience)
-    finally:
-        await asyncio.to_thread(workspace.close)

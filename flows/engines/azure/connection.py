@@ -1,0 +1,151 @@
+"""The connection to a workspace: credential, threads, and the SDK's errors as ours."""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from azure.ai.ml import MLClient
+from azure.ai.ml.exceptions import MlException
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.identity import DefaultAzureCredential
+
+from flows.errors import ServiceError, SettingsError, UserError
+from flows.settings import Settings
+
+R = TypeVar("R")
+
+THREADS = 4
+_TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
+_NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
+_uploading = threading.Lock()
+
+
+class NotFoundError(UserError):
+    """What was asked for is not in the workspace."""
+
+
+class AlreadyThereError(UserError):
+    """Something of this name is there already."""
+
+
+class Connection:
+    """Makes calls to one workspace, for every flow run of this process that uses it.
+
+    The SDK is synchronous and not documented as thread-safe: each thread has a client of its own. The credential,
+    which keeps the tokens, is one for all.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        for name in _NOISY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self._workspace = settings.workspace
+        self.name = settings.workspace["AZUREML_ARM_WORKSPACE_NAME"]
+        self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="azure-ml")
+        self._own = threading.local()
+        identity = settings.managed_identity_client_id
+        # Without the second argument a workload identity would take the first for its own id.
+        pod = os.environ.get("AZURE_CLIENT_ID") or identity
+        self._credential = DefaultAzureCredential(managed_identity_client_id=identity, workload_identity_client_id=pod)
+
+    def close(self) -> None:
+        """Let the threads go; a call that is under way ends first."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._credential.close()
+
+    async def call(self, function: Callable[[Any], R]) -> R:
+        """Call ``function`` with the SDK's client.
+
+        Raises:
+            ServiceError: The service does not answer, or says that it cannot now; the call may be made again.
+            UserError: It refuses; making the call again is useless.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: _translated(lambda: function(self._client()))
+        )
+
+    async def look(self, find: Callable[[Any], R]) -> R | None:
+        """A call that may find nothing."""
+        try:
+            return await self.call(find)
+        except NotFoundError:
+            return None
+
+    async def upload(self, function: Callable[[Any], R]) -> R:
+        """A call that uploads files, which the SDK does with control characters on standard error."""
+
+        def quietly(client: Any) -> R:
+            with _uploading, contextlib.redirect_stderr(io.StringIO()):
+                return function(client)
+
+        return await self.call(quietly)
+
+    def _client(self) -> Any:
+        if not hasattr(self._own, "client"):
+            self._own.client = MLClient(
+                self._credential,
+                self._workspace["AZUREML_ARM_SUBSCRIPTION"],
+                self._workspace["AZUREML_ARM_RESOURCEGROUP"],
+                self.name,
+                show_progress=False,
+            )
+        return self._own.client
+
+
+def _translated(function: Callable[[], R]) -> R:
+    try:
+        return function()
+    except ResourceNotFoundError as error:
+        raise NotFoundError(_text(error)) from error
+    except ResourceExistsError as error:
+        raise AlreadyThereError(_text(error)) from error
+    except ClientAuthenticationError as error:
+        if error.status_code == 401:
+            raise ServiceError(f"Azure ML does not take the token any more: {_text(error)}") from error
+        raise SettingsError(
+            f"No credential was accepted: {_text(error)}\nSign in (`az login`), or set the variables of a service "
+            "principal, or MANAGED_IDENTITY_CLIENT_ID on a machine with that identity."
+        ) from error
+    except (ServiceRequestError, ServiceResponseError) as error:
+        raise ServiceError(f"Azure ML does not answer: {_text(error)}") from error
+    except HttpResponseError as error:
+        if error.status_code in _TRANSIENT_STATUS:
+            raise ServiceError(f"Azure ML answered {error.status_code}: {_text(error)}") from error
+        if error.status_code == 403:
+            raise SettingsError(f"The identity may not do this in the workspace: {_text(error)}") from error
+        raise UserError(f"Azure ML refused: {_text(error)}") from error
+    except MlException as error:
+        if _stems_from(error, ResourceNotFoundError):  # for a label, the SDK wraps what for a version it does not
+            raise NotFoundError(_text(error)) from error
+        raise UserError(f"Azure ML refused: {_text(error)}") from error
+    except AzureError as error:
+        raise ServiceError(f"Azure ML cannot be reached: {_text(error)}") from error
+
+
+def _stems_from(error: BaseException | None, kind: type[Exception]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _text(error: Exception) -> str:
+    message = str(getattr(error, "message", None) or error)
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        # A pipeline that is refused is told as JSON, with the same words for every node that they concern.
+        faults: list[dict[str, Any]] = json.loads(message)["errors"]
+        message = "; ".join(dict.fromkeys(f"{fault['path']}: {fault['message']}" for fault in faults))
+    return " ".join(message.split())

@@ -1,0 +1,177 @@
+"""The jobs of a workspace."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from azure.storage.blob import BlobClient
+
+from flows.engines.azure.binding import bound_job
+from flows.engines.azure.connection import Connection
+from flows.errors import TandemError
+from flows.spec.model import JobKind, JobSpec
+
+_LOG_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteJob:
+    """A job or child job as the workspace tells it. ``status`` is Azure ML's own word; times are UTC.
+
+    ``error`` is the code and message of a failed child, ``code: message``; empty if none is told.
+    """
+
+    name: str
+    status: str
+    display_name: str = ""
+    url: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    compute: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
+
+    @property
+    def reused(self) -> bool:
+        """Whether this child delivered the outputs of an earlier run."""
+        return self.properties.get("azureml.isreused", "").lower() == "true"
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, in seconds; 0 if that is not told."""
+        return 0.0 if self.started is None or self.ended is None else (self.ended - self.started).total_seconds()
+
+
+class Jobs:
+    """Finds, sends, watches and cancels jobs. Every method but ``submit`` may be repeated freely."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find(self, name: str) -> RemoteJob | None:
+        """The job of this name, if there is one."""
+        found = await self._connection.look(lambda client: client.jobs.get(name))
+        return None if found is None else _remote_job(found)
+
+    async def submit(
+        self, spec: JobSpec, name: str, experiment_name: str, tags: Mapping[str, str], force_rerun: bool
+    ) -> RemoteJob:
+        """Send the job of the spec's own YAML file, with the values of the spec. The caller has looked for it before.
+
+        Raises:
+            UserError: The service refuses the job; nothing runs.
+            ServiceError: It may or may not have been taken: look before sending it again.
+        """
+
+        def send(client: Any) -> Any:
+            job = bound_job(spec)
+            job.name, job.experiment_name, job.tags = name, experiment_name, {**(job.tags or {}), **tags}
+            if spec.kind is JobKind.PIPELINE and force_rerun:
+                job.settings.force_rerun = True
+            return client.jobs.create_or_update(job)
+
+        return _remote_job(await self._connection.upload(send))
+
+    async def children(self, name: str) -> tuple[RemoteJob, ...]:
+        """The child jobs of a pipeline job, in one call."""
+
+        def look(client: Any) -> list[Any]:
+            # `jobs.list(parent_job_name=)` asks the same, but for one call more, and drops times and errors.
+            runs: Any = client.jobs._runs_operations
+            return list(
+                runs._operation.get_child(
+                    client.subscription_id, client.resource_group_name, client.workspace_name, name, cls=list
+                )
+            )
+
+        return tuple(map(_remote_run, await self._connection.call(look)))
+
+    async def tagged(self, tag: str) -> tuple[RemoteJob, ...]:
+        """The jobs that carry a tag, the newest first."""
+        found = await self._connection.call(lambda client: list(client.jobs.list(tag=tag)))
+        jobs = (_remote_job(job) for job in found if job is not None)
+        return tuple(job for job in jobs if tag in job.tags)
+
+    async def cancel(self, name: str) -> None:
+        """Ask for a job to be canceled. That it is over is for the caller to see."""
+        await self._connection.call(lambda client: client.jobs.begin_cancel(name, polling=False))
+
+    async def error_of(self, name: str) -> str:
+        """The error code and message of a failed job, as ``code: message``; empty if the service says none."""
+        try:
+            # The public entities drop it; the run history, which the SDK's own log streaming reads, has it.
+            return _error(await self._connection.call(lambda client: client.jobs._runs_operations.get_run(name)))
+        except TandemError:
+            return ""  # why a job failed is a courtesy; that it failed is known
+
+    async def log_of(self, name: str, lines: int) -> str:
+        """The last lines of a finished job's log; empty if there is none."""
+
+        def look(client: Any) -> str:
+            logs: Mapping[str, str] = client.jobs._runs_operations.get_run_details(name).log_files or {}
+            known = sorted(logs, key=lambda path: ("std_log" not in path, "user_logs" not in path, path))
+            if not known:
+                return ""
+            blob = BlobClient.from_blob_url(logs[known[0]], retry_total=2)
+            size = int(blob.get_blob_properties().size)
+            return blob.download_blob(offset=max(0, size - _LOG_BYTES)).readall().decode(errors="replace")
+
+        try:
+            text = await self._connection.call(look)
+        except TandemError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    async def download(self, name: str, output: str, folder: Path) -> bool:
+        """Download a named output of a finished job into ``folder``; whether anything came."""
+
+        def fetch(client: Any) -> bool:
+            with tempfile.TemporaryDirectory() as place:
+                client.jobs.download(name, output_name=output, download_path=place)
+                source = Path(place) / "named-outputs" / output
+                files = [file for file in source.rglob("*") if file.is_file()]
+                for file in files:
+                    target = folder / file.relative_to(source)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(file.read_bytes())
+            return bool(files)
+
+        return await self._connection.call(fetch)
+
+
+def _remote_job(job: Any) -> RemoteJob:
+    services = getattr(job, "services", None) or {}
+    return RemoteJob(
+        name=str(job.name),
+        status=str(getattr(job.status, "value", job.status)),
+        display_name=str(job.display_name or ""),
+        url=getattr(services.get("Studio"), "endpoint", None),
+        tags=dict(job.tags or {}),
+        properties={key: str(value) for key, value in (job.properties or {}).items()},
+    )
+
+
+def _remote_run(run: Any) -> RemoteJob:
+    """A child, as the run history tells it."""
+    services = getattr(run, "services", None) or {}
+    return RemoteJob(
+        name=str(run.run_id),
+        status=str(run.status),
+        display_name=str(run.display_name or ""),
+        url=getattr(services.get("Studio"), "endpoint", None),
+        tags=dict(run.tags or {}),
+        properties={key: str(value) for key, value in (run.properties or {}).items()},
+        compute=str(run.target or ""),
+        started=run.start_time_utc,
+        ended=run.end_time_utc,
+        error=_error(run),
+    )
+
+
+def _error(run: Any) -> str:
+    error: Any = getattr(getattr(run, "error", None), "error", None)
+    return "" if error is None else f"{error.code}: {error.message}"
