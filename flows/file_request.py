@@ -10,6 +10,7 @@ from flows.runs import PipelineRequest
 from flows.settings import Settings
 from flows.spec.bind import bind
 from flows.spec.reader import read_job
+from flows.tags import FLOW_RUN
 from flows.training import job_name
 
 
@@ -32,7 +33,7 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
         spec=spec,
         job_name=job_name(spec.display_name or spec.name, flow_run_id, spec.source),
         experiment_name=spec.experiment_name or spec.source.parent.name,
-        tags={"tandem.flow_run": flow_run_id},
+        tags={FLOW_RUN: flow_run_id},
         force_rerun=parameters.force_rerun,
     )
 

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.errors import ParameterError
 from flows.evaluation import METRICS, ModelScores
@@ -75,6 +75,12 @@ def decide(challenger: ModelScores, champion: ModelScores | None, policy: GatePo
     promoted = all(passed for passed, _ in verdicts)
     reasons = tuple(reason for passed, reason in verdicts if passed == promoted)
     return GateDecision(promoted, reasons, policy.metric, value, best)
+
+
+def overtaken(decision: GateDecision, version: int) -> GateDecision:
+    """The decision once another version has become the champion, with which the challenger was not compared."""
+    reason = f"version {version} became the champion while this ran; run again to be compared with it"
+    return replace(decision, promoted=False, reasons=(reason,))
 
 
 def _against_floor(value: float | None, policy: GatePolicy) -> tuple[bool, str]:

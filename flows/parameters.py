@@ -54,6 +54,12 @@ class TrainingParameters(BaseModel):
     run_timeout_seconds: float | None = Field(
         None, gt=0, description="Azure ML only: cancel the job if it runs longer than this; waiting does not count."
     )
+    max_resubmissions: int = Field(
+        1,
+        ge=0,
+        le=20,
+        description="Azure ML only: how often to submit the job again if machines fail it (preemption, a lost node).",
+    )
     force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
 
     @property

@@ -1,22 +1,53 @@
 """Registering a job's model, with all that says where it came from."""
 
+import json
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from flows.data_assets import ResolvedData
 from flows.engines.engine import Engine
 from flows.engines.snapshot import data_digest
-from flows.errors import RunError
+from flows.errors import RunError, TandemError
 from flows.evaluation import EvaluationReport
-from flows.gate import GateDecision
+from flows.gate import GateDecision, overtaken
 from flows.model_registry import ModelRegistry, ModelVersion
 from flows.runs import RunOutcome
 from flows.settings import PROJECT
+from flows.tags import COMPARED_WITH, DATA, DATA_SHA256, DECISION, ENVIRONMENT, FLOW_RUN, GIT_COMMIT, JOB
 
 MODEL_OUTPUT = "model"
-FLOW_RUN = "tandem.flow_run"
-COMPARED_WITH = "tandem.compared_with"
+DATA_REPORT = "data_report"
+
+
+async def as_submitted(
+    engine: Engine, outcome: RunOutcome, data: ResolvedData, champion: ModelVersion | None, model_name: str
+) -> tuple[ResolvedData, ModelVersion | None]:
+    """The data and the champion that the job was given.
+
+    Those that were found at the start, unless the job is that of an earlier try, for which there was another version.
+    """
+    tags = outcome.tags
+    if tags.get(DATA, data.label) != data.label:
+        data = await engine.resolve_data(tags[DATA])
+    compared, found = tags.get(COMPARED_WITH), None if champion is None else str(champion.version)
+    if DATA in tags and compared != found:
+        champion = None if compared is None else await engine.registry.version(model_name, int(compared))
+    return data, champion
+
+
+async def unless_overtaken(
+    engine: Engine, decision: GateDecision, champion: ModelVersion | None, model_name: str, flow_run_id: str
+) -> GateDecision:
+    """The decision, unless another version has become the champion since this one was compared with the last."""
+    if not decision.promoted:
+        return decision
+    now = await champion_to_beat(engine.registry, model_name, flow_run_id)
+    if now is None or (champion is not None and now.version == champion.version):
+        return decision
+    return overtaken(decision, now.version)
 
 
 async def champion_to_beat(registry: ModelRegistry, model_name: str, flow_run_id: str) -> ModelVersion | None:
@@ -31,6 +62,23 @@ async def champion_to_beat(registry: ModelRegistry, model_name: str, flow_run_id
     return None if before is None else await registry.version(model_name, int(before))
 
 
+async def with_digest(engine: Engine, outcome: RunOutcome, data: ResolvedData) -> ResolvedData:
+    """The data with the SHA-256 of its content, as whoever has it can tell: this machine, the asset, or the job."""
+    if data.sha256 is not None:
+        return data
+    if data.path is not None:
+        return replace(data, sha256=data_digest(data.path))
+    if DATA_REPORT not in outcome.outputs:
+        return data
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            found = await engine.fetch(outcome, DATA_REPORT, Path(place) / DATA_REPORT)
+            files = [found] if found.is_file() else [file for file in found.rglob("*") if file.is_file()]
+            return replace(data, sha256=json.loads(files[0].read_bytes())["source"]["sha256"])
+    except (TandemError, OSError, ValueError, KeyError, IndexError, TypeError):
+        return data  # a model without this tag is better than none
+
+
 def provenance(
     outcome: RunOutcome,
     data: ResolvedData,
@@ -41,12 +89,13 @@ def provenance(
 ) -> Mapping[str, str]:
     """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and against whom."""
     tags = {
-        "tandem.job": outcome.job_name,
+        JOB: outcome.job_name,
         FLOW_RUN: flow_run_id,
-        "tandem.data": data.label,
-        "tandem.data_sha256": data.sha256 or ("" if data.path is None else data_digest(data.path)),
-        "tandem.git_commit": git_commit(PROJECT),
-        "tandem.decision": "" if decision is None else "; ".join(decision.reasons),
+        DATA: data.label,
+        DATA_SHA256: data.sha256 or "",
+        ENVIRONMENT: outcome.tags.get(ENVIRONMENT, ""),
+        GIT_COMMIT: git_commit(PROJECT),
+        DECISION: "" if decision is None else "; ".join(decision.reasons),
         COMPARED_WITH: "" if champion is None else str(champion.version),
     }
     metrics = {

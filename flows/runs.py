@@ -34,10 +34,14 @@ class PipelineRequest:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job that an engine has accepted. Asking again with the same request gives the same submission."""
+    """A job that an engine has accepted. Asking again with the same request gives the same submission.
+
+    ``canceled``: it was submitted before, and has been canceled since.
+    """
 
     request: PipelineRequest
     url: str | None = None
+    canceled: bool = False
 
     @property
     def job_name(self) -> str:
@@ -64,7 +68,8 @@ class RunOutcome:
     """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
 
     An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``. ``remote_only`` are the outputs
-    that can be registered where they are, but not fetched.
+    that can be registered where they are, but not fetched. ``tags`` are those that the job was submitted with.
+    ``infrastructure``: it failed, and for a reason that no user could help, such as a machine that was taken away.
     """
 
     job_name: str
@@ -75,6 +80,9 @@ class RunOutcome:
     folder: Path | None = None
     url: str | None = None
     remote_only: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    infrastructure: bool = False
+    message: str = ""
 
     @property
     def reused(self) -> tuple[str, ...]:
@@ -91,6 +99,8 @@ class RunOutcome:
         if self.status is RunStatus.COMPLETED:
             return self
         if self.status is RunStatus.CANCELED:
-            raise RunCanceled(f"The job {self.job_name} was canceled. Finished steps are kept and will be reused.")
-        failed = [step for step in self.steps if step.status is RunStatus.FAILED]
-        raise StepFailed("\n".join(step.message for step in failed) or f"The job {self.job_name} failed.")
+            raise RunCanceled(
+                f"The job {self.job_name} was canceled, not by this run. Finished steps are kept and will be reused."
+            )
+        failed = [step.message for step in self.steps if step.status is RunStatus.FAILED]
+        raise StepFailed("\n".join(failed or [self.message or f"The job {self.job_name} failed."]))

@@ -52,6 +52,11 @@ class Settings:
         return self.home / "jobs"
 
     @property
+    def begun_runs(self) -> Path:
+        """Runs on Azure ML that have begun and not ended: what a second start goes on with."""
+        return self.home / "begun"
+
+    @property
     def prefect_home(self) -> Path:
         """The Prefect database and results of local runs."""
         return self.home / "prefect"

@@ -5,7 +5,6 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.artifacts import publish
@@ -13,8 +12,10 @@ from flows.engines.open_engine import open_engine
 from flows.evaluation import read_evaluation
 from flows.flow_errors import failures_as_states
 from flows.parameters import JobParameters, taking
-from flows.registration import provenance, register
+from flows.registration import as_submitted, provenance, register, with_digest
+from flows.run_identity import run_identity
 from flows.settings import Settings
+from flows.submission import run_to_end
 from flows.summary import RunSummary
 from flows.training import job_request
 
@@ -25,16 +26,21 @@ from flows.training import job_request
 async def train_job(parameters: JobParameters) -> State[Any]:
     """Train one model as a single job, and register it: an experiment, which no gate stops."""
     settings = Settings.from_environment()
-    async with open_engine(parameters.engine, settings, parameters.patience) as engine:
+    async with (
+        open_engine(parameters.engine, settings, parameters.patience) as engine,
+        run_identity(engine, settings, parameters, settings.job_file) as run_id,
+    ):
         data = await engine.resolve_data(parameters.data_asset_name)
-        request = job_request(parameters, settings, data, flow_run_id=flow_run.id)
-        outcome = (await engine.wait(await engine.submit(request))).raise_for_status()
+        request = job_request(parameters, settings, data, flow_run_id=run_id)
+        outcome = await run_to_end(engine, request, parameters.max_resubmissions)
+        data, _ = await as_submitted(engine, outcome, data, None, parameters.model_name)
         folder = Path(parameters.evaluation_output).absolute()
         evaluation = await engine.fetch(outcome, "evaluation", folder / "evaluation")
         if "model" not in outcome.remote_only:
             await engine.fetch(outcome, "model", folder / "model")
         report = read_evaluation(evaluation)
-        tags = provenance(outcome, data, report, flow_run.id)
+        data = await with_digest(engine, outcome, data)
+        tags = provenance(outcome, data, report, run_id)
         version = await register(engine, outcome, parameters.model_name, tags, alias=None)
         summary = RunSummary(
             title=parameters.experiment_name,

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from flows.data_assets import ResolvedData
@@ -13,6 +14,7 @@ from flows.settings import Settings
 from flows.spec.bind import bind, with_compute, with_environment
 from flows.spec.model import DataReference, JobSpec
 from flows.spec.reader import read_job
+from flows.tags import FLOW_RUN, job_tags
 
 CHAMPION_INPUT = "jobs.evaluate.inputs.champion"
 
@@ -28,8 +30,10 @@ def pipeline_request(
     """The pipeline job of ``aml_steps/train_pipeline.yml`` with these parameters, evaluated against the champion."""
     champion_input = {} if champion is None else {CHAMPION_INPUT: DataReference("mlflow_model", champion.source)}
     values = {**_training_values(parameters, data), **champion_input}
-    spec = bind(read_job(settings.pipeline_file), values)
-    return _request(spec, parameters, parameters.pipeline, parameters.experiment_name, flow_run_id)
+    spec = replace(bind(read_job(settings.pipeline_file), values), display_name=parameters.pipeline)
+    return _request(
+        spec, parameters, parameters.pipeline, parameters.experiment_name, job_tags(flow_run_id, data, champion)
+    )
 
 
 def job_request(
@@ -37,7 +41,7 @@ def job_request(
 ) -> PipelineRequest:
     """The command job of ``aml_steps/train_job.yml`` with these parameters."""
     spec = bind(read_job(settings.job_file), _training_values(parameters, data))
-    return _request(spec, parameters, spec.name, parameters.experiment_name, flow_run_id)
+    return _request(spec, parameters, spec.name, parameters.experiment_name, job_tags(flow_run_id, data))
 
 
 def job_name(label: str, flow_run_id: str, source: Path) -> str:
@@ -62,13 +66,13 @@ def _training_values(parameters: TrainingParameters, data: ResolvedData) -> Mapp
 
 
 def _request(
-    spec: JobSpec, parameters: TrainingParameters, label: str, experiment_name: str, flow_run_id: str
+    spec: JobSpec, parameters: TrainingParameters, label: str, experiment_name: str, tags: Mapping[str, str]
 ) -> PipelineRequest:
     spec = with_environment(with_compute(spec, parameters.compute_name), parameters.environment_name)
     return PipelineRequest(
         spec=spec,
-        job_name=job_name(label, flow_run_id, spec.source),
+        job_name=job_name(label, tags[FLOW_RUN], spec.source),
         experiment_name=experiment_name,
-        tags={"tandem.flow_run": flow_run_id},
+        tags=tags,
         force_rerun=parameters.force_rerun,
     )

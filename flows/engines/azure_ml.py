@@ -5,7 +5,8 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,9 @@ from flows.azure_model_registry import AzureModelRegistry
 from flows.data_assets import ResolvedData, is_path, resolve_data
 from flows.engines.azure.connection import AlreadyThereError
 from flows.engines.azure.jobs import RemoteJob
+from flows.engines.azure.stopping import stop_job
 from flows.engines.azure.workspace import Workspace, open_workspace
+from flows.engines.failures import is_infrastructure
 from flows.engines.plan import find_environment_file
 from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch
 from flows.engines.snapshot import Snapshot
@@ -28,7 +31,10 @@ from flows.settings import Settings
 from flows.spec.bind import with_environment
 from flows.spec.graph import order
 from flows.spec.model import JobKind, Step
+from flows.tags import ENVIRONMENT
 
+CANCELED = frozenset({"CancelRequested", "Canceled"})
+FAILED = frozenset({"Failed", "NotResponding"})
 LAST_LINES = 20
 SUBMIT_TRIES = 4
 READ_TRIES = 5
@@ -46,10 +52,18 @@ class _Picture:
     job: RemoteJob
     children: dict[str, RemoteJob] = field(default_factory=dict[str, RemoteJob])
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    given_up: str = ""  # why nobody waits any more, though the job is not over
 
     @property
     def over(self) -> bool:
-        return self.job.status in TERMINAL
+        return self.job.status in TERMINAL or bool(self.given_up)
+
+    async def change(self, **values: Any) -> None:
+        """Set some fields, and let those know who wait for it."""
+        async with self.changed:
+            for name, value in values.items():
+                setattr(self, name, value)
+            self.changed.notify_all()
 
 
 class AzureMlEngine:
@@ -86,6 +100,8 @@ class AzureMlEngine:
     async def submit(self, request: PipelineRequest) -> Submission:
         """Send a job exactly once: its name is looked up before it is sent, and after any doubt."""
         job = await _read(lambda: self._workspace.jobs.find(request.job_name))
+        if job is not None and job.status in CANCELED:
+            return Submission(request, job.url, canceled=True)
         if job is not None:
             get_run_logger().info("job %s | found in the workspace, submitted before", request.job_name)
         else:
@@ -114,14 +130,18 @@ class AzureMlEngine:
             raise
         finally:
             await steps.close()
+        error = await self._failure(picture, steps)
         return RunOutcome(
             job_name=request.job_name,
-            status=RunStatus(picture.job.status),
+            status=RunStatus.FAILED if picture.given_up else RunStatus(picture.job.status),
             steps=tuple(outcomes),
             outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
             url=submission.url,
             # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
             remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
+            tags=picture.job.tags,
+            infrastructure=bool(error) and all(map(is_infrastructure, error)),
+            message=f"The job {request.job_name} failed: {'; '.join(error) or 'no reason given'}.",
         )
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
@@ -138,6 +158,14 @@ class AzureMlEngine:
         """The job's page in studio, which has its outputs and metrics."""
         return outcome.url or folder.as_uri()
 
+    async def _failure(self, picture: _Picture, steps: "_Steps") -> tuple[str, ...]:
+        """What Azure ML says of each step that failed; where none did, of the job."""
+        if picture.given_up:
+            return (f"NotResponding: {picture.given_up}",)
+        if picture.job.status != "Failed":
+            return ()
+        return tuple(steps.errors.values()) or (await self._workspace.jobs.error_of(picture.job.name),)
+
     async def _prepared(self, request: PipelineRequest) -> PipelineRequest:
         """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
         computes = {step.compute for step in request.spec.steps.values()} | {request.spec.default_compute}
@@ -148,7 +176,7 @@ class AzureMlEngine:
                     f"There is no compute target {compute!r} in the workspace {self._workspace.name}; it has: {known}. "
                     "Nothing was submitted. Choose one with --compute_name."
                 )
-        spec = request.spec
+        spec, tags = request.spec, dict(request.tags)
         names = {step.component.environment.reference for step in spec.steps.values() if step.component.environment}
         for reference in sorted(name for name in names if name and name.endswith("@latest")):
             name = reference.removeprefix("azureml:").removesuffix("@latest")
@@ -158,7 +186,8 @@ class AzureMlEngine:
             version = Snapshot.of(file.parent).digest()[:12]
             await _read(lambda name=name, file=file, version=version: self._ensure(file, name, version))
             spec = with_environment(spec, f"{name}:{version}")
-        return PipelineRequest(spec, request.job_name, request.experiment_name, request.tags, request.force_rerun)
+            tags[ENVIRONMENT] = f"{name}:{version}"
+        return replace(request, spec=spec, tags=tags)
 
     async def _ensure(self, file: Path, name: str, version: str) -> None:
         await self._workspace.assets.ensure_environment(file, name, version)
@@ -200,40 +229,31 @@ class AzureMlEngine:
                 picture.children = _by_step(request, children)
                 status = _effective_status(job, picture.children.values())
                 watch.observe(now, status, (job.status, *((name, c.status) for name, c in picture.children.items())))
-                async with picture.changed:
-                    picture.job = job
-                    picture.changed.notify_all()
+                await picture.change(job=job)
                 line = _progress(request, status, picture.children)
                 if line != said or now - said_at >= PROGRESS_SECONDS:
                     queued, ran = watch.queued_seconds, watch.running_seconds
                     logger.info("job %s | %s, queued %.0f s, running %.0f s", request.job_name, line, queued, ran)
                     said, said_at = line, now
                 if picture.over:
-                    return
-            reason = watch.overdue(now)
-            if reason is not None:
+                    return None
+            overdue = watch.overdue(now)
+            if overdue is not None:
                 await self._stop(request.job_name)
-                raise RunError(f"The job {request.job_name} was canceled because {reason}.")
+                if overdue.kind == "not_responding":
+                    return await picture.change(given_up=overdue.reason)
+                if overdue.kind == "unreachable":
+                    raise ServiceError(
+                        f"{overdue.reason[0].upper()}{overdue.reason[1:]}; the job {request.job_name} may be running. "
+                        "Start the same command again to go on waiting for it; `tandem reap` cancels what nobody "
+                        "waits for."
+                    )
+                raise RunError(f"The job {request.job_name} was canceled because {overdue.reason}.")
             await asyncio.sleep(watch.interval)
 
     async def _stop(self, job_name: str) -> None:
         """Cancel a job and wait, as long as we may, until it is really over."""
-        logger, end = get_run_logger(), time.monotonic() + CANCEL_SECONDS
-        logger.warning("job %s | canceling", job_name)
-        asked = False
-        while time.monotonic() < end:
-            try:
-                job = await self._workspace.jobs.find(job_name)
-                if job is None or job.status in TERMINAL:
-                    logger.warning("job %s | over: %s", job_name, "gone" if job is None else job.status)
-                    return
-                if not asked:
-                    await self._workspace.jobs.cancel(job_name)
-                    asked = True
-            except ServiceError:
-                pass  # asked again until the time is over
-            await asyncio.sleep(0.5)
-        logger.error("job %s | may still be running; see its page in studio", job_name)
+        await stop_job(self._workspace.jobs, job_name, CANCEL_SECONDS, get_run_logger().warning)
 
 
 class _Steps:
@@ -243,6 +263,7 @@ class _Steps:
         self._workspace = workspace
         self._request = request
         self._picture = picture
+        self.errors: dict[str, str] = {}
         self._running: dict[str, asyncio.Task[tuple[StepOutcome, State[Any]]]] = {}
 
     async def start(self, name: str) -> StepOutcome:
@@ -264,10 +285,11 @@ class _Steps:
         await self._until(lambda: self._picture.over or self._started(step.name))
 
         async def run_step() -> State[Any]:
+            started = datetime.now(UTC)
             await self._until(lambda: self._picture.over or self._status(step.name) in TERMINAL)
             outcome = await self._outcome(step)
             outcomes.append(outcome)
-            return _state(outcome)
+            return _state(outcome, self._picture.children.get(step.name), started)
 
         as_task: Any = Task(run_step, name=step.name, task_run_name=step.name)
         delivered = [state for state in upstream if state.is_completed()]
@@ -295,29 +317,44 @@ class _Steps:
         if child.url is not None:
             await acreate_link_artifact(child.url, link_text=f"{step.name} in studio", key=f"job-{_key(child.name)}")
         if child.status == "Completed":
-            logger.info("%s | %s", step.name, "reused" if child.reused else "completed")
-            return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused)
+            logger.info("%s | %s", step.name, "reused" if child.reused else f"completed after {child.seconds:.1f} s")
+            return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused, seconds=child.seconds)
         if child.status == "Canceled":
             return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled.")
-        if child.status != "Failed":
+        if child.status not in FAILED:
             return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
-        error, log = (
-            await self._workspace.jobs.error_of(child.name),
-            await self._workspace.jobs.log_of(child.name, LAST_LINES),
-        )
+        error, log = await asyncio.gather(self._error(child), self._workspace.jobs.log_of(child.name, LAST_LINES))
+        self.errors[step.name] = error
         said = "".join(f"\n    {line}" for line in log.splitlines())
         message = f"The step {step.name} failed (job {child.name}): {error or 'no reason given'}.{said}"
-        return StepOutcome(step.name, RunStatus.FAILED, message=message)
+        return StepOutcome(step.name, RunStatus.FAILED, seconds=child.seconds, message=message)
+
+    async def _error(self, child: RemoteJob) -> str:
+        if child.status == "NotResponding":
+            return "NotResponding: its machine does not answer any more"
+        return child.error or await self._workspace.jobs.error_of(child.name)
 
 
-def _state(outcome: StepOutcome) -> State[Any]:
+def _state(outcome: StepOutcome, child: RemoteJob | None, started: datetime) -> State[Any]:
+    """The state of a task run, which ends when its child job did; it was seen to start a moment after it had."""
+    ended = None if child is None else child.ended
+    at: dict[str, Any] = {} if ended is None else {"timestamp": max(ended.astimezone(UTC), started)}
     match outcome.status:
+        case RunStatus.COMPLETED if outcome.reused:
+            return Completed(name="Cached", message="Reused.", **at)
         case RunStatus.COMPLETED:
-            return Completed(name="Cached", message="Reused.") if outcome.reused else Completed()
+            return Completed(message=_times(child), **at)
         case RunStatus.FAILED:
-            return Failed(message=outcome.message)
+            return Failed(message=outcome.message, **at)
         case _:
-            return Cancelled(message=outcome.message)
+            return Cancelled(message=outcome.message, **at)
+
+
+def _times(child: RemoteJob | None) -> str | None:
+    if child is None or child.started is None or child.ended is None:
+        return None
+    where = f" on {child.compute}" if child.compute else ""
+    return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."
 
 
 def _by_step(request: PipelineRequest, children: Sequence[RemoteJob]) -> dict[str, RemoteJob]:

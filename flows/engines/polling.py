@@ -1,6 +1,7 @@
 """How often to look at a job, and how long to wait for it. Pure: time is given, never taken."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 QUEUED = frozenset({"NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Paused", "Scheduled", "Unknown"})
 RUNNING = frozenset({"Running", "Finalizing", "CancelRequested", "NotResponding"})
@@ -19,6 +20,14 @@ class Patience:
     run_timeout_seconds: float | None = None
     not_responding_seconds: float = 600.0
     unreachable_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Why waiting for a job is over: in words, and in kind."""
+
+    kind: Literal["queue", "run", "not_responding", "unreachable"]
+    reason: str
 
 
 @dataclass(slots=True)
@@ -57,16 +66,17 @@ class Watch:
         self.unreachable_since = now if self.unreachable_since is None else self.unreachable_since
         self.interval = min(self.interval * GROWTH, LONGEST_SECONDS)
 
-    def overdue(self, now: float) -> str | None:
-        """Why waiting is over, in words; None while it is not."""
-        patience = self.patience
+    def overdue(self, now: float) -> Overdue | None:
+        """Why waiting is over; None while it is not."""
+        patience, queued = self.patience, self.queued_seconds
         queue, run = patience.queue_timeout_seconds, patience.run_timeout_seconds
-        if queue is not None and self.status in QUEUED and self.queued_seconds >= queue:
-            return f"it was still {self.status} after {self.queued_seconds:.0f} s (queue_timeout_seconds is {queue:g})"
+        if queue is not None and self.status in QUEUED and queued >= queue:
+            words = f"it was still {self.status} after {queued:.0f} s (queue_timeout_seconds is {queue:g})"
+            return Overdue("queue", words)
         if run is not None and self.running_seconds >= run:
-            return f"it ran for more than {run:g} s (run_timeout_seconds)"
+            return Overdue("run", f"it ran for more than {run:g} s (run_timeout_seconds)")
         if self.silent_seconds >= patience.not_responding_seconds:
-            return f"it has not responded for {self.silent_seconds:.0f} s"
+            return Overdue("not_responding", f"it has not responded for {self.silent_seconds:.0f} s")
         if self.unreachable_since is not None and now - self.unreachable_since >= patience.unreachable_seconds:
-            return f"the workspace has not answered for {now - self.unreachable_since:.0f} s"
+            return Overdue("unreachable", f"the workspace has not answered for {now - self.unreachable_since:.0f} s")
         return None

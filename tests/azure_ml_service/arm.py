@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -55,11 +56,17 @@ class Workspace:
 
 
 class Arm:
-    """Answers management.azure.com, but for jobs. ``page_size`` is how many versions one answer lists."""
+    """Answers management.azure.com, but for jobs. ``page_size`` is how many versions one answer lists.
+
+    ``on_existing_version`` says what a PUT of a version of data or of an environment that there is already comes to, if
+    it is the same one: the existing version, or a conflict. Another one is a conflict always. What Azure does is not
+    known.
+    """
 
     page_size = 100
 
     def __init__(self, workspace: Workspace, documents: Documents, blobs: Blobs) -> None:
+        self.on_existing_version: Literal["same", "conflict"] = "same"
         self.workspace = workspace
         self._documents = documents
         self._blobs = blobs
@@ -300,9 +307,11 @@ class Arm:
             present = self._documents.get(kind, f"{name}:{version}")
             if present is not None and not asked["isAnonymous"]:
                 changed = [key for key in FIXED[kind] if asked.get(key) != present["properties"].get(key)]
-                if changed:
-                    text = f"A different {kind} version with name {name} and version {version} already exists: "
-                    raise Refused(409, "UserError", f"{text}{', '.join(changed)} cannot change.")
+                refuses_same = self.on_existing_version == "conflict" and kind in ("data", "environments")
+                if changed or refuses_same:
+                    text = f"A {kind} version with name {name} and version {version} already exists"
+                    why = f": {', '.join(changed)} cannot change" if changed else ""
+                    raise Refused(409, "UserError", f"{text}{why}.")
             created = present["systemData"]["createdAt"] if present else now()
             resource = {
                 **self.resource(kind, version, asked, of=f"{name}/versions/"),

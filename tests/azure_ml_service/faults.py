@@ -2,13 +2,16 @@
 
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tests.azure_ml_service.messages import Request
 
-FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired"]
-JobFaultKind: TypeAlias = Literal["fail", "hang", "preempt", "stuck_queued", "not_responding", "paused"]
+FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired", "empty", "overtaken", "call"]
+JobFaultKind: TypeAlias = Literal[
+    "fail", "fail_silently", "hang", "preempt", "held", "stuck_queued", "not_responding", "paused", "slow_cancel"
+]
 
 
 @dataclass(slots=True)
@@ -16,8 +19,9 @@ class Fault:
     """What happens to the next ``times`` requests (None: to all) whose method and ``host/path`` match.
 
     ``status`` answers ``code``, with ``Retry-After`` if ``retry_after`` is given; ``reset`` cuts the connection;
-    ``slow`` waits ``seconds`` and then answers as ever; ``expired`` answers 401, as for a token that is no longer good.
-    With ``after_work`` the service does what was asked and only then fails.
+    ``slow`` waits ``seconds`` and then answers as ever; ``expired`` answers 401, as for a token that is no longer good;
+    ``empty`` answers a list that has nothing in it; ``overtaken``: somebody else asks the same a moment before, so that
+    it is there already. With ``after_work`` the service does what was asked and only then fails.
     """
 
     method: str
@@ -28,30 +32,36 @@ class Fault:
     retry_after: float | None = None
     seconds: float = 0.0
     after_work: bool = False
+    action: Callable[[], object] | None = None
+    skip: int = 0
     hits: int = 0
 
     def matches(self, request: Request) -> bool:
         """Whether this fault is for this request."""
-        return bool(
-            (self.times is None or self.hits < self.times)
-            and re.fullmatch(self.method, request.method)
-            and re.search(self.path, request.host + request.path)
-        )
+        if self.times is not None and self.hits >= self.times:
+            return False
+        if not (re.fullmatch(self.method, request.method) and re.search(self.path, request.host + request.path)):
+            return False
+        self.skip -= 1
+        return self.skip < 0
 
 
 @dataclass(slots=True)
 class JobFault:
     """What happens to the next ``times`` jobs (None: to all) that run step ``step``, or whose name matches ``job``.
 
-    ``fail``: the code exits with 1; ``hang``: it runs until it is canceled; ``preempt``: the job fails because its
-    machine was taken away; ``stuck_queued``, ``not_responding``, ``paused``: the status stays at that until the job is
-    canceled or the fault is taken back.
+    ``fail``: the code exits with 1; ``fail_silently``: the job fails, and nothing says why; ``hang``: it runs until it
+    is canceled; ``preempt``: the job fails because its machine was taken away; ``held``: the status stays at ``status``,
+    whatever word that is, for ``seconds``, or until the job is canceled or the fault is taken back; ``stuck_queued``,
+    ``not_responding``, ``paused``: likewise; ``slow_cancel``: once it is to be canceled, that takes ``seconds`` more.
     """
 
     kind: JobFaultKind
     step: str | None = None
     job: str | None = None
     times: int | None = 1
+    status: str = ""
+    seconds: float | None = None
     hits: int = 0
 
     def matches(self, job: str, step: str | None) -> bool:
@@ -94,14 +104,13 @@ class Faults:
                     return fault
         return None
 
-    def take_for_job(self, job: str, step: str | None) -> JobFault | None:
-        """The fault that hits this job, counted."""
+    def take_for_job(self, job: str, step: str | None) -> list[JobFault]:
+        """The faults that hit this job, counted, in the order in which they were put in force."""
         with self._lock:
-            for fault in self._job_faults:
-                if fault.matches(job, step):
-                    fault.hits += 1
-                    return fault
-        return None
+            found = [fault for fault in self._job_faults if fault.matches(job, step)]
+            for fault in found:
+                fault.hits += 1
+            return found
 
     def holds(self, fault: JobFault) -> bool:
         """Whether a fault that hit a job is still in force."""

@@ -32,6 +32,7 @@ class Runner:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="azure-ml-service-jobs", daemon=True)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._slow_cancels: dict[str, float] = {}
         self._stopping = False
 
     def start(self) -> None:
@@ -94,11 +95,12 @@ class Runner:
             job = self._job(name)
             if definition is not None and not forced and self._reuse(name, definition):
                 return
-            fault = self._faults.take_for_job(name, job["step"])
+            faults = self._faults.take_for_job(name, job["step"])
+            self._slow_cancels |= {name: fault.seconds or 0.0 for fault in faults if fault.kind == "slow_cancel"}
             self._processes.warm_up()
             for status in ("Preparing", "Queued"):
                 await self._pass_through(name, status)
-            if fault is not None:
+            for fault in faults:
                 await self._suffer(name, fault)
             self._set(name, "Running", started=now())
             if job["submitted"].get("jobType") == "Pipeline":
@@ -114,7 +116,8 @@ class Runner:
             if not self._stopping:
                 await self._end(name, "Canceled")
         except JobFailed as failure:
-            await self._end(name, "Failed", {"code": failure.code, "message": str(failure)})
+            error = {"code": failure.code, "message": str(failure)} if str(failure) else None
+            await self._end(name, "Failed", error)
         except Refused as refusal:
             await self._end(name, "Failed", {"code": "UserError", "message": str(refusal)})
         except Exception as error:
@@ -140,7 +143,7 @@ class Runner:
 
     async def _end(self, name: str, status: str, error: Json | None = None) -> None:
         if status == "Canceled":
-            await asyncio.sleep(self.step_seconds)
+            await asyncio.sleep(self.step_seconds + self._slow_cancels.pop(name, 0.0))
         self._set(name, status, ended=now(), error=error)
         self._track(name)
 
@@ -157,8 +160,10 @@ class Runner:
 
     async def _suffer(self, name: str, fault: JobFault) -> None:
         """Let a fault have its way; returns if the job can go on."""
-        if fault.kind in _HELD:
-            self._set(name, _HELD[fault.kind])
+        if fault.kind == "slow_cancel":
+            return  # until it is canceled
+        if fault.kind in _HELD or fault.kind == "held":
+            self._set(name, _HELD.get(fault.kind, fault.status))
             await self._while_held(fault)
             return
         self._set(name, "Running", started=now())
@@ -173,11 +178,13 @@ class Runner:
                 raise JobFailed(message, code="ServiceError")
             case _:
                 await asyncio.sleep(self.step_seconds)
-                raise JobFailed(exit_message(1, log))
+                raise JobFailed("" if fault.kind == "fail_silently" else exit_message(1, log))
 
     async def _while_held(self, fault: JobFault) -> None:
-        while self._faults.holds(fault):
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(fault.seconds):
+                while self._faults.holds(fault):
+                    await asyncio.sleep(0.05)
 
     # A pipeline
 

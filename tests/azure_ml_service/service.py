@@ -34,13 +34,17 @@ _AUDIENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A request that came, and the status that it was answered with (0: the connection was cut)."""
+    """A request that came, and the status that it was answered with (0: the connection was cut).
+
+    ``body`` is what was to be made or changed; other requests have none here.
+    """
 
     method: str
     host: str
     path: str
     query: Mapping[str, str]
     status: int
+    body: Json | None = None
 
     @property
     def api_version(self) -> str:
@@ -79,9 +83,10 @@ class Service:
         )
         self._routes: list[Route] = [found for part in parts for found in part.routes()]
 
-    def start(self) -> "Service":
-        """Start, and go on with the jobs of the state that have not ended."""
-        self.mlflow.start()
+    def start(self, *, with_mlflow: bool = True) -> "Service":
+        """Start, and go on with the jobs of the state that have not ended. Without MLflow, no job can run to its end."""
+        if with_mlflow:
+            self.mlflow.start()
         self.arm.add_compute("cpu-cluster-01")
         self._thread.start()
         self.runner.start()
@@ -143,6 +148,7 @@ class Service:
         self.contract.clear()
         self.identity.token_seconds = 3600.0
         self.job_routes.on_existing_job = "same"
+        self.arm.on_existing_version = "same"
         self.runner.step_seconds = 0.05
         self.arm.page_size = 100
 
@@ -176,13 +182,17 @@ class Service:
         answer = self._handle(request)
         if not request.path.startswith("/_control"):
             status = answer.status if answer else 0
-            self.requests.append(Recorded(request.method, request.host, request.path, request.query, status))
+            body = request.json if request.method == "PUT" and re.fullmatch(ARM_HOST, request.host) else None
+            self.requests.append(Recorded(request.method, request.host, request.path, request.query, status, body))
         return answer
 
     def _handle(self, request: Request) -> Answer | None:
         fault = None if request.path.startswith("/_control") else self.faults.take(request)
         if fault is not None and fault.kind == "slow":
             time.sleep(fault.seconds)
+            fault = None
+        if fault is not None and fault.kind == "overtaken":
+            self._work(request)
             fault = None
         if fault is not None and not fault.after_work:
             return _failure(fault)
@@ -239,6 +249,12 @@ def _failure(fault: Fault) -> Answer | None:
     match fault.kind:
         case "reset":
             return None
+        case "call":
+            assert fault.action is not None
+            fault.action()
+            return None
+        case "empty":
+            return Answer.of({"value": []})
         case "expired":
             answer = Answer.error(401, "ExpiredAuthenticationToken", "The access token expiry UTC time is in the past.")
             answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'

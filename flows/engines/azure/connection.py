@@ -47,10 +47,11 @@ class Connection:
     """Makes calls to one workspace, for every flow run of this process that uses it.
 
     The SDK is synchronous and not documented as thread-safe: each thread has a client of its own. The credential,
-    which keeps the tokens, is one for all.
+    which keeps the tokens, is one for all. ``client_options`` are those of azure-core, such as ``retry_total``, for
+    every request, that for a token among them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **client_options: Any) -> None:
         for name in _NOISY_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         self._workspace = settings.workspace
@@ -60,12 +61,15 @@ class Connection:
         identity = settings.managed_identity_client_id
         # Without the second argument a workload identity would take the first for its own id.
         pod = os.environ.get("AZURE_CLIENT_ID") or identity
-        self._credential = DefaultAzureCredential(managed_identity_client_id=identity, workload_identity_client_id=pod)
+        self.credential = DefaultAzureCredential(
+            managed_identity_client_id=identity, workload_identity_client_id=pod, **client_options
+        )
+        self._client_options = client_options
 
     def close(self) -> None:
         """Let the threads go; a call that is under way ends first."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._credential.close()
+        self.credential.close()
 
     async def call(self, function: Callable[[Any], R]) -> R:
         """Call ``function`` with the SDK's client.
@@ -97,11 +101,12 @@ class Connection:
     def _client(self) -> Any:
         if not hasattr(self._own, "client"):
             self._own.client = MLClient(
-                self._credential,
+                self.credential,
                 self._workspace["AZUREML_ARM_SUBSCRIPTION"],
                 self._workspace["AZUREML_ARM_RESOURCEGROUP"],
                 self.name,
                 show_progress=False,
+                **self._client_options,
             )
         return self._own.client
 

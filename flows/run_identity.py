@@ -1,0 +1,47 @@
+"""The id of a run on its engine: what its job is named by, and what a retry or a second start asks for again."""
+
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from prefect import get_run_logger
+from prefect.runtime import deployment, flow_run
+from pydantic import BaseModel
+
+from flows.engines.engine import Engine
+from flows.engines.snapshot import Snapshot
+from flows.journal import begun
+from flows.settings import Settings
+from flows.spec.model import JobSpec
+from flows.spec.reader import read_job
+
+
+@asynccontextmanager
+async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel, file: Path) -> AsyncGenerator[str]:
+    """The id that the run goes by: that of the flow run, which all its retries share.
+
+    A flow run that nobody deployed is not tried again by Prefect, but by a person who starts the same command. On Azure
+    ML, where the job of a process that died goes on, such a start takes over the id of the earlier one.
+    """
+    own = str(flow_run.id)
+    if engine.name == "local" or deployment.id is not None:
+        yield own
+        return
+    wanted = (file.name, _definition(read_job(file)), parameters.model_dump(mode="json"), dict(settings.workspace))
+    with begun(settings.begun_runs, wanted, own) as identity:
+        if identity.resumed:
+            get_run_logger().warning("going on with a run that was interrupted (%s)", identity.id)
+        yield identity.id
+
+
+def _definition(spec: JobSpec) -> str:
+    """The digest of the files that say what the job does."""
+    whole = hashlib.sha256()
+    files: set[Path] = {spec.source, *(step.component.source for step in spec.steps.values())}
+    codes = {(step.component.code, step.component.additional_includes) for step in spec.steps.values()}
+    for file in sorted(files):
+        whole.update(file.read_bytes())
+    for digest in sorted(Snapshot.of(*code).digest() for code in codes):
+        whole.update(digest.encode())
+    return whole.hexdigest()

@@ -1,0 +1,70 @@
+"""What is written down of a run that has begun, and who takes it over when its process is gone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.errors import RunError, ServiceError
+from flows.journal import LONGEST_SECONDS, begun, process_is_gone
+
+WANTED = ["train_pipeline.yml", {"reg_rate": 0.1}]
+DIES = """
+import os, sys
+from pathlib import Path
+from flows.journal import begun
+with begun(Path(sys.argv[1]), {wanted}, sys.argv[2]):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def dies(folder: Path, run_id: str) -> None:
+    """Begin a run in a process that is killed."""
+    words = [sys.executable, "-c", DIES.format(wanted=WANTED), str(folder), run_id]
+    assert subprocess.run(words, timeout=60).returncode == -9
+
+
+def test_run_that_ended_leaves_nothing(tmp_path: Path) -> None:
+    with begun(tmp_path, WANTED, "first"):
+        pass
+    with begun(tmp_path, WANTED, "second") as identity:
+        assert (identity.id, identity.resumed) == ("second", False)
+
+
+def test_run_whose_process_was_killed_is_taken_over_once(tmp_path: Path) -> None:
+    dies(tmp_path, "first")
+    assert process_is_gone(tmp_path, "first") is True
+    with begun(tmp_path, WANTED, "second") as identity:
+        assert (identity.id, identity.resumed) == ("first", True)
+        assert process_is_gone(tmp_path, "first") is False
+        with begun(tmp_path, WANTED, "third") as other:
+            assert (other.id, other.resumed) == ("third", False)
+    assert process_is_gone(tmp_path, "first") is None
+
+
+def test_run_that_asks_for_something_else_is_another_run(tmp_path: Path) -> None:
+    dies(tmp_path, "first")
+    with begun(tmp_path, [*WANTED, "more"], "second") as identity:
+        assert not identity.resumed
+
+
+def test_run_of_which_the_service_told_nothing_is_taken_over_and_one_that_failed_is_not(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError), begun(tmp_path, WANTED, "unknown"):
+        raise ServiceError("no answer")
+    with pytest.raises(RunError), begun(tmp_path, WANTED, "again") as identity:
+        assert identity.id == "unknown"
+        raise RunError("a step failed")
+    with begun(tmp_path, WANTED, "new") as identity:
+        assert identity.id == "new"
+
+
+def test_run_that_was_interrupted_long_ago_is_forgotten(tmp_path: Path) -> None:
+    dies(tmp_path, "old")
+    (file,) = tmp_path.rglob("old.json")
+    past = file.stat().st_mtime - LONGEST_SECONDS - 60
+    os.utime(file, (past, past))
+    with begun(tmp_path, WANTED, "new") as identity:
+        assert identity.id == "new"
+    assert not file.exists()
