@@ -7,6 +7,7 @@
     │   ├── SpecError           the YAML: every fault at once, each with file, line, key and remedy
     │   ├── ParameterError      a flag or a flow parameter
     │   ├── DataAssetError      a data asset or file that is not there, or is not what it should be
+    │   ├── CannotRunHere       a job with steps or data that this machine has no means for; all are named
     │   └── SettingsError       the environment: workspace, identity, folders, interpreter
     ├── RunError                exit code 1: it was run, and it failed
     │   ├── StepFailed          a step's command ended with an error; names the step and its log
@@ -41,20 +42,29 @@ class DataAssetError(UserError):
     """A data asset or data file is missing, or is not what it should be."""
 
 
+class CannotRunHere(UserError):
+    """A job needs steps or data that are not to be had on this machine. Nothing was run."""
+
+
 class SettingsError(UserError):
     """The environment is not set up: workspace, identity, a folder, an interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a YAML file: where it stands, what is wrong, and what would be right."""
+    """One fault of a YAML file: where it stands, what is wrong, and what would be right.
+
+    A ``warning`` is no fault: the file is valid, and is probably not what was meant.
+    """
 
     place: Place
     message: str
     remedy: str = ""
+    warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}" + (f"\n    {self.remedy}" if self.remedy else "")
+        what = f"warning: {self.message}" if self.warning else self.message
+        return f"{self.place}: {what}" + (f"\n    {self.remedy}" if self.remedy else "")
 
 
 class SpecError(UserError):
@@ -70,7 +80,11 @@ class RunError(TandemError):
 
 
 class StepFailed(RunError):
-    """A step's command ended with an error."""
+    """A step's command ended with an error. ``outcome`` is that of the whole job, where it is known."""
+
+    def __init__(self, message: str, outcome: object = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 class RunCanceled(RunError):

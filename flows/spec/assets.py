@@ -1,4 +1,4 @@
-"""Data assets and environments, from their Azure ML YAML."""
+"""Data assets, models and environments, from their Azure ML YAML."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,6 @@ from flows.spec.locations import local
 from flows.spec.model import DATA_TYPES, Environment
 from flows.spec.section import Section, nearest
 from flows.spec.yaml_lines import load
-
-_ASSET_TYPES = frozenset({"uri_file", "uri_folder", "mltable"}) & DATA_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,8 @@ def _data_asset(section: Section) -> DataAsset | None:
     section.refuse_unknown(keys.DATA_ASSET, "a data asset")
     name = _name(section)
     kind = section.text("type") or "uri_folder"
-    if kind not in _ASSET_TYPES:
-        section.fault("type", f"{kind} is not a type of data", nearest(kind, _ASSET_TYPES, "types"))
+    if kind not in DATA_TYPES:
+        section.fault("type", f"{kind} is not a type of data", nearest(kind, DATA_TYPES, "types"))
     path = section.text("path")
     if path is None and "path" not in section:
         section.fault("path", "the data asset has no path", "Add path: with the file, relative to this one.")

@@ -36,6 +36,16 @@ def bind(spec: JobSpec, values: Mapping[str, object]) -> JobSpec:
     return spec
 
 
+def trial(step: Step, values: Mapping[str, str]) -> Step:
+    """One trial of a sweep: the step as a plain command, with these values (as text) for its hyperparameters."""
+    assert step.sweep is not None
+    drawn = {name: Literal(values[name]) for name in step.sweep.search_space}
+    limit = step.sweep.trial_timeout_seconds
+    return replace(
+        step, kind="command", sweep=None, inputs=MappingProxyType({**step.inputs, **drawn}), timeout_seconds=limit
+    )
+
+
 def with_compute(spec: JobSpec, name: str) -> JobSpec:
     """The job with every step on one compute of the workspace."""
     compute = f"azureml:{name.removeprefix('azureml:')}"
@@ -66,20 +76,19 @@ def _by_name(step: Step) -> bool:
 
 
 def _with_value(spec: JobSpec, key: str, value: object, faults: list[Fault]) -> JobSpec:
-    match key.split("."):
-        case [name] | ["inputs", name] if name in spec.inputs:
-            port = spec.inputs[name].port
-            given = JobInput(port, _value(f"inputs.{name}", port, value, faults))
-            return replace(spec, inputs=MappingProxyType({**spec.inputs, name: given}))
-        case ["jobs", step, "inputs", name] if step in spec.steps and name in spec.steps[step].component.inputs:
-            return _with_step_value(
-                spec, spec.steps[step], name, _value(key, spec.steps[step].component.inputs[name], value, faults)
-            )
-        case _:
-            known = frozenset(_keys(spec)) if key.startswith("jobs.") else frozenset(spec.inputs)
-            place = Place(spec.source, 1, key)
-            faults.append(Fault(place, f"the job has no input {key}", nearest(key, known, "inputs")))
-            return spec
+    name = key if key in spec.inputs else key.removeprefix("inputs.")
+    if name in spec.inputs:
+        port = spec.inputs[name].port
+        given = JobInput(port, _value(f"inputs.{name}", port, value, faults))
+        return replace(spec, inputs=MappingProxyType({**spec.inputs, name: given}))
+    for step in spec.steps.values():
+        name = key.removeprefix(f"jobs.{step.name}.inputs.")
+        if name != key and name in step.component.inputs:
+            return _with_step_value(spec, step, name, _value(key, step.component.inputs[name], value, faults))
+    known = frozenset(_keys(spec)) if key.startswith("jobs.") else frozenset(spec.inputs)
+    place = Place(spec.source, 1, key)
+    faults.append(Fault(place, f"the job has no input {key}", nearest(key, known, "inputs")))
+    return spec
 
 
 def _with_step_value(spec: JobSpec, step: Step, name: str, value: InputValue | None) -> JobSpec:

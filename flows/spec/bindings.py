@@ -1,11 +1,20 @@
 """The expressions that tie a pipeline together, such as ``${{parent.jobs.prep.outputs.data}}``."""
 
 import re
+from dataclasses import dataclass
 
 from flows.spec.model import ParentInput, ParentOutput, StepOutput
 
 _WHOLE = re.compile(r"\s*\$\{\{\s*(?P<path>[^{}]*?)\s*\}\}\s*")
 _LOOSE_DOT = re.compile(r"\s*\.\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """``${{parent.jobs.step.inputs.name}}``: what that step's input is given. Only the reader meets it."""
+
+    step: str
+    name: str
 
 
 def expression(text: str) -> str | None:
@@ -17,13 +26,15 @@ def expression(text: str) -> str | None:
     return _LOOSE_DOT.sub(".", match["path"]) if match else None
 
 
-def input_binding(path: str) -> ParentInput | StepOutput | None:
+def input_binding(path: str) -> ParentInput | StepOutput | StepInput | None:
     """What an expression binds an input to, or None where it names nothing that an input can be bound to."""
     match path.split("."):
         case ["parent", "inputs", *name] if all(name) and name:
             return ParentInput(".".join(name))
         case ["parent", "jobs", step, "outputs", output] if step and output:
             return StepOutput(step, output)
+        case ["parent", "jobs", step, "inputs", *name] if step and all(name) and name:
+            return StepInput(step, ".".join(name))
         case _:
             return None
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import yaml
 
 from flows.spec import keys
-from flows.spec.locations import beside, is_remote, local
+from flows.spec.locations import beside, is_file, is_remote, local
 from flows.spec.model import Environment
 from flows.spec.section import Section
 from flows.spec.yaml_lines import load
@@ -25,11 +25,11 @@ def environment_from(section: Section, key: str = "environment") -> Environment 
         return Environment(reference=text)
     if not text.startswith("file:"):
         path = local(text, section.folder)
-        remedy = f"Write file:{text}." if path.is_file() else f"Write azureml:{text}, with a version or @latest."
+        remedy = f"Write file:{text}." if is_file(path) else f"Write azureml:{text}, with a version or @latest."
         section.fault(key, f"{text} is not an environment", remedy)
         return None
     path = beside(text, section.folder)
-    if not path.is_file():
+    if not is_file(path):
         section.fault(key, f"there is no file {path}", "A path is relative to the file that names it.")
         return None
     definition = load(path, section.faults)

@@ -36,23 +36,6 @@ def cycle(spec: JobSpec) -> tuple[str, ...]:
     return ()
 
 
-def downstream(spec: JobSpec, name: str) -> tuple[str, ...]:
-    """Every step that needs what this step delivers, directly or through others, in the order of the file."""
-    found = {name}
-    for step in order(spec):
-        if spec.steps[step].upstream & found:
-            found.add(step)
-    return tuple(step for step in spec.steps if step in found and step != name)
-
-
-def mermaid(spec: JobSpec) -> str:
-    """The graph as a Mermaid flowchart, which GitHub and Prefect's artifacts draw."""
-    lines = ["flowchart LR", *(f"    {name}" for name in spec.steps)]
-    for name, step in spec.steps.items():
-        lines += [f"    {upstream} --> {name}" for upstream in spec.steps if upstream in step.upstream]
-    return "\n".join(lines)
-
-
 def _sorter(spec: JobSpec) -> "TopologicalSorter[str]":
     known = spec.steps.keys()
     return TopologicalSorter({name: step.upstream & known for name, step in spec.steps.items()})

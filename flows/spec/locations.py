@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"(azureml:|git\+|[a-zA-Z][a-zA-Z0-9+.-]+://)")
@@ -13,6 +14,16 @@ def is_remote(path: str) -> bool:
     return not path.startswith("file:") and _ELSEWHERE.match(path) is not None
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder."""
+    return _holds(path.exists)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file."""
+    return _holds(path.is_file)
+
+
 def local(path: str, folder: Path) -> Path:
     """An absolute local path; a relative one starts at ``folder``. A ``file:`` in front of it is dropped."""
     return Path(os.path.abspath(folder / _FILE.sub("", path, count=1)))
@@ -21,3 +32,10 @@ def local(path: str, folder: Path) -> Path:
 def beside(path: str, folder: Path) -> Path:
     """A local path as a person would write it from here: relative if ``folder`` is."""
     return Path(os.path.normpath(folder / _FILE.sub("", path, count=1)))
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

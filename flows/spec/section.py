@@ -1,12 +1,14 @@
 """A mapping of the YAML, read key by key. A value of a wrong type is noted as a fault, and reading goes on."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from flows.errors import Fault
+from flows.spec.keys import SHOWN
 from flows.spec.model import Place
 from flows.spec.yaml_lines import Node
 
@@ -68,11 +70,24 @@ class Section:
         """Note a fault at a key, or at the mapping itself where the key is empty."""
         self.faults.append(Fault(self.place(key) if key else self.node.place, message, remedy))
 
-    def refuse_unknown(self, known: frozenset[str], owner: str) -> None:
-        """Note every key that Azure ML does not know. ``owner`` says whose keys they are: ``a command job``."""
-        for key in self.entries:
-            if key not in known:
-                self.fault(key, f"{owner} cannot have the key {key}", nearest(key, known, "keys"))
+    def warn(self, key: str, message: str, remedy: str = "") -> None:
+        """Note at a key what is valid, but probably not meant."""
+        self.faults.append(Fault(self.place(key) if key else self.node.place, message, remedy, warning=True))
+
+    def refuse_unknown(self, known: frozenset[str], owner: str, ignored: bool = False) -> None:
+        """Note every key that Azure ML does not know.
+
+        Args:
+            known: The keys that it knows.
+            owner: Whose keys they are: ``a command job``.
+            ignored: Whether Azure ML ignores a key that it does not know. One that is nearly a known key is a fault.
+        """
+        for key in [key for key in self.entries if key not in known]:
+            near = get_close_matches(key.lower(), list(known), n=1, cutoff=0.8)
+            if ignored and not near:
+                self.warn(key, f"{owner} has the key {key}, which Azure ML does not know", "It is ignored.")
+            else:
+                self.fault(key, f"{owner} cannot have the key {key}", nearest(key, known - SHOWN, "keys"))
 
     def text(self, key: str) -> str | None:
         """Text, or None where the key is left out."""
@@ -83,13 +98,45 @@ class Section:
         return self._read(key, "text", _label)
 
     def flag(self, key: str, default: bool) -> bool:
-        """True or false."""
-        value = self._read(key, "true or false", lambda value: value if isinstance(value, bool) else None)
+        """True or false, which may stand in quotes, as the Azure ML client lets it."""
+        value = self._read(key, "true or false", _flag)
         return default if value is None else value
 
-    def integer(self, key: str) -> int | None:
+    def integer(self, key: str, minimum: int | None = None) -> int | None:
         """A whole number, which may stand in quotes, as the Azure ML client lets it."""
-        return self._read(key, "a whole number", _integer)
+        value = self._read(key, "a whole number", _integer)
+        if value is not None and minimum is not None and value < minimum:
+            self.fault(key, f"{key} is {value}", f"Make it {minimum} or more.")
+            return None
+        return value
+
+    def number(self, key: str) -> float | None:
+        """A finite number, which may stand in quotes."""
+        return self._read(key, "a number", _number)
+
+    def choice(self, key: str, known: frozenset[str], noun: str, exact: bool = False) -> str | None:
+        """One of the known words, in whichever case unless ``exact``; None where it is left out or is another.
+
+        Args:
+            key: The key.
+            known: The words.
+            noun: What each is: ``type``.
+            exact: Whether capital letters matter.
+        """
+        text = self.text(key)
+        word = text if text is None or exact else text.lower()
+        if word is not None and word not in known:
+            self.fault(
+                key,
+                f"{text} is not {a(noun)} that can stand here",
+                nearest(word, known, f"{noun}s"),
+            )
+            return None
+        return word
+
+    def plain(self, known: frozenset[str]) -> dict[str, Any]:
+        """Those of the known keys that the file gives, as plain values."""
+        return {key: node.plain() for key, node in self.entries.items() if key in known}
 
     def section(self, key: str) -> "Section":
         """A nested mapping; an empty one where the key is left out."""
@@ -130,11 +177,26 @@ class Section:
             self.fault(key, f"{key} is {node.kind}", f"Make it {wanted}{', in quotes' if quoted else ''}.")
 
 
+def _flag(value: object) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
 def _label(value: object) -> str | None:
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    found = _number(value)
+    return int(found) if found is not None and found.is_integer() else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None

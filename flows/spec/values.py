@@ -36,6 +36,6 @@ def data_source(spec: JobSpec, step: Step, input_name: str) -> DataReference | S
 
 
 def input_key(spec: JobSpec, step: Step, input_name: str) -> str:
-    """The dotted key under which the file gives a step's input: a command job's step has those of the job."""
-    prefix = "" if spec.kind is JobKind.COMMAND else f"jobs.{step.name}."
+    """The dotted key under which the file gives a step's input: the step of any job but a pipeline has the job's."""
+    prefix = f"jobs.{step.name}." if spec.kind is JobKind.PIPELINE else ""
     return f"{prefix}inputs.{input_name}"

@@ -137,22 +137,21 @@ JOB_FAULTS = {
         "rate: ${{parent.inputs.a}}",
         "3: inputs.rate: an input of a job has no parent to be bound to | Give it a value.",
     ),
-    "a registered component": (
-        "component: ./fit.yml",
-        "component: azureml:fit:1",
-        "8: jobs.train.component: the step train runs azureml:fit:1, which is not on this machine"
-        " | Name the component's YAML file.",
-    ),
     "a kind of step": (
         "component: ./fit.yml",
-        "type: sweep",
-        "8: jobs.train.type: the step train is of type sweep, which is not supported | Make it a command.",
+        "type: comand",
+        "8: jobs.train.type: the step train is of type comand, which there is not | Did you mean command?",
     ),
     "a kind of component": (
+        "component: ./fit.yml",
+        "type: parallel\n    component: ./fit.yml",
+        "8: jobs.train.type: the step train is of type parallel, and its component of type command"
+        " | Write type: command.",
+    ),
+    "a pipeline in itself": (
         "./fit.yml",
         "./job.yml",
-        "8: jobs.train.component: the step train runs a component of type pipeline, which is not supported"
-        " | Make it a command component.",
+        "8: jobs.train.component: the pipeline job.yml is a step of itself | Remove this step.",
     ),
     "an empty step": (
         "    component: ./fit.yml\n",
@@ -161,8 +160,8 @@ JOB_FAULTS = {
     ),
     "a kind of job": (
         "type: pipeline",
-        "type: automl",
-        "1: type: a job of type automl is not supported | Tandem runs command and pipeline jobs.",
+        "type: pipelin",
+        "1: type: a job cannot be of type pipelin | Did you mean pipeline?",
     ),
     "a step's name": (
         "  train:",
@@ -173,6 +172,69 @@ JOB_FAULTS = {
         "type: pipeline",
         "settings: {default_compute: cpu}",
         "1: settings.default_compute: cpu is not a compute | Write azureml:cpu, or serverless.",
+    ),
+    "a datastore": (
+        "type: pipeline",
+        "settings: {default_datastore: blob}",
+        "1: settings.default_datastore: blob is not a datastore | Write azureml:blob.",
+    ),
+    "an input of the preview": (
+        "${{parent.inputs.rate}}",
+        "${{inputs.rate}}",
+        "11: jobs.train.inputs.rate: ${{inputs.rate}} names nothing that an input can be bound to"
+        " | Write ${{parent.inputs.rate}}.",
+    ),
+    "an output of the preview": (
+        "${{parent.outputs.model}}",
+        "${{outputs.model}}",
+        "13: jobs.train.outputs.model: ${{outputs.model}} is not an output of the job"
+        " | Write ${{parent.outputs.model}}.",
+    ),
+    "an input of another step": (
+        "${{parent.inputs.rate}}",
+        "${{parent.jobs.prep.inputs.rate}}",
+        "11: jobs.train.inputs.rate: the job has no step prep | The steps are: train.",
+    ),
+    "an input of a step that it has not": (
+        "${{parent.inputs.rate}}",
+        "${{parent.jobs.train.inputs.rte}}",
+        "11: jobs.train.inputs.rate: the step train has no input rte | Did you mean rate?",
+    ),
+    "an input bound to itself": (
+        "${{parent.inputs.rate}}",
+        "${{parent.jobs.train.inputs.rate}}",
+        "11: jobs.train.inputs.rate: the inputs of the steps are bound in a circle | Give one of them a value.",
+    ),
+    "a setting bound to nothing": (
+        "    component: ./fit.yml",
+        "    resources: {instance_count: '${{parent.inputs.nodes}}'}\n    component: ./fit.yml",
+        "8: jobs.train.resources: the job has no input nodes | The inputs of the job are: rate.",
+    ),
+    "an output of the job that is text": (
+        "{type: mlflow_model}",
+        "./models",
+        "5: outputs.model: the output model is text | Write {type: uri_folder}, or leave it empty.",
+    ),
+    "a mode of an output": (
+        "{type: mlflow_model}",
+        "{type: mlflow_model, mode: ro_mount}",
+        "5: outputs.model.mode: ro_mount is not a mode that can stand here | Did you mean rw_mount?",
+    ),
+    "a type and a value": (
+        "rate: 0.5",
+        "rate: {type: number, value: 0.5}",
+        "3: inputs.rate: only a component declares the type of a literal | Write the value itself, as in rate: 1.",
+    ),
+    "jobs and a component": (
+        "type: pipeline",
+        "component: ./fit.yml",
+        "1: component: a pipeline job has either jobs or a component | Remove one of the two.",
+    ),
+    "a job file as a step": (
+        "  train:\n    component: ./fit.yml\n    inputs:\n      data: azureml:rows:1\n"
+        "      rate: ${{parent.inputs.rate}}\n    outputs:\n      model: ${{parent.outputs.model}}\n",
+        "  train: file:./train.yml\n",
+        "7: jobs.train: there is no file train.yml | A path is relative to the file that names it.",
     ),
     "a number for text": (
         "type: pipeline",
@@ -196,6 +258,116 @@ JOB_FAULTS = {
 def test_one_mistake_in_a_job_is_one_fault(faults: Faults, old: str, new: str, fault: str) -> None:
     assert RIGHT.count(old) == 1
     assert faults(RIGHT.replace(old, new)) == [f"job.yml:{fault}"]
+
+
+COMMAND = """\
+command: run ${{inputs.rows}} ${{outputs.model}}
+environment: azureml:e:1
+code: .
+inputs: {rows: {type: uri_file, path: azureml:rows:1}}
+outputs: {model: {type: mlflow_model}}
+resources: {instance_count: 1}
+distribution: {type: pytorch, process_count_per_instance: 1}
+queue_settings: {job_tier: spot}
+identity: {type: managed}
+limits: {timeout: 60}
+"""
+COMMAND_FAULTS = {
+    "a key": ("identity", "identty", "9: identty: a command job cannot have the key identty | Did you mean identity?"),
+    "a key of a component": (
+        "identity: {type: managed}",
+        "trial: 1",
+        "9: trial: a command job cannot have the key trial | The keys are: ",
+    ),
+    "no command": (
+        "command: run ${{inputs.rows}} ${{outputs.model}}\n",
+        "type: command\n",
+        "1: command: there is no command",
+    ),
+    "an empty command": (
+        "run ${{inputs.rows}} ${{outputs.model}}",
+        '"  "',
+        "1: command: there is no command | Add command: with what the step runs.",
+    ),
+    "code that is not there": (
+        "code: .",
+        "code: ./scr",
+        "3: code: there is no file or folder ./scr | It is looked for at scr.",
+    ),
+    "a key of data": (
+        "uri_file, path",
+        "uri_file, pth",
+        "4: inputs.rows.pth: a data input cannot have the key pth | Did you mean path?",
+    ),
+    "a type of data": (
+        "uri_file,",
+        "uri_fil,",
+        "4: inputs.rows.type: uri_fil is not a type that can stand here | Did you mean uri_file?",
+    ),
+    "a mode of data": (
+        "uri_file,",
+        "uri_file, mode: mount,",
+        "4: inputs.rows.mode: mount is not a mode that can stand here | Did you mean ro_mount?",
+    ),
+    "a key of an output": (
+        "mlflow_model}",
+        "mlflow_model, pat: x}",
+        "5: outputs.model.pat: an output cannot have the key pat | Did you mean path?",
+    ),
+    "a key of the resources": (
+        "instance_count",
+        "instances",
+        "6: resources.instances: resources cannot have the key instances | Did you mean instance_type?",
+    ),
+    "a number of instances": (
+        "instance_count: 1",
+        "instance_count: 0",
+        "6: resources.instance_count: instance_count is 0 | Make it 1 or more.",
+    ),
+    "a kind of distribution": (
+        "pytorch",
+        "torch",
+        "7: distribution.type: torch is not a type that can stand here | Did you mean pytorch?",
+    ),
+    "a distribution without a type": (
+        "type: pytorch, ",
+        "",
+        "7: distribution: the distribution has no type | The types are: mpi, pytorch, ray, tensorflow.",
+    ),
+    "a key of the distribution": (
+        "process_count_per_instance",
+        "worker_count",
+        "7: distribution.worker_count: a distribution of type pytorch cannot have the key worker_count",
+    ),
+    "a tier": (
+        "spot",
+        "spto",
+        "8: queue_settings.job_tier: spto is not a tier that can stand here | Did you mean spot?",
+    ),
+    "an identity": (
+        "type: managed",
+        "type: manager",
+        "9: identity.type: manager is not an identity | The types are: aml_token, managed, user_identity.",
+    ),
+    "a limit": (
+        "timeout",
+        "time_out",
+        "10: limits.time_out: limits cannot have the key time_out | Did you mean timeout?",
+    ),
+    "a time": ("timeout: 60", "timeout: 1h", "10: limits.timeout: timeout is text | Make it a whole number."),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), COMMAND_FAULTS.values(), ids=COMMAND_FAULTS)
+def test_one_mistake_in_a_command_job_is_one_fault(faults: Faults, old: str, new: str, fault: str) -> None:
+    assert COMMAND.count(old) == 1
+    found = faults(COMMAND.replace(old, new))
+    assert len(found) == 1
+    assert found[0].startswith(f"job.yml:{fault}")
+
+
+def test_a_right_command_job_has_no_faults(faults: Faults) -> None:
+    assert faults(COMMAND) == []
 
 
 COMPONENT = """\
@@ -262,11 +434,6 @@ COMPONENT_FAULTS = {
         "code: ./nope",
         "10: code: there is no file or folder ./nope | It is looked for at nope.",
     ),
-    "code elsewhere": (
-        "code: .",
-        "code: git+https://x/y",
-        "10: code: git+https://x/y is not on this machine | Name a local folder.",
-    ),
     "an include that is not there": (
         "code: .",
         "additional_includes: [a/b]",
@@ -317,13 +484,13 @@ def test_a_missing_component_is_one_fault_though_other_steps_read_its_outputs(fa
 
 def test_every_fault_comes_at_once_in_the_order_of_the_files(faults: Faults) -> None:
     text = RIGHT.replace("fit.yml", "own.yml").replace("rate: 0.5", "rate: 0.5\n  rate: 7")
-    own = "name: own\ncommand: x ${{inputs.nope}}\nenvironment: azureml:e:1\nfoo: 1\noutputs: {model: {type: modle}}"
+    own = "name: own\ncommand: x ${{inputs.nope}}\nenvironment: azureml:e:1\ncodes: 1\noutputs: {model: {type: modle}}"
     assert [line.partition(" |")[0] for line in faults(text, own_yml=own)] == [
         "job.yml:4: inputs.rate: the key rate is there twice, first on line 3",
         "job.yml:11: jobs.train.inputs.data: the component own has no input data",
         "job.yml:12: jobs.train.inputs.rate: the component own has no input rate",
         "own.yml:2: command: the command uses ${{inputs.nope}}, which is not declared",
-        "own.yml:4: foo: a command component cannot have the key foo",
+        "own.yml:4: codes: a command component cannot have the key codes",
         "own.yml:5: outputs.model.type: modle is not a type that can stand here",
     ]
 

@@ -122,7 +122,7 @@ def test_a_command_job_is_a_graph_of_one_step(read: ReadJob, tmp_path: Path) -> 
         code: .
         environment: {image: ubuntu, conda_file: {dependencies: [pip]}}
         compute: azureml:cpu
-        inputs: {rate: {value: 0.1}}
+        inputs: {rate: {value: "0.1"}}
         outputs: {model: }
         """)
     step = spec.steps["single"]

@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.spec.graph import cycle, downstream, mermaid, order, waves
+from flows.spec.graph import cycle, order, waves
 from flows.spec.model import Component, JobKind, JobSpec, Step, StepOutput
 
 
@@ -22,15 +22,6 @@ DIABETES = job({"evaluate": {"train", "prep"}, "profile": {"prep"}, "train": {"p
 
 def test_waves_run_what_may_run_at_once_in_the_order_of_the_file() -> None:
     assert waves(DIABETES) == (("prep",), ("profile", "train"), ("evaluate",))
-
-
-def test_downstream_is_every_step_that_needs_it() -> None:
-    assert downstream(DIABETES, "train") == ("evaluate",)
-    assert downstream(DIABETES, "prep") == ("evaluate", "profile", "train")
-
-
-def test_mermaid_draws_every_step_and_edge() -> None:
-    assert mermaid(job({"b": {"a"}, "a": set()})) == "flowchart LR\n    b\n    a\n    a --> b"
 
 
 @st.composite

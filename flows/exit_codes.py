@@ -1,0 +1,42 @@
+"""How a command ends: with its result, or with one message and an exit code."""
+
+import os
+import select
+import sys
+from collections.abc import Callable
+
+from flows.errors import TandemError
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command; an error that is raised on purpose becomes one message and its exit code."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except TandemError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 141
+    except KeyboardInterrupt:
+        print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        return 130
+    except BaseException as error:
+        if type(error).__name__ != "TerminationSignal":  # Prefect's for SIGTERM; naming its class would import Prefect
+            raise
+        print("\nTerminated. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        return 143
+
+
+def _nobody_reads() -> bool:
+    """Whether who read our standard output is gone (``tandem plan … | head``); what is left of it is dropped."""
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True

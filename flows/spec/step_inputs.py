@@ -1,0 +1,54 @@
+"""Inputs of steps that are bound to inputs of other steps, resolved to what those are given."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from flows.spec.bindings import StepInput
+from flows.spec.model import InputBinding, Literal, Step
+from flows.spec.section import Section, nearest
+
+Deferred = Mapping[str, Mapping[str, StepInput]]
+
+
+def resolved(steps: Mapping[str, Step], deferred: Deferred, section: Section) -> dict[str, Step]:
+    """The steps, with every input bound that is deferred to another step's input.
+
+    Args:
+        steps: The steps that could be read.
+        deferred: By step and input, the other step's input that it is bound to.
+        section: ``jobs``, where what is wrong is noted.
+    """
+    found = dict(steps)
+    for name, inputs in deferred.items():
+        for port, binding in inputs.items():
+            value = _given(steps, deferred, section, name, port, binding)
+            if value is not None:
+                found[name] = replace(found[name], inputs=MappingProxyType({**found[name].inputs, port: value}))
+    return found
+
+
+def _given(
+    steps: Mapping[str, Step], deferred: Deferred, section: Section, name: str, port: str, binding: StepInput
+) -> InputBinding | None:
+    inputs = Section(section.entries[name], section.faults).section("inputs")
+    seen: set[StepInput] = set()
+    while binding not in seen:
+        seen.add(binding)
+        step = steps.get(binding.step)
+        if step is None:
+            if binding.step not in section.entries:
+                remedy = nearest(binding.step, frozenset(section.entries), "steps")
+                inputs.fault(port, f"the job has no step {binding.step}", remedy)
+            return None
+        further = deferred.get(step.name, {}).get(binding.name)
+        if further is None:
+            declared = step.component.inputs.get(binding.name)
+            if declared is None and not step.component.is_open:
+                remedy = nearest(binding.name, frozenset(step.component.inputs), "inputs")
+                inputs.fault(port, f"the step {binding.step} has no input {binding.name}", remedy)
+            default = None if declared is None or declared.default is None else Literal(declared.default)
+            return step.inputs.get(binding.name, default)
+        binding = further
+    inputs.fault(port, "the inputs of the steps are bound in a circle", "Give one of them a value.")
+    return None

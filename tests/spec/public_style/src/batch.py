@@ -1,0 +1,1 @@
+"""What the parallel steps in this folder run; their readers only look whether it is there."""
