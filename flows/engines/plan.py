@@ -1,22 +1,23 @@
-"""Which steps would run and which would be reused. Reads files, runs nothing; imports neither Prefect nor MLflow."""
+"""Which steps run and why, and which are reused. Reads files, runs nothing; imports neither Prefect nor MLflow."""
 
-import hashlib
-import os
-import site
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flows.data_assets import resolve_reference
+from flows.engines.digests import data_digest
+from flows.engines.environment import environment_part, find_environment
+from flows.engines.fingerprint import Fingerprint, component_part, interpreter_part, variables_part
+from flows.engines.interpreter import interpreter
 from flows.engines.preload import imported_modules, plain_script
-from flows.engines.snapshot import Snapshot, data_digest
-from flows.engines.store import StepRecord, StepStore, key_of
+from flows.engines.reasons import Cause, Reason, differences
+from flows.engines.snapshot import Snapshot
+from flows.engines.store import StepRecord, StepStore
+from flows.errors import DataAssetError, SettingsError
 from flows.settings import Settings
-from flows.spec.assets import read_environment
 from flows.spec.graph import order
-from flows.spec.model import Component, DataReference, Environment, JobSpec, Step, StepOutput
+from flows.spec.model import DataReference, Environment, JobSpec, Step, StepOutput
 from flows.spec.render import render_command
 from flows.spec.values import data_source, literal_text
 
@@ -31,38 +32,83 @@ class StepInput:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """A step whose inputs are all known: what it depends on, and the earlier run that it repeats, if any."""
+    """A step, what it depends on, and the earlier run that it repeats, or else why it runs.
+
+    Attributes:
+        step: The step.
+        inputs: What each input receives.
+        fingerprint: All that it depends on.
+        key: The content key of that.
+        record: The earlier run whose outputs will be delivered; None if the step runs.
+        reasons: Why it runs; empty if it does not.
+        compared: The earlier run that the reasons compare it with, if there is one.
+        pending: The upstream steps that will run first. What they deliver is not known, and neither is ``record``.
+    """
 
     step: Step
     inputs: Mapping[str, StepInput | None]
-    fingerprint: Mapping[str, Any]
+    fingerprint: Fingerprint
     key: str
     record: StepRecord | None
+    reasons: tuple[Reason, ...] = ()
+    compared: StepRecord | None = None
+    pending: tuple[str, ...] = ()
 
     @property
     def reused(self) -> bool:
         """Whether the outputs of an earlier run will be delivered."""
         return self.record is not None
 
+    @property
+    def may_be_reused(self) -> bool:
+        """Whether all that is known is as it was, so that what the pending upstream steps deliver will decide."""
+        return bool(self.pending) and all(reason.cause is Cause.UPSTREAM for reason in self.reasons)
+
+    def as_json(self) -> dict[str, Any]:
+        """The decision and what it rests on, for machines."""
+        compared = self.record or self.compared
+        return {
+            "reused": self.reused,
+            "reasons": [reason.as_json() for reason in self.reasons],
+            "compared": None if compared is None else {"job": compared.job_name, "ended": compared.ended},
+        }
+
 
 class Planner:
-    """Plans the steps of one job, each as soon as what it reads is known. Digests are taken once."""
+    """Plans the steps of one job, each as soon as what it reads is known. Everything is read and digested once.
 
-    def __init__(self, spec: JobSpec, settings: Settings, force_rerun: bool = False) -> None:
+    Args:
+        spec: The job.
+        settings: Where the state, the data assets and the environments are.
+        force_rerun: Whether nothing is reused, as the job itself may say too.
+        python: The interpreter of the steps; that of this process if it is left out.
+    """
+
+    def __init__(
+        self, spec: JobSpec, settings: Settings, force_rerun: bool = False, python: Path | None = None
+    ) -> None:
         self.spec = spec
         self.store = StepStore(settings.home)
+        self.interpreter = interpreter(python)
+        self._decisions: dict[str, StepPlan] = {}
         self._settings = settings
-        self._force_rerun = force_rerun or spec.force_rerun
+        self._forced_by = "--force-rerun" if force_rerun else "settings.force_rerun" if spec.force_rerun else None
+        self._interpreter_part = self.store.keep(interpreter_part(self.interpreter))
+        self._code_parts: dict[tuple[Path | None, tuple[Path, ...]], str] = {}
+        self._environment_parts: dict[Environment | None, str] = {}
+        self._environments: dict[Environment, Environment] = {}
+        self._data: dict[DataReference, Path] = {}
         self._digests: dict[Path, str] = {}
-        self._interpreter = interpreter_digest()
 
     def known(self) -> dict[str, StepPlan]:
         """Plan every step that can be planned before anything runs: all of whose upstream steps are reused."""
         plans: dict[str, StepPlan] = {}
+        delivered: dict[StepOutput, Path] = {}
         for name in order(self.spec):
             step = self.spec.steps[name]
-            if step.upstream <= {upstream for upstream, plan in plans.items() if plan.reused}:
-                plans[name] = self.plan(step, self.delivered(plans))
+            if step.refusal is None and all(before in plans and plans[before].reused for before in step.upstream):
+                plans[name] = self.plan(step, delivered)
+                delivered.update(self.delivered({name: plans[name]}))
         return plans
 
     def delivered(self, plans: Mapping[str, StepPlan]) -> dict[StepOutput, Path]:
@@ -74,13 +120,60 @@ class Planner:
             for output, stored in plan.record.outputs.items()
         }
 
-    def plan(self, step: Step, delivered: Mapping[StepOutput, Path]) -> StepPlan:
-        """Plan one step, given what its upstream steps delivered. An optional input of a failed step has no value."""
+    def plan(self, step: Step, delivered: Mapping[StepOutput, Path], pending: frozenset[str] = frozenset()) -> StepPlan:
+        """Plan one step.
+
+        Args:
+            step: The step.
+            delivered: What its upstream steps delivered. An optional input of a step that failed has no value.
+            pending: The upstream steps that will run first, so that nobody knows yet what they deliver.
+
+        Raises:
+            DataAssetError: Data that it reads is not there.
+            SettingsError: Its code cannot be read.
+        """
         inputs = {name: self._input(step, name, delivered) for name in step.component.inputs}
+        unknown = {
+            name: binding.step
+            for name, binding in step.inputs.items()
+            if isinstance(binding, StepOutput) and binding.step in pending
+        }
         fingerprint = self._fingerprint(step, inputs)
-        key = key_of(fingerprint)
-        reusable = step.component.is_deterministic and not self._force_rerun
-        return StepPlan(step, inputs, fingerprint, key, self.store.find(key) if reusable else None)
+        record = None if unknown else self.store.read(fingerprint.key)
+        compared = record or self.store.nearest(fingerprint, frozenset(unknown))
+        reasons = (*self._not_reusable(step, record), *self._changes(fingerprint, compared, unknown))
+        plan = StepPlan(
+            step=step,
+            inputs=inputs,
+            fingerprint=fingerprint,
+            key=fingerprint.key,
+            record=None if reasons else record,
+            reasons=reasons,
+            compared=compared,
+            pending=tuple(dict.fromkeys(unknown.values())),
+        )
+        self._decisions.setdefault(step.name, plan)  # a trial of a sweep has the name of the sweep, which comes first
+        return plan
+
+    def _not_reusable(self, step: Step, record: StepRecord | None) -> Iterator[Reason]:
+        """Why a step runs even if nothing that it depends on has changed."""
+        if self._forced_by is not None:
+            yield Reason(Cause.FORCED, self._forced_by)
+        elif not step.component.is_deterministic:
+            yield Reason(Cause.NOT_DETERMINISTIC)
+        elif record is not None:
+            for output, became in self.store.lost(record).items():
+                yield Reason(Cause.OUTPUT, output, after=became)
+
+    def _changes(
+        self, fingerprint: Fingerprint, compared: StepRecord | None, unknown: Mapping[str, str]
+    ) -> Iterator[Reason]:
+        """What has changed since the earlier run that is compared with, or will have."""
+        if compared is None:
+            yield Reason(Cause.FIRST_RUN)
+            return
+        yield from differences(compared.fingerprint, fingerprint, self.store.part, frozenset(unknown))
+        yield from (Reason(Cause.UPSTREAM, name) for name in dict.fromkeys(unknown.values()))
 
     def _input(self, step: Step, name: str, delivered: Mapping[StepOutput, Path]) -> StepInput | None:
         if step.component.inputs[name].is_literal:
@@ -90,54 +183,71 @@ class Planner:
         if isinstance(source, StepOutput):
             path = delivered.get(source)
         elif isinstance(source, DataReference):
-            path = resolve_reference(source, self._settings.data_assets)
+            path = self._path(source)
         else:
             path = None
         return None if path is None else StepInput(str(path), self._digest(path))
 
+    def _path(self, reference: DataReference) -> Path:
+        if reference not in self._data:
+            self._data[reference] = resolve_reference(reference, self._settings.data_assets)
+        return self._data[reference]
+
     def _digest(self, path: Path) -> str:
         if path not in self._digests:
-            self._digests[path] = data_digest(path)
+            try:
+                self._digests[path] = data_digest(path)
+            except OSError as error:
+                raise DataAssetError(f"The data {path} cannot be read: {error.strerror}: {error.filename}.") from error
         return self._digests[path]
 
-    def _fingerprint(self, step: Step, inputs: Mapping[str, StepInput | None]) -> dict[str, Any]:
-        component = step.component
-        snapshot = Snapshot.of(component.code, component.additional_includes)
-        return {
-            "component": _definition(component),
-            "code": {name: data_digest(path) for name, path in snapshot.files},
-            "environment": self._environment(component.environment),
-            "interpreter": self._interpreter,
-            "environment_variables": {**component.environment_variables, **step.environment_variables},
-            "inputs": {
+    def _fingerprint(self, step: Step, inputs: Mapping[str, StepInput | None]) -> Fingerprint:
+        return Fingerprint(
+            step=step.name,
+            source=str(self.spec.source),
+            parts={
+                "component": self.store.keep(component_part(step)),
+                "code": self._code(step),
+                "environment": self._environment(step.component.environment),
+                "interpreter": self._interpreter_part,
+                "variables": self.store.keep(variables_part(step)),
+            },
+            inputs={
                 name: None if value is None else value.digest or f"={value.text}" for name, value in inputs.items()
             },
-        }
+        )
 
-    def _environment(self, environment: Environment | None) -> dict[str, str | None]:
-        if environment is None:
-            return {}
-        reference = environment.reference
-        if reference is not None:
-            environment = find_environment(reference, self._settings.environments) or environment
-        return {"reference": reference, "image": environment.image, "conda": environment.conda}
+    def _code(self, step: Step) -> str:
+        code = step.component.code, step.component.additional_includes
+        if code not in self._code_parts:
+            try:
+                self._code_parts[code] = self.store.keep(Snapshot.of(*code).digests())
+            except OSError as error:
+                raise SettingsError(
+                    f"The code of the step {step.name} cannot be read: {error.strerror}: {error.filename}."
+                ) from error
+        return self._code_parts[code]
 
+    def _environment(self, environment: Environment | None) -> str:
+        if environment not in self._environment_parts:
+            part = environment_part(self.defined(environment))
+            if environment is not None and environment.reference is not None:
+                part = {"the reference": environment.reference, **part}
+            self._environment_parts[environment] = self.store.keep(part)
+        return self._environment_parts[environment]
 
-def find_environment(reference: str, folder: Path) -> Environment | None:
-    """Return the definition that ``azureml:name:version`` or ``azureml:name@latest`` has in ``folder``, if any."""
-    file = find_environment_file(reference, folder)
-    found = None if file is None else read_environment(file)
-    return None if found is None else found.environment
+    def decisions(self) -> dict[str, Any]:
+        """What was decided about every step that was planned, and why, to be written down with the job."""
+        return {name: plan.as_json() for name, plan in self._decisions.items()}
 
-
-def find_environment_file(reference: str, folder: Path) -> Path | None:
-    """Return the YAML file in ``folder`` that defines the environment of this name, if any."""
-    name = reference.removeprefix("azureml:").partition("@")[0].partition(":")[0]
-    for path in sorted(folder.glob("*.y*ml")):
-        found = read_environment(path)
-        if found is not None and found.name == name:
-            return path
-    return None
+    def defined(self, environment: Environment | None) -> Environment | None:
+        """What an environment's name stands for on this machine; itself where there is no definition of that name."""
+        if environment is None or environment.reference is None:
+            return environment
+        if environment not in self._environments:
+            found = find_environment(environment.reference, self._settings.environments)
+            self._environments[environment] = found or environment
+        return self._environments[environment]
 
 
 def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str]:
@@ -150,30 +260,3 @@ def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str
         if script and component.code is not None and not (plan is not None and plan.reused):
             found.update(dict.fromkeys(imported_modules(component.code / script[0])))
     return list(found)
-
-
-def interpreter_digest() -> str:
-    """The digest of this interpreter: its version and the distributions that are installed for it."""
-    folders = {folder for folder in (*site.getsitepackages(), *sys.path) if folder.endswith("site-packages")}
-    installed = sorted(
-        name
-        for folder in folders
-        if os.path.isdir(folder)
-        for name in os.listdir(folder)
-        if name.endswith(".dist-info") and not name.startswith("tandem_ml-")
-    )
-    return hashlib.sha256("\n".join([sys.version, *installed]).encode()).hexdigest()
-
-
-def _definition(component: Component) -> dict[str, Any]:
-    """What of a component's YAML makes a difference when it runs. Comments, order and descriptions do not."""
-    return {
-        "name": component.name,
-        "version": component.version,
-        "command": component.command,
-        "inputs": {
-            name: [port.type, port.optional, port.default, list(port.enum), port.minimum, port.maximum]
-            for name, port in component.inputs.items()
-        },
-        "outputs": {name: port.type for name, port in component.outputs.items()},
-    }

@@ -1,11 +1,11 @@
 """The code of a step as Azure ML would upload it: which files, their digest, and a copy to run in."""
 
-import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from flows.engines.digests import file_digest, files_below, text_digest
 
 IGNORE_FILES = (".amlignore", ".gitignore")  # the first that is there is used, alone, as the SDK does
 BYTE_CODE = "__pycache__"  # a run leaves it behind; it must not make the next run look changed
@@ -25,25 +25,25 @@ class Snapshot:
         includes land at the top.
         """
         found: dict[str, Path] = {}
-        for root, prefix in ((code, ""), *((include, include.name) for include in includes)):
+        for root, prefix in ((code, ""), *((include, f"{include.name}/") for include in includes)):
             if root is None:
                 continue
             if root.is_file():
                 found[root.name] = root
                 continue
-            for path in _walk(root):
-                found[os.path.join(prefix, path.relative_to(root)).replace(os.sep, "/")] = path
+            found.update((prefix + name, root / name) for name in _walk(root))
         if includes and code is not None:
-            ignored = _ignored_names(code)
-            found = {name: path for name, path in found.items() if not ignored(name)}
+            ignored = _Ignored.by(code)
+            found = {name: path for name, path in found.items() if not ignored.file(name)}
         return cls(tuple(sorted(found.items())))
+
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of every file, by its path in the snapshot."""
+        return {name: file_digest(path) for name, path in self.files}
 
     def digest(self) -> str:
         """The SHA-256 of names and contents; dates, owners and the place on disk do not count."""
-        whole = hashlib.sha256()
-        for name, path in self.files:
-            whole.update(f"{name}\0{file_digest(path)}\n".encode())
-        return whole.hexdigest()
+        return text_digest("".join(f"{name}\0{digest}\n" for name, digest in self.digests().items()))
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file below ``folder``, which is made if need be."""
@@ -54,40 +54,35 @@ class Snapshot:
             shutil.copy2(path, target)
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _walk(root: Path) -> Iterator[str]:
+    ignored = _Ignored.by(root)
+
+    def is_left_out(folder: str) -> bool:
+        return f"/{folder}".endswith(f"/{BYTE_CODE}/") or ignored.whole_folder(folder)
+
+    return (name for name in files_below(root, is_left_out) if not ignored.file(name))
 
 
-def data_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, or of a folder's names and contents."""
-    if path.is_file():
-        return file_digest(path)
-    whole = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        whole.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
-    return whole.hexdigest()
+@dataclass(frozen=True, slots=True)
+class _Ignored:
+    """What an ignore file leaves out, by paths below its folder. The last rule that matches decides, as in the SDK.
 
-
-def _walk(root: Path) -> Iterator[Path]:
-    ignored = _ignored_names(root)
-    for folder, names, files in os.walk(root, followlinks=True):
-        here = os.path.relpath(folder, root).replace(os.sep, "/")
-        names[:] = sorted(name for name in names if name != BYTE_CODE)
-        yield from (Path(folder, name) for name in files if not ignored(f"{here}/{name}".removeprefix("./")))
-
-
-def _ignored_names(root: Path) -> Callable[[str], bool]:
-    """Whether a file, by its path below ``root``, is left out. The last rule that matches decides, as in the SDK.
-
-    Unlike in git, a file in a folder that is left out can be kept: ``data/`` and then ``!data/keep.csv``.
+    Unlike in git, a file in a folder that is left out can be kept: ``data/`` and then ``!data/keep.csv``. Where no rule
+    keeps anything, a folder that is left out need not be looked into, however large it is.
     """
-    ignore_file = next((root / name for name in IGNORE_FILES if (root / name).is_file()), None)
-    if ignore_file is None:
-        return lambda name: False
-    from pathspec import PathSpec  # only a folder with an ignore file pays for the import
-    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-    lines = [line.rstrip() for line in ignore_file.read_text(encoding="utf-8").splitlines()]
-    return PathSpec.from_lines(GitIgnoreSpecPattern, lines).match_file
+    file: Callable[[str], bool] = lambda name: False
+    whole_folder: Callable[[str], bool] = lambda name: False
+
+    @classmethod
+    def by(cls, root: Path) -> "_Ignored":
+        ignore_file = next((root / name for name in IGNORE_FILES if (root / name).is_file()), None)
+        if ignore_file is None:
+            return cls()
+        from pathspec import PathSpec  # only a folder with an ignore file pays for the import
+        from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
+        lines = [line.rstrip() for line in ignore_file.read_text(encoding="utf-8").splitlines()]
+        rules = PathSpec.from_lines(GitIgnoreSpecPattern, lines)
+        keeps = any(rule.include is False for rule in rules.patterns)
+        return cls(rules.match_file, (lambda name: False) if keeps else rules.match_file)

@@ -1,16 +1,16 @@
 """What was run before: one record a finished step, under the key of all that it depends on."""
 
-import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from flows.engines.snapshot import data_digest
-
-FORMAT = 1  # part of every key: a new format forgets what was run under the old one
+from flows.engines.digests import data_digest
+from flows.engines.fingerprint import Fingerprint, Part, canonical_digest
+from flows.engines.history import History, PastRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,50 +21,93 @@ class StoredOutput:
     digest: str
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A finished step: what it depended on (``fingerprint``), what it delivered, and where it ran."""
+    """A finished step: what it depended on (``fingerprint``), what it delivered, where it ran, and when it ended."""
 
     key: str
     step: str
     job_name: str
-    fingerprint: Mapping[str, Any]
+    fingerprint: Fingerprint
     outputs: Mapping[str, StoredOutput]
     log: str
     seconds: float
     mlflow_run_id: str | None = None
-
-
-def key_of(fingerprint: Mapping[str, Any]) -> str:
-    """The content key: the SHA-256 of the fingerprint as canonical JSON."""
-    text = json.dumps([FORMAT, fingerprint], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    ended: str = field(default_factory=_now)
 
 
 class StepStore:
-    """The records of finished steps, in a folder that can be deleted at any time."""
+    """The records of finished steps, in a folder that can be deleted at any time.
+
+    The parts of fingerprints lie beside them, each under its digest; a part is written with the first record that
+    refers to it.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._folder = home / "steps"
+        self._parts: dict[str, Part | None] = {}
+        self._history = History(self._folder / "history.jsonl")
 
     def find(self, key: str) -> StepRecord | None:
         """Return the record under this key, if all its outputs are still there and unaltered."""
+        record = self.read(key)
+        return None if record is None or self.lost(record) else record
+
+    def read(self, key: str) -> StepRecord | None:
+        """Return the record under this key, whatever became of its outputs."""
         try:
             values = json.loads((self._folder / f"{key}.json").read_bytes())
             outputs = {name: StoredOutput(**output) for name, output in values.pop("outputs").items()}
-            record = StepRecord(outputs=outputs, **values)
+            return StepRecord(outputs=outputs, fingerprint=Fingerprint(**values.pop("fingerprint")), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None  # no record, or one that another version wrote: the step runs again
-        return record if all(self._stands(output) for output in outputs.values()) else None
+
+    def lost(self, record: StepRecord) -> dict[str, str]:
+        """What became of the outputs that are not as they were delivered, by name: ``deleted`` or ``altered``."""
+        found: dict[str, str] = {}
+        for name, output in record.outputs.items():
+            path = self.path(output)
+            if not path.exists():
+                found[name] = "deleted"
+            elif data_digest(path) != output.digest:
+                found[name] = "altered"
+        return found
 
     def save(self, record: StepRecord) -> None:
         """Write a record, whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        target = self._folder / f"{record.key}.json"
-        draft = target.with_suffix(f".{os.getpid()}.draft")
-        draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-        draft.replace(target)
+        for digest in record.fingerprint.parts.values():
+            place, part = self._place(digest), self._parts.get(digest)
+            if part is not None and not place.exists():
+                place.parent.mkdir(exist_ok=True)
+                _write(place, json.dumps(part, ensure_ascii=False))
+        _write(self._folder / f"{record.key}.json", json.dumps(asdict(record)))
+        self._history.add(PastRun.of(record.fingerprint, record.key))
+
+    def nearest(self, fingerprint: Fingerprint, unknown: frozenset[str] = frozenset()) -> StepRecord | None:
+        """Return the earlier run that has most in common with a step as it stands; see :meth:`History.nearest`."""
+        keys = self._history.nearest(PastRun.of(fingerprint, ""), unknown)
+        return next(filter(None, map(self.read, keys)), None)
+
+    def keep(self, part: Part) -> str:
+        """Remember a part of a fingerprint, and return its digest."""
+        digest = canonical_digest(part)
+        self._parts[digest] = part
+        return digest
+
+    def part(self, digest: str) -> Part | None:
+        """Return the part of a fingerprint with this digest; None if it is not known any more."""
+        if digest not in self._parts:
+            try:
+                self._parts[digest] = json.loads(self._place(digest).read_bytes())
+            except (OSError, ValueError):
+                self._parts[digest] = None
+        return self._parts[digest]
 
     def stored(self, path: Path) -> StoredOutput:
         """Describe an output that a step has just delivered."""
@@ -74,6 +117,12 @@ class StepStore:
         """Where a stored output lies."""
         return self._home / output.path
 
-    def _stands(self, output: StoredOutput) -> bool:
-        path = self.path(output)
-        return path.exists() and data_digest(path) == output.digest
+    def _place(self, digest: str) -> Path:
+        return self._folder / "parts" / f"{digest}.json"
+
+
+def _write(target: Path, text: str) -> None:
+    draft = f"{target}.{os.getpid()}.{threading.get_ident()}.draft"
+    with open(draft, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(draft, target)

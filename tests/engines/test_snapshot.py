@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flows.engines.snapshot import Snapshot, data_digest
+from flows.engines.digests import data_digest
+from flows.engines.snapshot import Snapshot
 
 from .conftest import Write
 
@@ -46,6 +49,7 @@ IGNORES = {
     "byte_code_wanted": "!__pycache__\n",
     "nothing": "",
 }
+RULES = ["*", "*.log", "data", "data/", "/data", "data/*", "data/**", "**/deep", "sub/**/", "!keep.log"]
 
 
 def names(code: Path, includes: tuple[Path, ...] = ()) -> list[str]:
@@ -76,6 +80,27 @@ def test_the_files_are_those_that_the_sdk_would_upload(ignore_file: str, name: s
     code = write({f"code/{path}": text for path, text in {**FILES, ignore_file: IGNORES[name]}.items()}) / "code"
 
     assert names(code) == names_of_the_sdk(code)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rules=st.lists(st.sampled_from(RULES), min_size=1, max_size=4))
+def test_a_folder_that_is_passed_over_has_nothing_that_the_sdk_would_upload(
+    rules: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    code = tmp_path_factory.mktemp("code")
+    for name in (*FILES, "sub/data/deep/keep.log", "data/sub/keep.log"):
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).touch()
+    (code / ".amlignore").write_text("\n".join(rules))
+
+    assert names(code) == names_of_the_sdk(code)
+
+
+def test_a_link_to_nothing_is_left_out(write: Write) -> None:
+    code = write({"main.py": ""})
+    (code / ".#main.py").symlink_to("someone@somewhere.1234")
+
+    assert names(code) == ["main.py"]
 
 
 def test_amlignore_is_used_instead_of_gitignore(write: Write) -> None:

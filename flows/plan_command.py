@@ -1,0 +1,59 @@
+"""``tandem plan`` and ``tandem why``: what would run, and why; and why a step ran. Nothing is started."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.engines.interpreter import python_named
+from flows.given_assets import given_assets
+from flows.job_file import bound_job, settings_of
+from flows.job_plan import JobPlan, plan_job
+from flows.job_plan_text import plan_as_json, plan_as_text
+from flows.local_job import as_far_as_local
+from flows.mermaid import flowchart
+from flows.settings import Settings
+from flows.why import explain, explanation_as_text
+
+REFUSED = 2  # the exit code where a step cannot run here
+
+
+def plan_file(
+    file: str,
+    pairs: Sequence[str] = (),
+    *,
+    assets: Sequence[str] = (),
+    force_rerun: bool = False,
+    python: str | None = None,
+    as_mermaid: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Print what ``tandem run`` would do with a file and these inputs, and return the exit code."""
+    given, settings = given_assets(assets, Path(file)), Settings.from_environment()
+    spec = bound_job(file, settings_of(pairs), given.components)
+    interpreter = None if python is None else python_named(python)
+    plan = plan_job(as_far_as_local(spec, given, settings), settings, force_rerun, interpreter)
+    if as_mermaid:
+        print(f"```mermaid\n{flowchart(plan, spec)}\n```")
+    elif as_json:
+        print(json.dumps(plan_as_json(plan), indent=2))
+    else:
+        print(plan_as_text(plan, _next_command(plan, file, pairs, assets, force_rerun, python)))
+    return REFUSED if plan.refused else 0
+
+
+def why_step(step: str, job: str | None = None, *, as_json: bool = False) -> int:
+    """Print why a step of the last job (or of another) ran or was reused, and return the exit code."""
+    found = explain(Settings.from_environment(), step, job)
+    print(json.dumps(found.as_json(), indent=2) if as_json else explanation_as_text(found))
+    return 0
+
+
+def _next_command(
+    plan: JobPlan, file: str, pairs: Sequence[str], assets: Sequence[str], force_rerun: bool, python: str | None
+) -> list[str]:
+    """What to type next: the run, or once more the plan where a step cannot run yet."""
+    flags = [word for pair in pairs for word in ("--set", pair)]
+    flags += [word for pair in assets for word in ("--asset", pair)]
+    flags += ["--force-rerun"] if force_rerun else []
+    flags += [] if python is None else ["--python", python]
+    return ["tandem", "validate" if plan.refused else "run", file, *([] if plan.refused else flags)]
