@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     test_rows = frame_of(prepared.table.take(prepared.test))
 
     parameters = train.read_parameters(arguments)
+    train.use_identity_of_job()
     with mlflow.start_run():
         mlflow.log_params({**prepared.report["parameters"], **asdict(parameters), "threshold": arguments.threshold})
         training = train.train(train_rows, parameters)

@@ -31,6 +31,7 @@ from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
@@ -39,6 +40,8 @@ _KIND = "mlflow.experimentKind"  # opens the experiment on its training runs, no
 _PAGE = 200
 # What MLflow's log_batch takes at once.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
+# What MLflow calls a server that is away, out of order, or does not take the token any more.
+_NOT_NOW = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "UNAUTHENTICATED")
 
 
 class Refused(Exception):
@@ -55,11 +58,15 @@ def import_mlflow() -> None:
 
 
 class Tracking:
-    """MLflow runs and model versions in one local store. Every public method is a call of the protocol."""
+    """MLflow runs and model versions. Every public method is a call of the protocol.
+
+    Both are in one local store; the runs may be in a workspace of Azure ML instead (:meth:`track_into`).
+    """
 
     def __init__(self, client: "MlflowClient", uri: str, artifacts: Path, lock: Path) -> None:
         self._client = client
-        self._uri = uri
+        self._runs = client
+        self._uri = self._runs_uri = uri
         self._artifacts = artifacts
         self._lock = lock
 
@@ -81,6 +88,20 @@ class Tracking:
         with _locked(lock):  # two processes that make one SQLite store at once break each other's tables
             return cls(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts.resolve(), lock)
 
+    def track_into(self, uri: str) -> None:
+        """Keep the runs from now on at another tracking URI. Models stay here: Azure ML's registry has no aliases."""
+        from mlflow import MlflowClient, set_tracking_uri
+
+        set_tracking_uri(uri)  # by which azureml-mlflow finds who may write artifacts
+        # MLflow's own patience, four minutes, is longer than anyone waits for an answer of this process.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+        self._runs, self._runs_uri = MlflowClient(tracking_uri=uri, registry_uri=self._uri), uri
+
+    @property
+    def in_workspace(self) -> bool:
+        """Whether the runs are in a workspace."""
+        return self._runs is not self._client
+
     def create_runs(self, experiment: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
         """Create runs in an experiment, which is made if absent. Each has the arguments of :meth:`create_run`."""
         experiment_id = self._experiment_id(experiment)
@@ -96,22 +117,28 @@ class Tracking:
         """End a run as FINISHED, FAILED or KILLED."""
         if status not in ("FINISHED", "FAILED", "KILLED"):
             raise Refused(f"A run ends as FINISHED, FAILED or KILLED, not as {status!r}.")
-        self._client.set_terminated(run_id, status)
+        self._runs.set_terminated(run_id, status)
 
     def copy_run_data(self, from_run_id: str, to_run_id: str) -> None:
-        """Copy params, last metrics (with step and time) and a person's tags, as for a step that was not run again."""
+        """Copy params, last metrics (with step and time) and a person's tags, as for a step that was not run again.
+
+        A run that is not here, nor where runs are kept now, has nothing to copy.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
-        data: Any = self._client.get_run(from_run_id).to_proto().data  # the entity drops a metric's step and time
+        run = self._find_run(from_run_id)
+        if run is None:
+            return
+        data: Any = run.to_proto().data  # the entity drops a metric's step and time
         metrics = [Metric(m.key, m.value, m.timestamp, m.step) for m in data.metrics]
         params = [Param(p.key, p.value) for p in data.params]
         tags = [RunTag(t.key, t.value) for t in data.tags if not t.key.startswith("mlflow.")]
         for at in range(0, len(metrics), _MOST_METRICS):
-            self._client.log_batch(to_run_id, metrics=metrics[at : at + _MOST_METRICS])
+            self._runs.log_batch(to_run_id, metrics=metrics[at : at + _MOST_METRICS])
         for at in range(0, len(params), _MOST_PARAMS):
-            self._client.log_batch(to_run_id, params=params[at : at + _MOST_PARAMS])
+            self._runs.log_batch(to_run_id, params=params[at : at + _MOST_PARAMS])
         for at in range(0, len(tags), _MOST_TAGS):
-            self._client.log_batch(to_run_id, tags=tags[at : at + _MOST_TAGS])
+            self._runs.log_batch(to_run_id, tags=tags[at : at + _MOST_TAGS])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float | None]) -> None:
         """Log metrics at step 0, now. One that is undefined (None) is left out."""
@@ -120,7 +147,7 @@ class Tracking:
         now = int(time.time() * 1000)
         logged = [Metric(name, value, now, 0) for name, value in metrics.items() if value is not None]
         for at in range(0, len(logged), _MOST_METRICS):
-            self._client.log_batch(run_id, metrics=logged[at : at + _MOST_METRICS])
+            self._runs.log_batch(run_id, metrics=logged[at : at + _MOST_METRICS])
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Log params. MLflow refuses to change one that is there."""
@@ -128,18 +155,28 @@ class Tracking:
 
         logged = [Param(name, value) for name, value in params.items()]
         for at in range(0, len(logged), _MOST_PARAMS):
-            self._client.log_batch(run_id, params=logged[at : at + _MOST_PARAMS])
+            self._runs.log_batch(run_id, params=logged[at : at + _MOST_PARAMS])
+
+    def add_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log those params that the run does not have yet."""
+        run: Any = self._runs.get_run(run_id)
+        self.log_params(run_id, {name: value for name, value in params.items() if name not in run.data.params})
 
     def log_folder(self, run_id: str, folder: str, artifact_path: str) -> str:
         """Copy a folder into a run's artifacts, and answer the path of their page in MLflow's web interface."""
-        self._client.log_artifacts(run_id, folder, artifact_path)
-        experiment_id = self._client.get_run(run_id).info.experiment_id
+        self._runs.log_artifacts(run_id, folder, artifact_path)
+        experiment_id = self._runs.get_run(run_id).info.experiment_id
         return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{artifact_path}"
 
     def run_metrics(self, run_id: str) -> dict[str, float]:
         """Answer the last value of every metric of a run."""
-        run: Any = self._client.get_run(run_id)
+        run: Any = self._runs.get_run(run_id)
         return dict(run.data.metrics)
+
+    def metric_history(self, run_id: str, name: str) -> list[float]:
+        """Answer all values of a metric, in order of step, then time."""
+        history: Any = self._runs.get_metric_history(run_id, name)
+        return [one.value for one in sorted(history, key=lambda one: (one.step, one.timestamp))]
 
     def champion(self, model_name: str) -> dict[str, Any] | None:
         """Answer the version with the alias ``champion``; None if there is no such model, or no champion of it."""
@@ -148,6 +185,10 @@ class Tracking:
     def version(self, model_name: str, version: int) -> dict[str, Any] | None:
         """Answer the version with this number; None if there is none."""
         return self._find(lambda: self._client.get_model_version(model_name, str(version)))
+
+    def tag(self, model_name: str, version: int, name: str, value: str) -> None:
+        """Set a tag of a version."""
+        self._client.set_model_version_tag(model_name, str(version), name, value)
 
     @staticmethod
     def _find(look: "Callable[[], ModelVersion]") -> dict[str, Any] | None:
@@ -206,28 +247,41 @@ class Tracking:
     ) -> str:
         standard = {"mlflow.user": _user(), "mlflow.source.name": "tandem", "mlflow.source.type": "LOCAL"}
         parent = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
-        run = self._client.create_run(experiment_id, tags={**standard, **(tags or {}), **parent}, run_name=name)
+        run = self._runs.create_run(experiment_id, tags={**standard, **(tags or {}), **parent}, run_name=name)
         return run.info.run_id
+
+    def _find_run(self, run_id: str) -> "Run | None":
+        from mlflow import MlflowException
+
+        for client in dict.fromkeys((self._client, self._runs)):
+            try:
+                return client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        return None
 
     def _experiment_id(self, name: str) -> str:
         from mlflow import MlflowException
 
-        experiment = self._client.get_experiment_by_name(name)
+        experiment = self._runs.get_experiment_by_name(name)
         if experiment is None:
             try:
+                if self.in_workspace:
+                    return self._runs.create_experiment(name)
                 # All experiments share one folder: the run's id, which follows, is unique enough.
-                return self._client.create_experiment(
+                return self._runs.create_experiment(
                     name, self._artifacts.as_uri(), tags={_KIND: "custom_model_development"}
                 )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            experiment = self._client.get_experiment_by_name(name)  # another process was faster
+            experiment = self._runs.get_experiment_by_name(name)  # another process was faster
         if experiment is None or experiment.lifecycle_stage != "active":
             known = f" --experiment-id {experiment.experiment_id}" if experiment else ""
             raise Refused(
                 f"The MLflow experiment {name!r} was deleted, so no run can be added to it. Choose another name, or "
-                f"bring it back: MLFLOW_TRACKING_URI={self._uri} mlflow experiments restore{known}"
+                f"bring it back: MLFLOW_TRACKING_URI={self._runs_uri} mlflow experiments restore{known}"
             )
         return experiment.experiment_id
 
@@ -257,11 +311,14 @@ class Tracking:
                 raise
 
     def _copy_model(self, folder: Path, run_id: str) -> str:
-        """Copy the model into the run's artifacts, and answer the URI of the copy."""
+        """Copy the model into the run's artifacts on this machine, and answer the URI of the copy."""
         if not _files(folder):
             raise Refused(f"There is no model to register: {folder} is missing or empty. Run the train step again.")
-        run: Any = self._client.get_run(run_id)
-        source = f"{run.info.artifact_uri.rstrip('/')}/{MODEL_PATH}"
+        artifacts = f"{self._artifacts.as_uri()}/{run_id}/artifacts"  # where they would be if the run were here
+        if not self.in_workspace:
+            run: Any = self._client.get_run(run_id)
+            artifacts = run.info.artifact_uri.rstrip("/")
+        source = f"{artifacts}/{MODEL_PATH}"
         target = _local_folder(source)
         if target.exists():
             if _same_files(folder, target):
@@ -272,7 +329,7 @@ class Tracking:
                     "must not change. Register this one from a run of its own."
                 )
             shutil.rmtree(target)  # what a copy that was cut short left behind
-        self._client.log_artifacts(run_id, str(folder), MODEL_PATH)
+        shutil.copytree(folder, target)
         return source
 
 
@@ -326,7 +383,7 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
-def _error(error: Exception, uri: str) -> dict[str, str]:
+def _error(error: Exception, uri: str, in_workspace: bool = False) -> dict[str, str]:
     """An exception as the protocol's error."""
     if isinstance(error, Refused):
         return {"kind": "run", "message": str(error)}
@@ -335,13 +392,21 @@ def _error(error: Exception, uri: str) -> dict[str, str]:
     from mlflow import MlflowException
     from sqlalchemy.exc import OperationalError
 
-    if isinstance(error, OperationalError) or (
-        isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE"
-    ):
+    code = error.error_code if isinstance(error, MlflowException) else None
+    if in_workspace and (code in _NOT_NOW or _is_of_azure(error)):
+        text = " ".join(str(error).split())
+        remedy = "To track the runs on this machine, write --tracking local."
+        return {"kind": "service", "message": f"The workspace's MLflow does not take the runs: {text} {remedy}"}
+    if isinstance(error, OperationalError) or code == "TEMPORARILY_UNAVAILABLE":
         return {"kind": "service", "message": f"The MLflow store {uri} is busy or away: {error}"}
-    if isinstance(error, MlflowException):
+    if code is not None:
         return {"kind": "run", "message": str(error)}
     return {"kind": "bug", "message": f"{type(error).__name__}: {error}"}
+
+
+def _is_of_azure(error: Exception) -> bool:
+    """Whether it comes of the credential or of blob storage, whose libraries only azureml-mlflow imports."""
+    return any(kind.__module__ == "azure.core.exceptions" for kind in type(error).__mro__)
 
 
 def serve(requests: TextIO, answers: TextIO, uri: str, artifacts: Path) -> None:
@@ -363,7 +428,7 @@ def serve(requests: TextIO, answers: TextIO, uri: str, artifacts: Path) -> None:
                 raise LookupError(f"there is no call {call!r}")
             answer: dict[str, Any] = {"ok": method(**args)}
         except Exception as error:  # every failure is the caller's to hear
-            answer = {"error": _error(error, uri)}
+            answer = {"error": _error(error, uri, tracking is not None and tracking.in_workspace)}
         answers.write(json.dumps({"id": request["id"], **answer}) + "\n")
         answers.flush()
 

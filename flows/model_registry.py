@@ -20,7 +20,7 @@ from flows.errors import ParameterError, RunError, ServiceError, TandemError
 
 RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
+MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _ERRORS: Mapping[str, type[TandemError]] = MappingProxyType({"run": RunError, "service": ServiceError})
 _CHUNK_BYTES = 65536
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -82,6 +82,10 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
+        """Set a tag of a version."""
+        ...
+
 
 def check_model_name(name: str) -> None:
     """Check a name for a registered model against what both MLflow and Azure ML accept, before anything is run.
@@ -89,7 +93,7 @@ def check_model_name(name: str) -> None:
     Raises:
         ParameterError: One of them would refuse it.
     """
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         nearest = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:255]
         raise ParameterError(
             f"{name!r} cannot be the name of a model: use letters, digits, '_', '-' and '.', beginning with a letter, "
@@ -217,13 +221,17 @@ class NewRun:
 
 
 class MlflowTracking:
-    """Runs and model versions in the local MLflow store; a :class:`ModelRegistry`.
+    """Runs and model versions in the local MLflow store, or the runs in a workspace's; a :class:`ModelRegistry`.
 
     Every method raises what :meth:`MlflowWorker.request` raises.
     """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+
+    async def track_into(self, uri: str) -> None:
+        """Keep the runs from now on in the MLflow of a workspace, ``azureml://…``. Model versions stay here."""
+        await self._worker.request("track_into", uri=uri)
 
     async def create_run(
         self, experiment: str, name: str, *, parent_run_id: str | None = None, tags: Mapping[str, str] = _NOTHING
@@ -242,7 +250,10 @@ class MlflowTracking:
         await self._worker.request("finish_run", run_id=run_id, status=status)
 
     async def copy_run_data(self, from_run_id: str, to_run_id: str) -> None:
-        """Copy params, last metrics and a person's tags to the run of a step that was reused, not run again."""
+        """Copy params, last metrics and a person's tags to the run of a step that was reused, not run again.
+
+        Of a run that is in another workspace, or was deleted, there is nothing to copy.
+        """
         await self._worker.request("copy_run_data", from_run_id=from_run_id, to_run_id=to_run_id)
 
     async def log_metrics(self, run_id: str, metrics: Mapping[str, float | None]) -> None:
@@ -253,6 +264,10 @@ class MlflowTracking:
         """Log params, which MLflow does not let anyone change afterwards."""
         await self._worker.request("log_params", run_id=run_id, params=dict(params))
 
+    async def add_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log those params that the run does not have yet."""
+        await self._worker.request("add_params", run_id=run_id, params=dict(params))
+
     async def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
         """Copy a folder into a run's artifacts; return the path of their page in MLflow's web interface."""
         return await self._worker.request("log_folder", run_id=run_id, folder=str(folder), artifact_path=artifact_path)
@@ -260,6 +275,10 @@ class MlflowTracking:
     async def run_metrics(self, run_id: str) -> Mapping[str, float]:
         """Return the last value of every metric of a run."""
         return await self._worker.request("run_metrics", run_id=run_id)
+
+    async def metric_history(self, run_id: str, name: str) -> Sequence[float]:
+        """Return all values of a metric that a run has logged, in order of step, then time."""
+        return await self._worker.request("metric_history", run_id=run_id, name=name)
 
     async def champion(self, model_name: str) -> ModelVersion | None:
         """See :meth:`ModelRegistry.champion`. Raises RunError if the champion's folder is gone."""
@@ -294,6 +313,10 @@ class MlflowTracking:
             idempotency_tags=dict(idempotency_tags),
         )
         return _model_version(model_name, found, alias=alias)
+
+    async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
+        """See :meth:`ModelRegistry.tag`."""
+        await self._worker.request("tag", model_name=model_name, version=version, name=name, value=value)
 
 
 def _model_version(name: str, found: Mapping[str, Any], alias: str | None) -> ModelVersion:

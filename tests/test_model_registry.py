@@ -17,6 +17,8 @@ import pytest
 import flows.mlflow_worker
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
 from flows.model_registry import MlflowTracking, MlflowWorker, ModelRegistry, ModelVersion, NewRun, check_model_name
+from tests.azure_ml_service.faults import Fault
+from tests.azure_ml_service.service import Service
 
 WORKER = flows.mlflow_worker.__file__
 
@@ -145,6 +147,64 @@ def test_reused_step_brings_its_metrics_params_and_tags_along(store: SharedStore
             await store.tracking.log_params(later, {"p149": "changed"})
 
     store.run(scenario())
+
+
+def test_step_that_was_tracked_elsewhere_has_nothing_to_bring_along_and_is_no_failure(store: SharedStore) -> None:
+    async def scenario() -> None:
+        run_id = await store.tracking.create_run("reuse", "train")
+        await store.tracking.copy_run_data("5c0f00000000000000000000000000ff", run_id)
+        assert await store.tracking.run_metrics(run_id) == {}
+
+    store.run(scenario())
+
+
+def test_runs_go_into_a_workspace_and_models_stay_here(tmp_path: Path, azure_ml: Service) -> None:
+    store = Store(tmp_path)
+    store.environment |= {**azure_ml.environment, "AZUREML_CURRENT_CLOUD": "AzureCloud"}
+
+    async def scenario() -> tuple[str, str]:
+        async with store.line(WORKER) as worker:
+            tracking = MlflowTracking(worker)
+            here = await tracking.create_run("worker", "train")
+            await tracking.log_metrics(here, {"loss": 0.5})
+            await tracking.track_into(azure_ml.mlflow.tracking_uri)
+            there = await tracking.create_run("worker", "train", tags={"tandem.step": "train"})
+            await tracking.copy_run_data(here, there)
+            await tracking.copy_run_data("5c0f00000000000000000000000000ff", there)  # neither here nor there
+            made = await register(tracking, "champ", store.model("champ"), there, "k", alias="champion")
+            again = await register(tracking, "champ", store.model("champ"), there, "k", alias="champion")
+            assert (made.created, again.created, made.version, again.version) == (True, False, 1, 1)
+            assert await tracking.champion("champ") == ModelVersion(
+                "champ", 1, False, "champion", made.source, there, {"tandem.key": "k"}
+            )
+            await tracking.finish_run(there, "FINISHED")
+            return there, made.source
+
+    there, source = asyncio.run(scenario())
+    assert Path(source, "MLmodel").is_file() and Path(source).is_relative_to(store.folder)
+    run = azure_ml.mlflow.call("GET", "runs/get", {"run_id": there})["run"]
+    assert (run["info"]["run_name"], run["info"]["status"]) == ("train", "FINISHED")
+    assert [(metric["key"], metric["value"]) for metric in run["data"]["metrics"]] == [("loss", 0.5)]
+    assert azure_ml.count(".*", "registered-models|model-versions") == 0
+
+
+def test_workspace_that_takes_no_runs_is_a_service_error_that_names_the_way_out(
+    tmp_path: Path, azure_ml: Service
+) -> None:
+    store = Store(tmp_path)
+    store.environment |= {**azure_ml.environment, "AZUREML_CURRENT_CLOUD": "AzureCloud"}
+    store.environment |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+
+    async def scenario() -> None:
+        async with store.line(WORKER) as worker:
+            tracking = MlflowTracking(worker)
+            await tracking.track_into(azure_ml.mlflow.tracking_uri)
+            for fault in (Fault(".*", "/mlflow/", kind="status", code=503), Fault(".*", "/mlflow/", kind="expired")):
+                azure_ml.faults.add(fault)
+                with pytest.raises(ServiceError, match="write --tracking local"):
+                    await tracking.create_run("worker", "train")
+
+    asyncio.run(scenario())
 
 
 def test_champion_is_none_without_model_or_alias(store: SharedStore) -> None:

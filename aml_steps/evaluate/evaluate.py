@@ -22,6 +22,7 @@ import base64
 import html
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from string import Template
@@ -465,6 +466,12 @@ def summary(evaluation: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def use_identity_of_job() -> None:
+    """Name the managed identity of the job as azure-identity knows it: MLflow tracks as that, if it has no token."""
+    if identity := os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"):
+        os.environ["AZURE_CLIENT_ID"] = os.environ.get("AZURE_CLIENT_ID") or identity
+
+
 def main(argv: list[str] | None = None) -> int:
     """Evaluate saved models on a file; the arguments are those of component.yml."""
     parser = argparse.ArgumentParser(prog="evaluate", allow_abbrev=False)
@@ -484,6 +491,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"evaluate: the {name}: {error}", file=sys.stderr)
                 return 2
     evaluation = write_evaluation(arguments.evaluation_output, rows, scores, arguments.threshold)
+    use_identity_of_job()
     with mlflow.start_run():
         mlflow.log_params({"threshold": arguments.threshold})
         mlflow.log_metrics(tracked(evaluation))

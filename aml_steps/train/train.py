@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -189,6 +190,12 @@ def summary(training: Training) -> str:
     return "\n".join([*lines, *([f"warning: {training.warning}"] if training.warning else [])])
 
 
+def use_identity_of_job() -> None:
+    """Name the managed identity of the job as azure-identity knows it: MLflow tracks as that, if it has no token."""
+    if identity := os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"):
+        os.environ["AZURE_CLIENT_ID"] = os.environ.get("AZURE_CLIENT_ID") or identity
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train on a file and save the model; the arguments are those of component.yml."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__, allow_abbrev=False)
@@ -198,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     parameters = read_parameters(arguments)
     frame = read_rows(arguments.train_data)
+    use_identity_of_job()
     with mlflow.start_run():
         mlflow.log_params(asdict(parameters))
         training = train(frame, parameters)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from flows.data_assets import ResolvedData
 from flows.model_registry import ModelRegistry
-from flows.runs import PipelineRequest, RunOutcome, Submission
+from flows.runs import PipelineRequest, RunOutcome, Submission, Unfinished
 
 
 class Engine(Protocol):
@@ -30,8 +30,24 @@ class Engine(Protocol):
         """
         ...
 
+    async def data_file(self, data: ResolvedData, folder: Path) -> Path:
+        """The file of the data, on this machine: where it is, or downloaded into ``folder``.
+
+        Raises:
+            DataAssetError: It cannot be brought here.
+        """
+        ...
+
     async def submit(self, request: PipelineRequest) -> Submission:
         """Accept a job. The same request leads to the same job, however often it is submitted."""
+        ...
+
+    async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
+        """Wait so long at most; what is known of the job if it is not over then, and goes on if nobody waits for it.
+
+        Returns:
+            None if the job is over, if it must be waited for, or if it would end with this process.
+        """
         ...
 
     async def wait(self, submission: Submission) -> RunOutcome:

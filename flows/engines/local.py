@@ -4,13 +4,11 @@ import asyncio
 import json
 import os
 import shutil
-import signal
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy
@@ -18,37 +16,39 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed
 
 from flows.data_assets import ResolvedData, resolve_data
+from flows.engines.choice import Where
+from flows.engines.digests import data_digest
+from flows.engines.job_runs import JobRuns
 from flows.engines.local_processes import LocalProcesses, take_processes
-from flows.engines.plan import Planner, StepInput, StepPlan
-from flows.engines.preload import imported_modules, plain_script
-from flows.engines.processes import Command, Ended, Process, StepHost
+from flows.engines.local_step import StepRunner
+from flows.engines.local_sweep import LocalSweep
+from flows.engines.plan import Planner, StepPlan
 from flows.engines.shell_paths import ShellPaths
-from flows.engines.snapshot import Snapshot, data_digest
 from flows.engines.store import StepRecord
-from flows.errors import RunError, SettingsError
-from flows.model_registry import MlflowTracking, RunEnd
-from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission
+from flows.errors import RunError, SettingsError, TandemError
+from flows.model_registry import MlflowTracking
+from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.settings import Settings
 from flows.spec.graph import order
-from flows.spec.model import JobSpec, Literal, Step, StepOutput
-from flows.spec.render import render_command
+from flows.spec.model import JobSpec, Step, StepOutput
+from flows.step_messages import REUSED
+
+if TYPE_CHECKING:
+    from flows.engines.azure.tracking import WorkspaceTracking
 
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store
-LOG_POLL_SECONDS = 0.1
-LAST_LINES = 20
-TERMINATION_GRACE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class _Job:
-    """A job while it runs: its folder, its MLflow run, its steps' tasks and what they delivered."""
+    """A job while it runs: its folder, its MLflow runs, its steps' tasks and what they delivered."""
 
     request: PipelineRequest
     folder: Path
     planner: Planner
     plans: dict[str, StepPlan]
-    tracking: MlflowTracking | None
-    mlflow_run_id: str | None
+    runs: JobRuns
+    runner: StepRunner
     slots: asyncio.Semaphore
     steps: dict[str, "asyncio.Task[tuple[StepOutcome, State[Any]]]"] = field(default_factory=dict[str, Any])
     delivered: dict[StepOutput, Path] = field(default_factory=dict[StepOutput, Path])
@@ -72,6 +72,7 @@ class LocalEngine:
         self._processes = processes
         self._paths = ShellPaths(settings.home)
         self._tracking = MlflowTracking(processes)
+        self._workspace: WorkspaceTracking | None = None
 
     @property
     def registry(self) -> MlflowTracking:
@@ -81,6 +82,18 @@ class LocalEngine:
     def close(self) -> None:
         """Remove what was made for the time of the run."""
         self._paths.close()
+
+    async def track_into_workspace(self) -> None:
+        """Keep the MLflow runs of the jobs to come in the workspace of the settings; models are registered here.
+
+        Raises:
+            SettingsError: There is no such workspace, or no identity that may see it.
+            ServiceError: It does not answer.
+        """
+        from flows.engines.azure.tracking import find_tracking
+
+        self._workspace = await find_tracking(self._settings.workspace, self._processes.environment)
+        await self._tracking.track_into(self._workspace.uri)
 
     async def submit(self, request: PipelineRequest) -> Submission:
         """Make the job's folder; nothing runs yet."""
@@ -94,27 +107,31 @@ class LocalEngine:
             ) from error
         return Submission(request)
 
+    async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
+        """None: what runs here ends with this process."""
+        return None
+
     async def wait(self, submission: Submission) -> RunOutcome:
         """Run the job's steps, each as soon as what it reads is there; return when all are over."""
         request = submission.request
-        planner = Planner(request.spec, self._settings, request.force_rerun)
+        planner = Planner(request.spec, self._settings, request.force_rerun, request.python)
         plans = await asyncio.to_thread(planner.known)
+        runs = JobRuns(self._tracking, request, self._workspace)
         job = _Job(
             request=request,
             folder=self._settings.jobs / request.job_name,
             planner=planner,
             plans=plans,
-            tracking=None,
-            mlflow_run_id=None,
+            runs=runs,
+            runner=StepRunner(self._settings, self._processes, self._paths, request, runs, planner.store),
             slots=asyncio.Semaphore(max(4, os.cpu_count() or 1)),
             delivered=planner.delivered(plans),
         )
         # A job that runs nothing has no MLflow run of its own, unless MLflow is in use anyway.
         if self._processes.started or any(name not in plans or not plans[name].reused for name in request.spec.steps):
-            job.tracking = self._tracking
-            tags = {**request.tags, "tandem.job": request.job_name}
-            job.mlflow_run_id = await job.tracking.create_run(request.experiment_name, request.job_name, tags=tags)
-            await job.tracking.log_params(job.mlflow_run_id, _literals(request.spec))
+            await runs.open()
+        if runs.page is not None:
+            get_run_logger().info("job %s | %s", request.job_name, runs.page)
         try:
             for name in order(request.spec):
                 job.steps[name] = asyncio.create_task(self._step(job, request.spec.steps[name]), name=name)
@@ -123,13 +140,11 @@ class LocalEngine:
             for running in job.steps.values():
                 running.cancel()
             await asyncio.gather(*job.steps.values(), return_exceptions=True)
-            await self._finish_run(job, job.mlflow_run_id, "KILLED")
+            await runs.close(runs.run_id, "KILLED")
             raise
         outcome = _outcome_of(job, [step for step, _ in ended])
-        await self._finish_run(
-            job, job.mlflow_run_id, "FINISHED" if outcome.status is RunStatus.COMPLETED else "FAILED"
-        )
-        _write_json(job.folder / "job.json", _description(outcome))
+        await runs.close(runs.run_id, "FINISHED" if outcome.status is RunStatus.COMPLETED else "FAILED")
+        _write_json(job.folder / "job.json", {**_description(outcome), "decisions": planner.decisions()})
         return outcome
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
@@ -148,17 +163,23 @@ class LocalEngine:
         """Find a data asset under ``data/``, or a file."""
         return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
 
+    async def data_file(self, data: ResolvedData, folder: Path) -> Path:
+        """The file where it is."""
+        assert data.path is not None  # what is found on this machine has a path
+        return data.path
+
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
         """The digest of the output's content: the same model, however often it is delivered, is the same."""
         digest = await asyncio.to_thread(data_digest, _delivered(outcome, output))
         return {"tandem.model_sha256": digest}
 
     async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
-        """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` shows it."""
+        """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` or studio shows it."""
         if outcome.mlflow_run_id is None:
             return folder.as_uri()
         await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
-        return MLFLOW_UI + await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
+        page = MLFLOW_UI + await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
+        return outcome.url or page
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
@@ -174,8 +195,11 @@ class LocalEngine:
         outcomes: list[StepOutcome] = []
 
         async def run_step() -> Any:
-            async with job.slots:
-                outcome = await self._run(job, plan)
+            try:
+                async with job.slots:
+                    outcome = await self._run(job, plan)
+            except TandemError as error:
+                outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {error}")
             outcomes.append(outcome)
             if outcome.status is RunStatus.COMPLETED:
                 return {"step": step.name, "key": plan.key, "job": job.request.job_name}
@@ -197,7 +221,7 @@ class LocalEngine:
         if outcomes:
             outcome = outcomes[0]
         elif state.is_completed() and plan.record is not None:
-            get_run_logger().info("%s | reused from the job %s", step.name, plan.record.job_name)
+            get_run_logger().info(REUSED, step.name, plan.record.job_name)
             outcome = await self._reused(job, step.name, plan.record)
         else:
             outcome = StepOutcome(step.name, RunStatus.FAILED, message=state.message or f"The step {step.name} failed.")
@@ -207,134 +231,17 @@ class LocalEngine:
         return outcome, state
 
     async def _run(self, job: _Job, plan: StepPlan) -> StepOutcome:
-        """Run one step's command in a copy of its code, and keep what it delivers."""
-        step, folder = plan.step, job.step_folder(plan.step.name)
-        log = folder / "user_logs" / "std_log.txt"
-        if folder.exists():
-            await asyncio.to_thread(shutil.rmtree, folder)  # left by an earlier try of this very job
-        outputs = {name: folder / "outputs" / name for name in step.component.outputs}
-        for name, path in outputs.items():
-            (path.parent if step.component.outputs[name].type == "uri_file" else path).mkdir(
-                parents=True, exist_ok=True
-            )
-        log.parent.mkdir(parents=True)
-        log.touch()
-        code = folder / "code"
-        await asyncio.to_thread(Snapshot.of(step.component.code, step.component.additional_includes).copy_to, code)
-        (code / "outputs").mkdir(exist_ok=True)
-        tracking = job.tracking
-        run_id = None
-        if tracking is not None:
-            tags = {"tandem.job": job.request.job_name, "tandem.step": step.name}
-            run_id = await tracking.create_run(
-                job.request.experiment_name, step.name, parent_run_id=job.mlflow_run_id, tags=tags
-            )
-        texts = {name: self._text(value) for name, value in plan.inputs.items()}
-        places = {name: self._paths.text(path) for name, path in outputs.items()}
-        text = render_command(step.component.command, texts, places)
-        script = None if step.component.environment_variables or step.environment_variables else plain_script(text)
-        command = Command(
-            text=text,
-            folder=code,
-            environment=self._environment(job, step, texts, places, run_id),
-            log=log,
-            script=script,
-            modules=imported_modules(code / script[0]) if script else (),
-        )
-        get_run_logger().info("%s | started", step.name)
-        started = time.monotonic()
-        try:
-            ended, timed_out = await self._execute(command, step)
-        except BaseException:
-            await self._finish_run(job, run_id, "KILLED")
-            raise
-        seconds = time.monotonic() - started
-        message = _failure(step, ended, timed_out, outputs, log)
-        get_run_logger().info("%s | %s after %.1f s", step.name, "failed" if message else "completed", seconds)
-        await self._finish_run(job, run_id, "FAILED" if message else "FINISHED")
-        if message:
-            return StepOutcome(step.name, RunStatus.FAILED, seconds=seconds, log=log, message=message)
-        store = job.planner.store
-        record = StepRecord(
-            key=plan.key,
-            step=step.name,
-            job_name=job.request.job_name,
-            fingerprint=plan.fingerprint,
-            outputs={name: await asyncio.to_thread(store.stored, path) for name, path in outputs.items()},
-            log=os.path.relpath(log, self._settings.home),
-            seconds=round(seconds, 3),
-            mlflow_run_id=run_id,
-        )
-        store.save(record)
-        return StepOutcome(
-            step.name, RunStatus.COMPLETED, seconds=seconds, outputs=outputs, log=log, mlflow_run_id=run_id
-        )
-
-    @staticmethod
-    async def _finish_run(job: _Job, run_id: str | None, status: RunEnd) -> None:
-        if job.tracking is not None and run_id is not None:
-            await job.tracking.finish_run(run_id, status)
-
-    async def _execute(self, command: Command, step: Step) -> tuple[Ended, bool]:
-        """Run a command with its output streaming into the flow's log; end it when its time is over or we are."""
-        host = await self._processes.host()
-        logger = get_run_logger()
-        process = await host.run(command)
-        tail = asyncio.create_task(_tail(command.log, process, lambda line: logger.info("%s | %s", step.name, line)))
-        timed_out = False
-        try:
-            try:
-                ended = await asyncio.wait_for(asyncio.shield(process.ended), step.timeout_seconds)
-            except TimeoutError:
-                timed_out = True
-                ended = await _end(host, process)
-        except asyncio.CancelledError:
-            await _end(host, process)
-            raise
-        finally:
-            await tail
-        return ended, timed_out
-
-    def _text(self, value: StepInput | None) -> str | None:
-        """What the command receives for an input: a literal's text, or a path to data."""
-        if value is None or value.digest is None:
-            return None if value is None else value.text
-        return self._paths.text(Path(value.text))
-
-    def _environment(
-        self, job: _Job, step: Step, inputs: Mapping[str, str | None], outputs: Mapping[str, str], run_id: str | None
-    ) -> dict[str, str]:
-        """The variables that Azure ML sets for a step, on top of this machine's own, without those of Prefect."""
-        request = job.request
-        workspace = self._settings.workspace
-        experiment = request.experiment_name
-        return {
-            **self._processes.environment,
-            "AZUREML_RUN_ID": f"{request.job_name}-{step.name}",
-            "AZUREML_ROOT_RUN_ID": request.job_name,
-            "AZUREML_EXPERIMENT_ID": experiment,
-            "AZUREML_ARM_SUBSCRIPTION": workspace.get("AZUREML_ARM_SUBSCRIPTION", "local"),
-            "AZUREML_ARM_RESOURCEGROUP": workspace.get("AZUREML_ARM_RESOURCEGROUP", "local"),
-            "AZUREML_ARM_WORKSPACE_NAME": workspace.get("AZUREML_ARM_WORKSPACE_NAME", "local"),
-            **{f"AZURE_ML_INPUT_{name}": text for name, text in inputs.items() if text is not None},
-            **{f"AZURE_ML_OUTPUT_{name}": text for name, text in outputs.items()},
-            "MLFLOW_EXPERIMENT_NAME": experiment,
-            **({} if run_id is None else {"MLFLOW_RUN_ID": run_id}),
-            **step.component.environment_variables,
-            **step.environment_variables,
-        }
+        folder = job.step_folder(plan.step.name)
+        if plan.step.sweep is None:
+            return await job.runner.run(plan, folder)
+        name = job.request.job_name
+        sweep = LocalSweep(name, plan, folder, job.delivered, job.planner, job.runner, job.runs, self._tracking)
+        return await sweep.run()
 
     async def _reused(self, job: _Job, name: str, record: StepRecord) -> StepOutcome:
         """Deliver what an earlier run of the step (by whatever name) delivered, its params and metrics too."""
-        store, run_id = job.planner.store, record.mlflow_run_id
-        if job.tracking is not None and run_id is not None:
-            tags = {"tandem.job": job.request.job_name, "tandem.step": name, "tandem.reused_run": run_id}
-            copy = await job.tracking.create_run(
-                job.request.experiment_name, name, parent_run_id=job.mlflow_run_id, tags=tags
-            )
-            await job.tracking.copy_run_data(run_id, copy)
-            await job.tracking.finish_run(copy, "FINISHED")
-            run_id = copy
+        store = job.planner.store
+        run_id = await job.runs.repeat_step(name, record.mlflow_run_id)
         return StepOutcome(
             name,
             RunStatus.COMPLETED,
@@ -364,11 +271,6 @@ def _delivered(outcome: RunOutcome, output: str) -> Path:
     return path
 
 
-def _literals(spec: JobSpec) -> dict[str, str]:
-    """The literal inputs of a job, as the parameters of its MLflow run."""
-    return {name: given.value.text for name, given in spec.inputs.items() if isinstance(given.value, Literal)}
-
-
 def _missing_upstream(job: _Job, step: Step) -> list[str]:
     """The steps whose outputs a required input of ``step`` lacks."""
     return sorted(
@@ -380,52 +282,6 @@ def _missing_upstream(job: _Job, step: Step) -> list[str]:
             and not step.component.inputs[name].optional
         }
     )
-
-
-def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:
-    """Say why a step failed, with its last words and where its whole log lies; empty if it did not fail."""
-    if timed_out:
-        what = f"ran longer than its limit of {step.timeout_seconds} s and was stopped"
-    elif ended.code < 0:
-        what = f"was ended by the signal {signal.Signals(-ended.code).name}"
-        what += " (the machine may have run out of memory)" if ended.code == -signal.SIGKILL else ""
-    elif ended.code:
-        what = f"failed with exit code {ended.code}"
-    else:
-        missing = [name for name, path in outputs.items() if not path.exists()]
-        if not missing:
-            return ""
-        what = f"ended well but did not write its output {', '.join(missing)}"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-    said = "".join(f"\n    {line}" for line in lines)
-    return f"The step {step.name} {what}.{said}\n  Whole log: {log}"
-
-
-async def _end(host: StepHost, process: Process) -> Ended:
-    """End a process and all that it has started: first politely, then for good."""
-    host.signal(process, signal.SIGTERM)
-    try:
-        return await asyncio.wait_for(asyncio.shield(process.ended), TERMINATION_GRACE_SECONDS)
-    except TimeoutError:
-        host.signal(process, signal.SIGKILL)
-        return await asyncio.shield(process.ended)
-
-
-async def _tail(log: Path, process: Process, write: Callable[[str], None]) -> None:
-    """Pass the lines of a growing log on as they come, until the process has ended and all is read."""
-    rest = b""
-    with log.open("rb") as stream:
-        over = False
-        while True:
-            over = process.ended.done()
-            *lines, rest = (rest + stream.read()).split(b"\n")
-            for line in lines:
-                write(line.decode(errors="replace").rstrip("\r"))
-            if over:
-                break
-            await asyncio.wait((process.ended,), timeout=LOG_POLL_SECONDS)
-    if rest:
-        write(rest.decode(errors="replace"))
 
 
 def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
@@ -442,8 +298,9 @@ def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
         status=RunStatus.FAILED if failed else RunStatus.COMPLETED,
         steps=ended,
         outputs=outputs,
-        mlflow_run_id=job.mlflow_run_id,
+        mlflow_run_id=job.runs.run_id,
         folder=job.folder,
+        url=job.runs.page,
     )
 
 
@@ -457,11 +314,15 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 @asynccontextmanager
-async def open_local_engine(settings: Settings) -> AsyncGenerator[LocalEngine]:
+async def open_local_engine(
+    settings: Settings, tracking: Where = "local", python: Path | None = None
+) -> AsyncGenerator[LocalEngine]:
     """An engine for one flow run; when it is left, no process of it is running any more."""
-    processes = take_processes(settings)
+    processes = take_processes(settings, tracking, python)
     engine = LocalEngine(settings, processes)
     try:
+        if tracking == "azureml":
+            await engine.track_into_workspace()
         yield engine
     finally:
         await processes.stop()

@@ -4,6 +4,7 @@ A command may start them before it imports Prefect (:func:`warm_up`): they impor
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,29 +12,38 @@ from pathlib import Path
 from typing import Any
 
 import flows
+from flows.engines.choice import Where
 from flows.engines.processes import Command, StepHost
+from flows.engines.step_python import command_folders
 from flows.errors import SettingsError
 from flows.settings import Settings
 
 WORKER_SCRIPT = Path(flows.__file__).with_name("mlflow_worker.py")
+STEP_SITE = Path(__file__).with_name("step_site")  # has what the Python of every step imports first
 WORKER_MODULES = (
     "mlflow",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
 )
+CLOSE_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM and SIGKILL
 # skops searches every module that is loaded for some 300 functions of NumPy and SciPy: 1.5 s less if it comes first.
 FIRST_MODULES = ("skops.io",)
 # Variables of this process that are none of a step's business: a component knows nothing of Prefect, and a step gets
-# no credential by inheritance.
-_WITHHELD = ("PREFECT_", "PREFECT__", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE", "AZURE_PASSWORD")
+# no token, and no credential unless it is to track with it.
+_WITHHELD = ("PREFECT_", "PREFECT__", "MLFLOW_TRACKING_TOKEN", "AZUREML_RUN_TOKEN")
+_CREDENTIALS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE", "AZURE_PASSWORD")
 
 
 class LocalProcesses:
     """The step host and the MLflow worker of one run; what :class:`flows.model_registry.MlflowTracking` talks with."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracking: Where = "local", python: Path | None = None) -> None:
         self._settings = settings
-        self.environment = step_environment(settings)
+        self.python = python or Path(sys.executable)
+        self._own = step_environment(settings) if tracking == "local" else tracking_environment(settings)
+        folders = command_folders(self.python, settings.home)
+        modules = os.pathsep.join(filter(None, (str(STEP_SITE), self._own.get("PYTHONPATH"))))
+        self.environment: Mapping[str, str] = {**self._own, "PATH": _path(folders), "PYTHONPATH": modules}
         self._host: StepHost | None = None
         self._worker: Any = None
         self._connecting = asyncio.Lock()
@@ -54,15 +64,17 @@ class LocalProcesses:
                 f"The folder of the local state cannot be written: {self._settings.home}: {error.strerror}. "
                 "Set TANDEM_HOME to a folder of yours."
             ) from error
+        # Another interpreter need not have MLflow: the worker is then a process of our own.
+        is_ours = self.python == Path(sys.executable)
         worker = Command(
             text=[sys.executable, str(WORKER_SCRIPT)],
             folder=self._settings.home,
-            environment={**self.environment, "TANDEM_MLFLOW_ARTIFACTS": str(self._settings.mlflow_artifacts)},
+            environment={**self._own, "TANDEM_MLFLOW_ARTIFACTS": str(self._settings.mlflow_artifacts)},
             log=self._settings.home / "mlflow-worker.log",
-            script=[str(WORKER_SCRIPT)],
+            script=[str(WORKER_SCRIPT)] if is_ours else None,
             modules=[*(module for module in FIRST_MODULES if module in preload), *WORKER_MODULES],
         )
-        self._host = StepHost.start(Path(sys.executable), self.environment, preload, worker)
+        self._host = StepHost.start(self.python, self.environment, preload, worker)
 
     async def host(self) -> StepHost:
         """The step host, connected to the running event loop."""
@@ -87,33 +99,59 @@ class LocalProcesses:
         if self._host is not None:
             host = await self.host()
             if self._worker is not None:
-                await self._worker.aclose()
+                with contextlib.suppress(TimeoutError):  # what nobody waits for any more may go on for minutes
+                    await asyncio.wait_for(self._worker.aclose(), CLOSE_SECONDS)
             await host.stop()
 
 
 _warm: list[LocalProcesses] = []
 
 
-def warm_up(settings: Settings, preload: Sequence[str]) -> None:
+def warm_up(settings: Settings, preload: Sequence[str], tracking: Where = "local", python: Path | None = None) -> None:
     """Start the processes of the run that this process is about to make, ahead of it."""
-    processes = LocalProcesses(settings)
+    processes = LocalProcesses(settings, tracking, python)
     processes.start(preload)
     _warm.append(processes)
 
 
-def take_processes(settings: Settings) -> LocalProcesses:
+def take_processes(settings: Settings, tracking: Where = "local", python: Path | None = None) -> LocalProcesses:
     """The processes that were warmed up for this run, or new ones, which start when they are first needed."""
-    return _warm.pop() if _warm else LocalProcesses(settings)
+    return _warm.pop() if _warm else LocalProcesses(settings, tracking, python)
 
 
 def step_environment(settings: Settings) -> Mapping[str, str]:
     """The variables that every step of a local run has."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
+    return _environment(settings, (*_WITHHELD, *_CREDENTIALS))
+
+
+def tracking_environment(settings: Settings) -> Mapping[str, str]:
+    """The same for steps that track into a workspace: what azureml-mlflow needs to authenticate as this process would.
+
+    It asks azure-identity, which knows a managed identity by ``AZURE_CLIENT_ID`` alone. (Inside a job of Azure ML, its
+    name is in ``DEFAULT_IDENTITY_CLIENT_ID``.) Where no cloud is named, it would ask Azure which there are.
+    """
+    found = _environment(settings, _WITHHELD)
+    names = (found.get("AZURE_CLIENT_ID"), settings.managed_identity_client_id, found.get("DEFAULT_IDENTITY_CLIENT_ID"))
+    identity = next((name for name in names if name), None)
+    return {
+        **found,
+        **({} if identity is None else {"AZURE_CLIENT_ID": identity}),
+        "AZUREML_CURRENT_CLOUD": found.get("AZUREML_CURRENT_CLOUD") or "AzureCloud",
+    }
+
+
+def _environment(settings: Settings, withheld: tuple[str, ...]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         **kept,
-        "PATH": os.pathsep.join(filter(None, (str(Path(sys.executable).parent), kept.get("PATH", os.defpath)))),
+        "PATH": _path([Path(sys.executable).parent]),
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_TRACKING_URI": settings.mlflow_uri,
     }
+
+
+def _path(first: Sequence[Path]) -> str:
+    """This machine's ``PATH``, with these folders before it."""
+    return os.pathsep.join(filter(None, (*map(str, first), os.environ.get("PATH", os.defpath))))

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Literal
 
-from flows.engines.choice import chosen_engine
+from flows.engines.choice import Where, chosen_engine
 from flows.engines.engine import Engine
 from flows.engines.polling import Patience
 from flows.settings import Settings
@@ -12,15 +13,22 @@ from flows.settings import Settings
 
 @asynccontextmanager
 async def open_engine(
-    name: Literal["auto", "local", "azureml"], settings: Settings, patience: Patience | None = None
+    name: Literal["auto", "local", "azureml"],
+    settings: Settings,
+    patience: Patience | None = None,
+    tracking: Where = "local",
+    python: Path | None = None,
 ) -> AsyncGenerator[Engine]:
     """An engine for one flow run. When it is left, nothing that it started runs unwatched.
+
+    ``python`` is the interpreter of the steps of the local engine, where it is not that of this process.
 
     Raises:
         SettingsError: The engine cannot be used here.
     """
     # Each brings much to import: only the one that is used pays.
-    if chosen_engine(name, settings).name == "azureml":
+    choice = chosen_engine(name, settings, tracking)
+    if choice.name == "azureml":
         from flows.engines.azure_ml import open_azure_ml_engine
 
         async with open_azure_ml_engine(settings, patience or Patience()) as engine:
@@ -28,5 +36,5 @@ async def open_engine(
     else:
         from flows.engines.local import open_local_engine
 
-        async with open_local_engine(settings) as engine:
+        async with open_local_engine(settings, choice.tracking, python) as engine:
             yield engine

@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.logging.handlers import APILogHandler
 
-import flows.engines.local
+import flows.engines.local_step
 from flows.engines.local import LocalEngine, open_local_engine
 from flows.engines.local_processes import LocalProcesses
 from flows.errors import RunError, StepFailed
@@ -588,7 +588,7 @@ def test_the_same_job_run_again_goes_on_from_what_was_finished(machine: Machine,
 def test_a_cancelled_flow_leaves_no_process(
     deaf: bool, machine: Machine, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows.engines.local, "TERMINATION_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(flows.engines.local_step, "TERMINATION_GRACE_SECONDS", 0.5)
     trap = "trap '' TERM; " if deaf else ""
     os.mkfifo(machine.folder / "pids")
     write(
