@@ -53,6 +53,10 @@ class AzureModelRegistry:
                     await self._workspace.models.tag(model_name, other.version, ALIAS_TAG, None)
         return _version(made, alias=alias, created=not same)
 
+    async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
+        """See :meth:`flows.model_registry.ModelRegistry.tag`."""
+        await self._workspace.models.tag(model_name, version, name, value)
+
 
 def _version(model: "RemoteModel", alias: str | None, created: bool = False) -> ModelVersion:
     return ModelVersion(

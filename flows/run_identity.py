@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 from prefect import get_run_logger
+from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 from pydantic import BaseModel
 
@@ -15,6 +17,7 @@ from flows.journal import begun
 from flows.settings import Settings
 from flows.spec.model import JobSpec
 from flows.spec.reader import read_job
+from flows.tags import goes_on_with
 
 
 @asynccontextmanager
@@ -32,7 +35,14 @@ async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel
     with begun(settings.begun_runs, wanted, own) as identity:
         if identity.resumed:
             get_run_logger().warning("going on with a run that was interrupted (%s)", identity.id)
+            await _tell_prefect(identity.id)
         yield identity.id
+
+
+async def _tell_prefect(run_id: str) -> None:
+    """Tag the flow run, lest `tandem reap` on another machine take the job for one that nobody waits for."""
+    async with get_client() as client:
+        await client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, goes_on_with(run_id)})
 
 
 def _definition(spec: JobSpec) -> str:

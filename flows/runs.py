@@ -23,6 +23,7 @@ class PipelineRequest:
     """What an engine is asked to run: a spec whose inputs are all bound, under one job name.
 
     The job name is derived from the flow run and the spec, so that a retry asks for the same job.
+    ``python`` is the interpreter of the steps on this machine, where it is not that of this process.
     """
 
     spec: JobSpec
@@ -30,6 +31,7 @@ class PipelineRequest:
     experiment_name: str
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     force_rerun: bool = False
+    python: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,14 @@ class Submission:
     def job_name(self) -> str:
         """The name of the job, unique in its workspace."""
         return self.request.job_name
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A job that goes on though nobody waits. ``limit_seconds``: until a limit may have passed; None: never."""
+
+    status: str
+    limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,9 @@ class RunOutcome:
     """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
 
     An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``. ``remote_only`` are the outputs
-    that can be registered where they are, but not fetched. ``tags`` are those that the job was submitted with.
+    that can be registered where they are, but not fetched; ``files`` are those that are one file. ``tags`` are those
+    that the job was submitted with.
+    ``registered`` has the name and version under which an output was registered on this machine.
     ``infrastructure``: it failed, and for a reason that no user could help, such as a machine that was taken away.
     """
 
@@ -80,9 +92,11 @@ class RunOutcome:
     folder: Path | None = None
     url: str | None = None
     remote_only: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     infrastructure: bool = False
     message: str = ""
+    registered: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def reused(self) -> tuple[str, ...]:
@@ -102,5 +116,5 @@ class RunOutcome:
             raise RunCanceled(
                 f"The job {self.job_name} was canceled, not by this run. Finished steps are kept and will be reused."
             )
-        failed = [step.message for step in self.steps if step.status is RunStatus.FAILED]
-        raise StepFailed("\n".join(failed or [self.message or f"The job {self.job_name} failed."]))
+        failed = [step.message for step in self.steps if step.status in (RunStatus.FAILED, RunStatus.CANCELED)]
+        raise StepFailed("\n".join(failed or [self.message or f"The job {self.job_name} failed."]), self)

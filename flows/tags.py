@@ -1,4 +1,4 @@
-"""The tags of jobs and model versions: what they are called, and what is written at a job."""
+"""The tags of jobs and model versions and the labels of flow runs: their names, and what is written at a job."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,21 @@ ENVIRONMENT = "tandem.environment"
 GIT_COMMIT = "tandem.git_commit"
 DECISION = "tandem.decision"
 JOB = "tandem.job"
+BASIS = "tandem.basis"  # what the promotion rested on
+REJECTED_BASIS = "tandem.rejected_basis"  # at the champion: what the last rejection against it rested on
+STUDIO_URL = "tandem.studio_url"  # of the job; only at the flow run
+WATCHED = "tandem.watched"  # a tag of the flow run: it was suspended, and `watch-jobs` looks after its job
+WAKE_AT = "tandem.wake_at"  # of a suspended flow run: when a limit may have passed, in seconds since 1970
+LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seconds since 1970
+RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its job was submitted again
 
 
 def job_tags(flow_run_id: str, data: ResolvedData, champion: ModelVersion | None = None) -> Mapping[str, str]:
     """The tags of a job: whose it is, and what it was given, for whoever finds it later."""
     compared = {} if champion is None else {COMPARED_WITH: str(champion.version)}
     return {FLOW_RUN: flow_run_id, DATA: data.label, **compared}
+
+
+def goes_on_with(flow_run_id: str) -> str:
+    """The tag in Prefect of a flow run that goes on with the job of an earlier one, whose id it goes by."""
+    return f"{FLOW_RUN}:{flow_run_id}"

@@ -108,6 +108,7 @@ def test_missing_compute_is_named_with_those_that_exist_and_nothing_is_sent(
     assert done.returncode == 1
     assert "There is no compute target 'no-such-cluster'" in done.stderr
     assert "it has: cpu-cluster-01" in done.stderr
+    assert "tandem compute create no-such-cluster" in done.stderr
     assert jobs_sent(azure_ml) == 0
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from prefect import Task, get_run_logger
 from prefect.artifacts import acreate_link_artifact
 from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.azure_model_registry import AzureModelRegistry
@@ -21,16 +23,15 @@ from flows.engines.azure.connection import AlreadyThereError
 from flows.engines.azure.jobs import RemoteJob
 from flows.engines.azure.stopping import stop_job
 from flows.engines.azure.workspace import Workspace, open_workspace
+from flows.engines.environment import environment_version, find_environment_file
 from flows.engines.failures import is_infrastructure
-from flows.engines.plan import find_environment_file
-from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch
-from flows.engines.snapshot import Snapshot
-from flows.errors import DataAssetError, RunError, ServiceError, SettingsError
-from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission
+from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch, covered_seconds
+from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
+from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.settings import Settings
 from flows.spec.bind import with_environment
 from flows.spec.graph import order
-from flows.spec.model import JobKind, Step
+from flows.spec.model import JobKind, JobSpec, Step
 from flows.tags import ENVIRONMENT
 
 CANCELED = frozenset({"CancelRequested", "Canceled"})
@@ -94,11 +95,23 @@ class AzureMlEngine:
             if local.definition is None:
                 raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
             definition = local.definition
-            found = await _read(lambda: self._workspace.assets.create_data(definition))
-        return ResolvedData(f"{name}:{found[0]}", found[1], None, name, found[0])
+            found = await _read(lambda: self._workspace.assets.create_data(definition, local.path))
+        return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
+
+    async def data_file(self, data: ResolvedData, folder: Path) -> Path:
+        """The file where it is, or downloaded from the workspace."""
+        if data.path is not None:
+            return data.path
+        name, version = str(data.name), str(data.version)
+        return await _read(lambda: self._workspace.data_files.download(name, version, folder))
 
     async def submit(self, request: PipelineRequest) -> Submission:
         """Send a job exactly once: its name is looked up before it is sent, and after any doubt."""
+        if request.spec.is_component:
+            raise UserError(
+                f"{request.spec.source} is a component, which Azure ML runs only as a step of a pipeline. "
+                "Write a pipeline with this step, or run it with --engine local."
+            )
         job = await _read(lambda: self._workspace.jobs.find(request.job_name))
         if job is not None and job.status in CANCELED:
             return Submission(request, job.url, canceled=True)
@@ -110,13 +123,28 @@ class AzureMlEngine:
             get_run_logger().info("job %s | %s", request.job_name, job.url)
         return Submission(request, job.url)
 
+    async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
+        """What is known of a job that is not over in time; None if it is, or if it is overdue or does not respond."""
+        request, watch = submission.request, Watch(self._patience)
+        end, first = time.monotonic() + seconds, True
+        while True:
+            job, children = await _read(lambda: self._look(request))
+            if first:
+                await self._begin(watch, request, job, children)
+                first = False
+            now, status = time.monotonic(), _effective_status(job, children.values())
+            watch.observe(now, status, status)
+            if status in TERMINAL or status == "NotResponding" or watch.overdue(now) is not None:
+                return None
+            if now >= end:
+                return Unfinished(status, watch.limit_seconds())
+            await asyncio.sleep(min(watch.interval, end - now))
+
     async def wait(self, submission: Submission) -> RunOutcome:
         """Wait until the job is over, its children shown as task runs; if we are stopped, so is the job."""
         request = submission.request
-        job = await _read(lambda: self._workspace.jobs.find(request.job_name))
-        if job is None:
-            raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
-        picture = _Picture(job)
+        # With its children: what is over already is shown at once, as it was.
+        picture = _Picture(*await _read(lambda: self._look(request)))
         watching = asyncio.create_task(self._watch(request, picture))
         steps = _Steps(self._workspace, request, picture)
         try:
@@ -139,6 +167,7 @@ class AzureMlEngine:
             url=submission.url,
             # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
             remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
+            files=frozenset(name for name, port in request.spec.outputs.items() if port.type == "uri_file"),
             tags=picture.job.tags,
             infrastructure=bool(error) and all(map(is_infrastructure, error)),
             message=f"The job {request.job_name} failed: {'; '.join(error) or 'no reason given'}.",
@@ -146,7 +175,8 @@ class AzureMlEngine:
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Download a named output; that it has come is checked, since the SDK brings nothing in silence."""
-        if not await _read(lambda: self._workspace.jobs.download(outcome.job_name, output, folder)):
+        is_file = output in outcome.files
+        if not await _read(lambda: self._workspace.jobs.download(outcome.job_name, output, folder, is_file=is_file)):
             raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
         return folder
 
@@ -158,6 +188,22 @@ class AzureMlEngine:
         """The job's page in studio, which has its outputs and metrics."""
         return outcome.url or folder.as_uri()
 
+    async def _children(self, request: PipelineRequest, job: RemoteJob) -> dict[str, RemoteJob]:
+        """The child jobs by the name of their step; the child of a job that is no pipeline is the job itself."""
+        if request.spec.kind is not JobKind.PIPELINE:
+            return dict.fromkeys(request.spec.steps, job)
+        found: dict[str, RemoteJob] = {}
+        pipelines = [("", job.name)]
+        while pipelines:
+            prefix, name = pipelines.pop()
+            for child in await self._workspace.jobs.children(name):
+                step = f"{prefix}{child.display_name}"
+                if step in request.spec.steps:
+                    found[step] = child
+                elif step in request.spec.nested:
+                    pipelines.append((f"{step}.", child.name))
+        return found
+
     async def _failure(self, picture: _Picture, steps: "_Steps") -> tuple[str, ...]:
         """What Azure ML says of each step that failed; where none did, of the job."""
         if picture.given_up:
@@ -168,13 +214,12 @@ class AzureMlEngine:
 
     async def _prepared(self, request: PipelineRequest) -> PipelineRequest:
         """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
-        computes = {step.compute for step in request.spec.steps.values()} | {request.spec.default_compute}
-        for compute in sorted(name.removeprefix("azureml:") for name in computes if name):
+        for compute in _named_computes(request.spec):
             if not await _read(lambda name=compute: self._workspace.computes.has(name)):
                 known = ", ".join(await _read(self._workspace.computes.names)) or "none"
                 raise SettingsError(
                     f"There is no compute target {compute!r} in the workspace {self._workspace.name}; it has: {known}. "
-                    "Nothing was submitted. Choose one with --compute_name."
+                    f"Nothing was submitted. Make it with `tandem compute create {compute}`, or choose --compute_name."
                 )
         spec, tags = request.spec, dict(request.tags)
         names = {step.component.environment.reference for step in spec.steps.values() if step.component.environment}
@@ -183,7 +228,7 @@ class AzureMlEngine:
             file = find_environment_file(reference, self._settings.environments)
             if file is None:
                 continue  # one of the workspace's own
-            version = Snapshot.of(file.parent).digest()[:12]
+            version = environment_version(file)
             await _read(lambda name=name, file=file, version=version: self._ensure(file, name, version))
             spec = with_environment(spec, f"{name}:{version}")
             tags[ENVIRONMENT] = f"{name}:{version}"
@@ -204,7 +249,8 @@ class AzureMlEngine:
                 found = await _read(lambda: self._workspace.jobs.find(request.job_name))
                 if found is not None:
                     return found
-                if tries == SUBMIT_TRIES or not isinstance(error, ServiceError):
+                # A file or an asset that someone else makes at this moment is there the next time.
+                if tries == SUBMIT_TRIES:
                     raise
                 logger.warning("job %s | not submitted yet: %s", request.job_name, error)
                 await asyncio.sleep(RETRY_SECONDS * tries)
@@ -213,20 +259,19 @@ class AzureMlEngine:
     async def _watch(self, request: PipelineRequest, picture: _Picture) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
         logger, watch = get_run_logger(), Watch(self._patience)
-        said, said_at = "", 0.0
+        said, said_at, first = "", 0.0, True
         while True:
             now = time.monotonic()
             try:
-                job = await self._workspace.jobs.find(request.job_name)
-                if job is None:
-                    raise RunError(f"The job {request.job_name} is gone from the workspace.")
-                is_pipeline = request.spec.kind is JobKind.PIPELINE
-                children = await self._workspace.jobs.children(request.job_name) if is_pipeline else (job,)
+                job, children = await self._look(request)
+                if first:
+                    await self._begin(watch, request, job, children)
+                    first = False
             except ServiceError as error:
                 watch.missed(now)
                 logger.debug("job %s | not seen this time: %s", request.job_name, error)
             else:
-                picture.children = _by_step(request, children)
+                picture.children = children
                 status = _effective_status(job, picture.children.values())
                 watch.observe(now, status, (job.status, *((name, c.status) for name, c in picture.children.items())))
                 await picture.change(job=job)
@@ -250,6 +295,29 @@ class AzureMlEngine:
                     )
                 raise RunError(f"The job {request.job_name} was canceled because {overdue.reason}.")
             await asyncio.sleep(watch.interval)
+
+    async def _look(self, request: PipelineRequest) -> tuple[RemoteJob, dict[str, RemoteJob]]:
+        """A job, and its children by step."""
+        job = await self._workspace.jobs.find(request.job_name)
+        if job is None:
+            raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
+        return job, await self._children(request, job)
+
+    async def _begin(
+        self, watch: Watch, request: PipelineRequest, job: RemoteJob, children: Mapping[str, RemoteJob]
+    ) -> None:
+        """Tell a watch how long the job has waited and run already: whoever goes on with it grants it no more time."""
+        if watch.limit_seconds() is None or job.created is None:
+            return
+        is_pipeline = request.spec.kind is JobKind.PIPELINE
+        ran = children.values() if is_pipeline else (await self._workspace.jobs.run_of(job.name),)
+        begin, now = job.created.timestamp(), datetime.now(UTC).timestamp()
+        seconds = covered_seconds(
+            (max(begin, child.started.timestamp()), child.ended.timestamp() if child.ended else now)
+            for child in ran
+            if child.started is not None and not child.reused
+        )
+        watch.begin(now - begin - seconds, seconds)
 
     async def _stop(self, job_name: str) -> None:
         """Cancel a job and wait, as long as we may, until it is really over."""
@@ -289,10 +357,15 @@ class _Steps:
             await self._until(lambda: self._picture.over or self._status(step.name) in TERMINAL)
             outcome = await self._outcome(step)
             outcomes.append(outcome)
-            return _state(outcome, self._picture.children.get(step.name), started)
+            child = self._picture.children.get(step.name)
+            state = _state(outcome, child, started)
+            if child is not None and not outcome.reused:
+                _show_times_of(child, state)
+            return state
 
         as_task: Any = Task(run_step, name=step.name, task_run_name=step.name)
-        delivered = [state for state in upstream if state.is_completed()]
+        # A step that runs reads what did not complete through optional inputs only, and is not held up by it.
+        delivered = [state for state in upstream if state.is_completed() or step.name not in self._picture.children]
         state: State[Any] = await as_task(wait_for=delivered, return_state=True)
         outcome = (
             outcomes[0] if outcomes else StepOutcome(step.name, RunStatus.NOT_STARTED, message=state.message or "")
@@ -320,13 +393,14 @@ class _Steps:
             logger.info("%s | %s", step.name, "reused" if child.reused else f"completed after {child.seconds:.1f} s")
             return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused, seconds=child.seconds)
         if child.status == "Canceled":
-            return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled.")
+            limit = f" (its limit is {step.timeout_seconds} s)" if step.timeout_seconds else ""
+            return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled{limit}.")
         if child.status not in FAILED:
             return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
         error, log = await asyncio.gather(self._error(child), self._workspace.jobs.log_of(child.name, LAST_LINES))
         self.errors[step.name] = error
         said = "".join(f"\n    {line}" for line in log.splitlines())
-        message = f"The step {step.name} failed (job {child.name}): {error or 'no reason given'}.{said}"
+        message = f"The step {step.name} failed (job {child.name}): {error.rstrip('.') or 'no reason given'}.{said}"
         return StepOutcome(step.name, RunStatus.FAILED, seconds=child.seconds, message=message)
 
     async def _error(self, child: RemoteJob) -> str:
@@ -350,6 +424,19 @@ def _state(outcome: StepOutcome, child: RemoteJob | None, started: datetime) -> 
             return Cancelled(message=outcome.message, **at)
 
 
+def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
+    """Give the current task run the times of its child job, which may have run long before it was looked at."""
+    context = TaskRunContext.get()
+    if context is None or child.started is None or child.ended is None:
+        return
+    # Prefect sets them with the states, whose own times have to go forward, and leaves what is set.
+    task_run: Any = context.task_run
+    running: State[Any] | None = task_run.state
+    task_run.start_time, task_run.end_time = child.started, child.ended
+    if running is not None:
+        task_run.total_run_time = (child.ended - child.started) - (state.timestamp - running.timestamp)
+
+
 def _times(child: RemoteJob | None) -> str | None:
     if child is None or child.started is None or child.ended is None:
         return None
@@ -357,11 +444,11 @@ def _times(child: RemoteJob | None) -> str | None:
     return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."
 
 
-def _by_step(request: PipelineRequest, children: Sequence[RemoteJob]) -> dict[str, RemoteJob]:
-    """The child jobs by the name of their step; the child of a command job is the job itself."""
-    if request.spec.kind is JobKind.COMMAND:
-        return dict(zip(request.spec.steps, children, strict=True))
-    return {child.display_name: child for child in children if child.display_name in request.spec.steps}
+def _named_computes(spec: JobSpec) -> list[str]:
+    """The compute targets that a job names, but for serverless, ids of other workspaces, and those bound to inputs."""
+    named = {step.compute for step in spec.steps.values()} | {spec.default_compute}
+    names = {name.removeprefix("azureml:") for name in named if name}
+    return sorted(name for name in names if re.fullmatch(r"[\w-]+", name) and name not in ("serverless", "local"))
 
 
 def _effective_status(job: RemoteJob, children: "Any") -> str:

@@ -1,5 +1,6 @@
 """How often to look at a job, and how long to wait for it. Pure: time is given, never taken."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
 
 FIRST_SECONDS = 2.0
 LONGEST_SECONDS = 30.0
+SELDOM_SECONDS = 600.0
 GROWTH = 1.3
 
 
@@ -61,6 +63,11 @@ class Watch:
             self.interval = min(self.interval * GROWTH, LONGEST_SECONDS)
         self.seen, self.since, self.status, self.unreachable_since = picture, now, status, None
 
+    def begin(self, queued_seconds: float, running_seconds: float) -> None:
+        """Take note of the time before the first look, which counts as if it had been watched."""
+        self.queued_seconds += max(0.0, queued_seconds)
+        self.running_seconds += max(0.0, running_seconds)
+
     def missed(self, now: float) -> None:
         """Take note of a look that failed; what was seen before still stands."""
         self.unreachable_since = now if self.unreachable_since is None else self.unreachable_since
@@ -80,3 +87,25 @@ class Watch:
         if self.unreachable_since is not None and now - self.unreachable_since >= patience.unreachable_seconds:
             return Overdue("unreachable", f"the workspace has not answered for {now - self.unreachable_since:.0f} s")
         return None
+
+    def limit_seconds(self) -> float | None:
+        """When to look again lest a limit pass unseen, in seconds; None if there is no limit.
+
+        A job that runs may go back into the queue; to see that, it is not looked at more often than every ten minutes.
+        """
+        queue, run = self.patience.queue_timeout_seconds, self.patience.run_timeout_seconds
+        seldom = 0.0 if self.status in QUEUED else SELDOM_SECONDS
+        left = (
+            None if queue is None else max(seldom, queue - self.queued_seconds),
+            None if run is None else max(0.0, run - self.running_seconds),
+        )
+        return min((seconds for seconds in left if seconds is not None), default=None)
+
+
+def covered_seconds(spans: Iterable[tuple[float, float]]) -> float:
+    """How long at least one of these spans of time lasted; each is its begin and its end."""
+    covered, until = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered

@@ -1,9 +1,8 @@
-"""The control plane: workspace, datastores, computes, and assets by name and version."""
+"""The control plane: workspace, datastores, and assets by name and version."""
 
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,7 @@ class Workspace:
 
 
 class Arm:
-    """Answers management.azure.com, but for jobs. ``page_size`` is how many versions one answer lists.
+    """Answers management.azure.com, but for jobs and computes. ``page_size``: how many versions or jobs it lists.
 
     ``on_existing_version`` says what a PUT of a version of data or of an environment that there is already comes to, if
     it is the same one: the existing version, or a conflict. Another one is a conflict always. What Azure does is not
@@ -81,10 +80,6 @@ class Arm:
             route("GET", ARM_HOST, "W/datastores", self.list_datastores),
             route("GET", ARM_HOST, "W/datastores/{name}", self.get_datastore),
             route("POST", ARM_HOST, "W/datastores/{name}/listSecrets", self.list_secrets),
-            route("GET", ARM_HOST, "W/computes", self.list_computes),
-            route("GET", ARM_HOST, "W/computes/{name}", self.get_compute),
-            route("PUT", ARM_HOST, "W/computes/{name}", self.put_compute),
-            route("GET", ARM_HOST, "/subscriptions/{subscription}/providers/.*/operations/{name}", self.operation),
             route("POST", ARM_HOST, f"{assets}/{{name}}/versions/{{version}}/startPendingUpload", self.pending_upload),
             route("GET", ARM_HOST, assets, self.list_containers),
             route("GET", ARM_HOST, f"{assets}/{{name}}", self.get_container),
@@ -162,58 +157,6 @@ class Arm:
     def list_secrets(self, request: Request, name: str) -> Answer:
         self._datastore(name)
         return Answer.of({"secretsType": "Sas", "sasToken": signature()})
-
-    # Computes
-
-    def add_compute(self, name: str) -> None:
-        """Make a compute cluster, if there is none of that name."""
-        properties = {
-            "computeType": "AmlCompute",
-            "computeLocation": LOCATION,
-            "provisioningState": "Succeeded",
-            "properties": {
-                "vmSize": "STANDARD_DS3_V2",
-                "vmPriority": "Dedicated",
-                "osType": "Linux",
-                "allocationState": "Steady",
-                "scaleSettings": {
-                    "minNodeCount": 0,
-                    "maxNodeCount": 4,
-                    "nodeIdleTimeBeforeScaleDown": "PT120S",
-                },
-            },
-        }
-        if self._documents.get("computes", name) is None:
-            self._documents.put(
-                "computes", name, {**self.resource("computes", name, properties), "location": LOCATION, "tags": {}}
-            )
-
-    def list_computes(self, request: Request) -> Answer:
-        return Answer.of({"value": self._documents.all("computes")})
-
-    def get_compute(self, request: Request, name: str) -> Answer:
-        found = self._documents.get("computes", name)
-        if found is None:
-            raise Refused(404, "ResourceNotFound", f"The compute '{name}' was not found in this workspace.")
-        return Answer.of(found)
-
-    def put_compute(self, request: Request, name: str) -> Answer:
-        asked = request.json
-        properties = {"provisioningState": "Succeeded", **asked["properties"]}
-        resource = {
-            **self.resource("computes", name, properties),
-            "location": asked.get("location", LOCATION),
-            "tags": asked.get("tags") or {},
-        }
-        self._documents.put("computes", name, resource)
-        operations = f"/subscriptions/{self.workspace.subscription}/providers/Microsoft.MachineLearningServices"
-        operation = f"https://management.azure.com{operations}/locations/{LOCATION}/operations/{uuid.uuid4()}"
-        creating = {**resource, "properties": {**properties, "provisioningState": "Creating"}}
-        version = f"?api-version={request.api_version}"
-        return Answer.of(creating, 201, Azure_AsyncOperation=operation + version, Retry_After="0")
-
-    def operation(self, request: Request, subscription: str, name: str) -> Answer:
-        return Answer.of({"id": request.path, "name": name, "status": "Succeeded", "percentComplete": 100.0})
 
     # Assets
 

@@ -48,6 +48,8 @@ _BODIES = (
     Bodies(r"/[^/]+/[^/]+/versions/[^/]+/startPendingUpload", "PendingUploadResponseDto", "PendingUploadRequestDto"),
     Bodies(r"/computes/[^/]+", "ComputeResource"),
     Bodies(r"/jobs/[^/]+", "JobBase"),
+    Bodies(r"region:/usages/[^/]+", "Usage"),
+    Bodies(r"region:/vmSizes", "VirtualMachineSizeListResult"),
     Bodies(r"history:/rundata", "GetRunDataResult", "GetRunDataRequest", "runhistory"),
     Bodies(r"history:/runs/[^/]+", "Run", package="runhistory"),
     Bodies(r"history:/runs/[^/]+/children", "PaginatedRunList", package="runhistory"),
@@ -57,6 +59,7 @@ _BODIES = (
     ),
 )
 _WORKSPACE = re.compile(r"(?:/(history|data)/v1\.0)?/subscriptions/.*?/workspaces/[^/]+(/.*)?", re.IGNORECASE)
+_REGION = re.compile(r"/subscriptions/[^/]+/providers/[^/]+/locations/[^/]+(/[^/]+)", re.IGNORECASE)
 _NULLABLE = {("JobBase", "properties")}  # a pipeline's child has none
 # Sent as a number by the SDK itself, see the notes on the wire.
 _KNOWN = (r"CodeVersion.*properties\.properties\.hash_version: ",)
@@ -119,10 +122,12 @@ def _find(path: str) -> Bodies | None:
 
 
 def _check(exchange: Exchange) -> list[str]:
-    match = _WORKSPACE.fullmatch(exchange.path)
-    if match is None:
+    if match := _REGION.fullmatch(exchange.path):
+        inner = f"region:{match[1]}"
+    elif match := _WORKSPACE.fullmatch(exchange.path):
+        inner = (f"{match[1]}:" if match[1] else "") + (match[2] or "")
+    else:
         return []
-    inner = (f"{match[1]}:" if match[1] else "") + (match[2] or "")
     bodies, items = _find(inner), [exchange.body]
     if bodies is None and isinstance(exchange.body, dict) and "value" in exchange.body:
         bodies, items = _find(f"{inner}/x"), exchange.body["value"]

@@ -51,9 +51,10 @@ class JobFault:
     """What happens to the next ``times`` jobs (None: to all) that run step ``step``, or whose name matches ``job``.
 
     ``fail``: the code exits with 1; ``fail_silently``: the job fails, and nothing says why; ``hang``: it runs until it
-    is canceled; ``preempt``: the job fails because its machine was taken away; ``held``: the status stays at ``status``,
-    whatever word that is, for ``seconds``, or until the job is canceled or the fault is taken back; ``stuck_queued``,
-    ``not_responding``, ``paused``: likewise; ``slow_cancel``: once it is to be canceled, that takes ``seconds`` more.
+    is canceled; ``preempt``: the job fails because its machine was taken away; ``held``: the status stays at
+    ``status``, whatever word that is, for ``seconds``, or until the job is canceled or the fault is taken back;
+    ``stuck_queued``, ``not_responding``, ``paused``: the same with that status; ``slow_cancel``: once it is to be
+    canceled, that takes ``seconds`` more. Several that hit one job hit it one after the other.
     """
 
     kind: JobFaultKind

@@ -12,6 +12,7 @@ TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT = "22222222-2222-2222-2222-222222222222"
 SECRET = "loopback-secret"
 IDENTITY_PATH = "/_identity/token"
+IMDS_PATH = "/metadata/identity/oauth2/token"
 
 
 def make_token(audience: str, seconds: float = 3600.0) -> str:
@@ -79,7 +80,8 @@ class Identity:
             route("GET", LOGIN_HOST, configuration, self.configuration),
             route("GET", LOGIN_HOST, "/common/discovery/instance", self.discovery),
             route("POST", LOGIN_HOST, "/{tenant}/oauth2/v2.0/token", self.token),
-            route("GET", LOOPBACK, IDENTITY_PATH, self.managed_identity),
+            route("GET", LOOPBACK, IDENTITY_PATH, self.app_service),
+            route("GET", LOOPBACK, IMDS_PATH, self.virtual_machine),
         ]
 
     def configuration(self, request: Request, tenant: str) -> Answer:
@@ -113,18 +115,28 @@ class Identity:
         token = make_token(audience, self.token_seconds)
         return Answer.of({"token_type": "Bearer", "expires_in": seconds, "access_token": token})
 
-    def managed_identity(self, request: Request) -> Answer:
+    def app_service(self, request: Request) -> Answer:
+        """The managed identity, as App Service hands out its tokens."""
         if request.headers.get("x-identity-header") != SECRET:
             raise Refused(401, "unauthorized", "X-IDENTITY-HEADER is wrong.")
         if request.query.get("client_id", CLIENT) != CLIENT:
-            raise Refused(400, "invalid_request", "There is no managed identity with this client id.")
-        resource = request.query["resource"].rstrip("/")
-        expires = str(int(time.time() + self.token_seconds))
-        token = make_token(resource, self.token_seconds)
+            text = "No Managed Identity found for specified ClientId/ResourceId/PrincipalId."
+            return Answer.of({"statusCode": 400, "message": text}, 400)
+        return self._managed(request)
+
+    def virtual_machine(self, request: Request) -> Answer:
+        """The same, as a virtual machine does (IMDS)."""
+        if request.query.get("client_id", CLIENT) != CLIENT:
+            return Answer.of({"error": "invalid_request", "error_description": "Identity not found"}, 400)
+        return self._managed(request)
+
+    def _managed(self, request: Request) -> Answer:
+        resource, seconds = request.query["resource"].rstrip("/"), self.token_seconds
         return Answer.of(
             {
-                "access_token": token,
-                "expires_on": expires,
+                "access_token": make_token(resource, seconds),
+                "expires_in": str(int(seconds)),
+                "expires_on": str(int(time.time() + seconds)),
                 "resource": resource,
                 "token_type": "Bearer",
                 "client_id": CLIENT,

@@ -123,7 +123,13 @@ class Jobs:
         if tag := request.query.get("tag"):
             key, _, value = tag.partition("=")
             found = [job for job in found if key in job["tags"] and value in ("", job["tags"][key])]
-        return Answer.of({"value": [self.resource(job) for job in found]})
+        start, size = int(request.query.get("$skip") or 0), self._arm.page_size
+        page: Json = {"value": [self.resource(job) for job in found[start : start + size]]}
+        if len(found) > start + size:
+            kept = {**request.query, "$skip": str(start + size)}
+            text = "&".join(f"{key}={value}" for key, value in kept.items())
+            page["nextLink"] = f"https://{request.host}{request.path}?{text}"
+        return Answer.of(page)
 
     def get(self, request: Request, name: str) -> Answer:
         return Answer.of(self.resource(self._job(name)))

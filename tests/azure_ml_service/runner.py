@@ -85,6 +85,7 @@ class Runner:
 
     def _forget(self, name: str, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(name, None)
+        self._slow_cancels.pop(name, None)
         if task.cancelled() and not self._stopping and self._documents.get("jobs", name) is not None:
             self._create(name, self._end(name, "Canceled"))  # it was canceled before it had begun
 
@@ -96,12 +97,12 @@ class Runner:
             if definition is not None and not forced and self._reuse(name, definition):
                 return
             faults = self._faults.take_for_job(name, job["step"])
-            self._slow_cancels |= {name: fault.seconds or 0.0 for fault in faults if fault.kind == "slow_cancel"}
-            self._processes.warm_up()
+            self._slow_cancels[name] = sum(fault.seconds or 0.0 for fault in faults if fault.kind == "slow_cancel")
             for status in ("Preparing", "Queued"):
                 await self._pass_through(name, status)
             for fault in faults:
                 await self._suffer(name, fault)
+            self._processes.warm_up()
             self._set(name, "Running", started=now())
             if job["submitted"].get("jobType") == "Pipeline":
                 await self._run_graph(name)
@@ -143,7 +144,7 @@ class Runner:
 
     async def _end(self, name: str, status: str, error: Json | None = None) -> None:
         if status == "Canceled":
-            await asyncio.sleep(self.step_seconds + self._slow_cancels.pop(name, 0.0))
+            await asyncio.sleep(self.step_seconds + self._slow_cancels.get(name, 0.0))
         self._set(name, status, ended=now(), error=error)
         self._track(name)
 

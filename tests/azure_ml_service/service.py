@@ -13,6 +13,7 @@ from typing import Any
 from tests.azure_ml_service.arm import Arm, Workspace
 from tests.azure_ml_service.blobs import Blobs
 from tests.azure_ml_service.certificates import authority_file, server_context
+from tests.azure_ml_service.computes import Computes
 from tests.azure_ml_service.contract import Contract
 from tests.azure_ml_service.control import Control
 from tests.azure_ml_service.faults import Fault, Faults
@@ -64,6 +65,7 @@ class Service:
         self.documents = Documents(folder / "documents")
         self.blobs = Blobs(folder / "blobs", self.documents)
         self.arm = Arm(self.workspace, self.documents, self.blobs)
+        self.computes = Computes(self.arm, self.documents)
         self.mlflow = Mlflow(folder / "mlflow", self.workspace)
         self._proxy = Proxy(port, server_context(folder / "tls"), self._respond)
         self.port: int = self._proxy.server_address[1]
@@ -75,6 +77,7 @@ class Service:
         parts = (
             self.identity,
             self.arm,
+            self.computes,
             self.job_routes,
             History(self.arm, self.documents, self.blobs),
             self.mlflow,
@@ -84,10 +87,10 @@ class Service:
         self._routes: list[Route] = [found for part in parts for found in part.routes()]
 
     def start(self, *, with_mlflow: bool = True) -> "Service":
-        """Start, and go on with the jobs of the state that have not ended. Without MLflow, no job can run to its end."""
+        """Start, and go on with the jobs of the state that have not ended. Without MLflow, no job runs to its end."""
         if with_mlflow:
             self.mlflow.start()
-        self.arm.add_compute("cpu-cluster-01")
+        self.computes.add("cpu-cluster-01")
         self._thread.start()
         self.runner.start()
         return self
@@ -151,6 +154,7 @@ class Service:
         self.arm.on_existing_version = "same"
         self.runner.step_seconds = 0.05
         self.arm.page_size = 100
+        self.computes.reset()
 
     @property
     def violations(self) -> list[str]:

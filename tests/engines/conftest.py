@@ -1,13 +1,23 @@
-"""What the engines' tests share: one event loop, and files written from text."""
+"""What the engines' tests share: one event loop, files written from text, and both engines ready to run jobs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, TypeVar
 
 import pytest
+
+from flows.engines import polling
+from flows.engines.local import LocalEngine
+from flows.engines.local_processes import LocalProcesses
+from flows.engines.open_engine import open_engine
+from flows.settings import Settings
+from tests.azure_ml_service.service import Service
+
+from .jobs import JobRunner
 
 T = TypeVar("T")
 Await = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -33,3 +43,42 @@ def write(tmp_path: Path) -> Write:
         return tmp_path
 
     return _write
+
+
+@pytest.fixture(scope="session")
+def local_processes(run: Await, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProcesses]:
+    """The processes of the local engine, which live on from one test to the next."""
+    home = tmp_path_factory.mktemp("home")
+    processes = LocalProcesses(Settings(home / "project", home / ".tandem", {}))
+    yield processes
+    run(processes.stop())
+
+
+@pytest.fixture
+def local_jobs(prefect_api: str, local_processes: LocalProcesses, run: Await, tmp_path: Path) -> JobRunner:
+    """The local engine, in a home of this test's."""
+    settings = Settings(tmp_path / "project", tmp_path / "home", {})
+
+    @asynccontextmanager
+    async def engine(_: polling.Patience) -> AsyncGenerator[LocalEngine]:
+        opened = LocalEngine(settings, local_processes)
+        yield opened
+        opened.close()
+
+    return JobRunner("local", engine, tmp_path, run)
+
+
+@pytest.fixture
+def azure_jobs(
+    prefect_api: str,
+    azure_environment: Service,
+    azure_client_allowed: None,
+    run: Await,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> JobRunner:
+    """The Azure ML engine with the loopback service, whose jobs take tenths of seconds: it is looked at that often."""
+    monkeypatch.setattr(polling, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(polling, "LONGEST_SECONDS", 0.4)
+    settings = Settings(tmp_path / "project", tmp_path / "home", Settings.from_environment().workspace)
+    return JobRunner("azureml", lambda patience: open_engine("azureml", settings, patience), tmp_path, run)

@@ -58,6 +58,7 @@ class Connection:
         self.name = settings.workspace["AZUREML_ARM_WORKSPACE_NAME"]
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="azure-ml")
         self._own = threading.local()
+        self._has_worked = False  # an identity that was accepted before is only out of reach for a while
         identity = settings.managed_identity_client_id
         # Without the second argument a workload identity would take the first for its own id.
         pod = os.environ.get("AZURE_CLIENT_ID") or identity
@@ -78,9 +79,11 @@ class Connection:
             ServiceError: The service does not answer, or says that it cannot now; the call may be made again.
             UserError: It refuses; making the call again is useless.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: _translated(lambda: function(self._client()))
+        answer = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: _translated(lambda: function(self._client()), self._has_worked)
         )
+        self._has_worked = True
+        return answer
 
     async def look(self, find: Callable[[Any], R]) -> R | None:
         """A call that may find nothing."""
@@ -111,7 +114,7 @@ class Connection:
         return self._own.client
 
 
-def _translated(function: Callable[[], R]) -> R:
+def _translated(function: Callable[[], R], has_worked: bool) -> R:
     try:
         return function()
     except ResourceNotFoundError as error:
@@ -121,6 +124,8 @@ def _translated(function: Callable[[], R]) -> R:
     except ClientAuthenticationError as error:
         if error.status_code == 401:
             raise ServiceError(f"Azure ML does not take the token any more: {_text(error)}") from error
+        if has_worked:
+            raise ServiceError(f"No new token can be had: {_text(error)}") from error
         raise SettingsError(
             f"No credential was accepted: {_text(error)}\nSign in (`az login`), or set the variables of a service "
             "principal, or MANAGED_IDENTITY_CLIENT_ID on a machine with that identity."

@@ -1,12 +1,14 @@
 """The jobs of a workspace."""
 
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry, download_text_from_url
 from azure.storage.blob import BlobClient
 
 from flows.engines.azure.binding import bound_job
@@ -31,6 +33,7 @@ class RemoteJob:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
     compute: str = ""
+    created: datetime | None = None
     started: datetime | None = None
     ended: datetime | None = None
     error: str = ""
@@ -81,14 +84,38 @@ class Jobs:
 
         def look(client: Any) -> list[Any]:
             # `jobs.list(parent_job_name=)` asks the same, but for one call more, and drops times and errors.
-            runs: Any = client.jobs._runs_operations
             return list(
-                runs._operation.get_child(
+                _run_history(client)._operation.get_child(
                     client.subscription_id, client.resource_group_name, client.workspace_name, name, cls=list
                 )
             )
 
         return tuple(map(_remote_run, await self._connection.call(look)))
+
+    async def run_of(self, name: str) -> RemoteJob:
+        """A job as the run history tells it, which has its times."""
+        return _remote_run(await self._connection.call(lambda client: client.jobs._runs_operations.get_run(name)))
+
+    async def newest(self, tag: str, wanted: Collection[str], pages: int) -> tuple[Mapping[str, str], int]:
+        """The statuses of jobs, as far as so many pages of the list of jobs with this tag show them.
+
+        Returns:
+            The status of each job that was seen, by its name; and how many pages were asked for. No more are once all
+            that are wanted have been seen.
+        """
+
+        def look(client: Any) -> tuple[dict[str, str], int]:
+            seen, asked, left = dict[str, str](), 0, set(wanted)
+            for page in client.jobs.list(tag=tag).by_page():
+                asked += 1
+                jobs = [job for job in page if job is not None and job.name in left]
+                seen |= {str(job.name): str(getattr(job.status, "value", job.status)) for job in jobs}
+                left.difference_update(seen)
+                if not left or asked == pages:
+                    break
+            return seen, asked
+
+        return await self._connection.call(look)
 
     async def tagged(self, tag: str) -> tuple[RemoteJob, ...]:
         """The jobs that carry a tag, the newest first."""
@@ -104,7 +131,7 @@ class Jobs:
         """The error code and message of a failed job, as ``code: message``; empty if the service says none."""
         try:
             # The public entities drop it; the run history, which the SDK's own log streaming reads, has it.
-            return _error(await self._connection.call(lambda client: client.jobs._runs_operations.get_run(name)))
+            return _error(await self._connection.call(lambda client: _run_history(client).get_run(name)))
         except TandemError:
             return ""  # why a job failed is a courtesy; that it failed is known
 
@@ -112,7 +139,7 @@ class Jobs:
         """The last lines of a finished job's log; empty if there is none."""
 
         def look(client: Any) -> str:
-            logs: Mapping[str, str] = client.jobs._runs_operations.get_run_details(name).log_files or {}
+            logs: Mapping[str, str] = _run_history(client).get_run_details(name).log_files or {}
             known = sorted(logs, key=lambda path: ("std_log" not in path, "user_logs" not in path, path))
             if not known:
                 return ""
@@ -126,21 +153,36 @@ class Jobs:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    async def download(self, name: str, output: str, folder: Path) -> bool:
-        """Download a named output of a finished job into ``folder``; whether anything came."""
+    async def download(self, name: str, output: str, target: Path, *, is_file: bool) -> bool:
+        """Download a named output of a finished job to ``target``; whether anything came."""
 
         def fetch(client: Any) -> bool:
+            _run_history(client)
             with tempfile.TemporaryDirectory() as place:
                 client.jobs.download(name, output_name=output, download_path=place)
                 source = Path(place) / "named-outputs" / output
                 files = [file for file in source.rglob("*") if file.is_file()]
                 for file in files:
-                    target = folder / file.relative_to(source)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(file.read_bytes())
+                    place_of_file = target if is_file else target / file.relative_to(source)
+                    place_of_file.parent.mkdir(parents=True, exist_ok=True)
+                    place_of_file.write_bytes(file.read_bytes())
             return bool(files)
 
         return await self._connection.call(fetch)
+
+
+def _run_history(client: Any) -> Any:
+    """What the SDK's own listing of children and streaming of logs ask.
+
+    Left to itself, the SDK finds its address through ``workspaces.get``, which imports MLflow: some seconds, in which
+    the interpreter does nothing else, and 100 MiB.
+    """
+    jobs: Any = client.jobs
+    if not jobs._api_base_url:
+        found: Any = client.workspaces._operation.get(client.resource_group_name, client.workspace_name)
+        pipeline: Any = create_requests_pipeline_with_retry(requests_pipeline=jobs._requests_pipeline)
+        jobs._api_base_url = json.loads(download_text_from_url(found.discovery_url, pipeline))["api"]
+    return jobs._runs_operations
 
 
 def _remote_job(job: Any) -> RemoteJob:
@@ -152,7 +194,16 @@ def _remote_job(job: Any) -> RemoteJob:
         url=getattr(services.get("Studio"), "endpoint", None),
         tags=dict(job.tags or {}),
         properties={key: str(value) for key, value in (job.properties or {}).items()},
+        compute=_compute(job),
+        created=getattr(getattr(job, "creation_context", None), "created_at", None),
     )
+
+
+def _compute(job: Any) -> str:
+    """The compute target of a job, or the one that the steps of a pipeline run on unless they say another."""
+    settings = getattr(job, "settings", None)
+    compute = getattr(job, "compute", None) or getattr(settings, "default_compute", None)
+    return str(compute or "").removeprefix("azureml:").rpartition("/")[2]
 
 
 def _remote_run(run: Any) -> RemoteJob:

@@ -8,6 +8,7 @@ from flows.engines.azure.jobs import Jobs
 from flows.engines.polling import TERMINAL
 from flows.errors import ServiceError
 
+LONG_SECONDS = 900.0  # a cluster may take minutes to let go of a job
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 5.0
 GROWTH = 1.2
@@ -29,7 +30,7 @@ async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], o
         is no such job.
 
     Raises:
-        UserError: The service refuses to cancel it.
+        UserError: The service refuses to show or to cancel it.
     """
     end, pause, status, asked = time.monotonic() + seconds, FIRST_SECONDS, "Unknown", False
     while True:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from flows.engines.azure.assets import Assets
 from flows.engines.azure.computes import Computes
 from flows.engines.azure.connection import Connection
+from flows.engines.azure.data_files import DataFiles
 from flows.engines.azure.jobs import Jobs
 from flows.engines.azure.models import Models
 from flows.settings import Settings
@@ -20,8 +21,17 @@ class Workspace:
         self.name = connection.name
         self.jobs = Jobs(connection)
         self.assets = Assets(connection)
+        self.data_files = DataFiles(connection)
         self.computes = Computes(connection)
         self.models = Models(connection)
+
+    async def location(self) -> str:
+        """The region that the workspace is in."""
+        # `workspaces.get` asks the same, and imports MLflow, which takes seconds, to make an address of its answer.
+        found = await self.connection.call(
+            lambda client: client.workspaces._operation.get(client.resource_group_name, self.name)
+        )
+        return str(found.location)
 
 
 _open: dict[tuple[str, ...], tuple[Connection, int]] = {}

@@ -1,0 +1,85 @@
+"""What a check has found, and how findings are shown."""
+
+import json
+import textwrap
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+CHECKS = (
+    *("versions", "state", "disk", "prefect api", "work pool"),
+    *("variables", "identity", "workspace", "compute", "quota", "environment", "data asset"),
+)
+_STATUS_WIDTH = 4
+_INDENT = 2 + _STATUS_WIDTH + 2 + max(map(len, CHECKS)) + 2
+
+
+class Status(StrEnum):
+    """How a check came out. What is only worth knowing is a warning; a check that could not be made is skipped."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+    SKIP = "skip"
+
+
+_COLOURS = {Status.OK: 32, Status.WARN: 33, Status.FAIL: 31, Status.SKIP: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has found; if something is to be done, what that is, and the command to type, if there is one."""
+
+    check: str
+    status: Status
+    message: str
+    remedy: str = ""
+    command: str = ""
+
+
+def ok(check: str, message: str) -> Finding:
+    """All is well."""
+    return Finding(check, Status.OK, message)
+
+
+def warn(check: str, message: str, remedy: str = "", command: str = "") -> Finding:
+    """Runs go, but not as somebody may expect."""
+    return Finding(check, Status.WARN, message, remedy, command)
+
+
+def fail(check: str, message: str, remedy: str = "", command: str = "") -> Finding:
+    """Runs will not go."""
+    return Finding(check, Status.FAIL, message, remedy, command)
+
+
+def skip(check: str, message: str) -> Finding:
+    """There was nothing to check, or no way to."""
+    return Finding(check, Status.SKIP, message)
+
+
+def as_text(finding: Finding, width: int | None = None, colour: bool = False) -> str:
+    """A finding in one line; where ``width`` is given, wrapped to it but for the command, the remedy below."""
+    status = finding.status.ljust(_STATUS_WIDTH)
+    if colour:
+        status = f"\033[{_COLOURS[finding.status]}m{status}\033[0m"
+    head = f"  {status}  {finding.check.ljust(_INDENT - _STATUS_WIDTH - 4)}"
+    message = " ".join(finding.message.split())
+    advice = [part for part in (finding.remedy, finding.command) if part]
+    if width is None:
+        return head + " -> ".join(filter(None, (message, ": ".join(advice))))
+    lines = _wrapped(message, width)
+    if finding.remedy:
+        lines += _wrapped(f"-> {finding.remedy}" + (":" if finding.command else ""), width, "   ")
+    if finding.command:
+        lines.append(f"{'  ' if finding.remedy else '->'} {finding.command}")
+    return head + f"\n{' ' * _INDENT}".join(lines)
+
+
+def as_json(findings: Iterable[Finding]) -> str:
+    """All findings as a JSON list of objects."""
+    return json.dumps([asdict(finding) for finding in findings], indent=2)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    room = max(width - _INDENT, 30)
+    return textwrap.wrap(text, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,33 @@
+"""Trouble on the way to a service, told from trouble at it."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+_SLOW = re.compile(r"read timed out|no answer within", re.IGNORECASE)
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLError|\[SSL", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"proxy|failed to establish|connection (?:refused|reset|aborted)|name or service not known|resolve|timed out|"
+    r"unreachable|does not answer",
+    re.IGNORECASE,
+)
+
+
+def way_remedy(text: str, environment: Mapping[str, str]) -> str:
+    """What to do about trouble that is on the way to the service rather than at it; empty if it is not."""
+    if _UNTRUSTED.search(text):
+        return "Name the file with the certificate authorities of your network in REQUESTS_CA_BUNDLE"
+    if _SLOW.search(text):
+        return "It was reached, and is slow: try again in a while"
+    if not _UNREACHABLE.search(text):
+        return ""
+    proxy = environment.get("HTTPS_PROXY") or environment.get("https_proxy")
+    if not proxy:
+        return "See that this machine can reach the network; behind a proxy, set HTTPS_PROXY"
+    return f"See that the proxy that HTTPS_PROXY names ({without_user(proxy)}) runs, or unset HTTPS_PROXY"
+
+
+def without_user(url: str) -> str:
+    """An address without the name and password that may be in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

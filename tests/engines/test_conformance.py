@@ -1,0 +1,339 @@
+"""What an engine does, whichever it is: every test here runs on this machine and on Azure ML."""
+
+import json
+from typing import Any
+
+import pytest
+
+from flows.engines.engine import Engine
+from flows.errors import RunError, StepFailed
+from flows.runs import RunOutcome
+
+from .conftest import Write
+from .jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
+
+
+@pytest.fixture(params=["local", "azureml"])
+def jobs(request: pytest.FixtureRequest) -> JobRunner:
+    return request.getfixturevalue("local_jobs" if request.param == "local" else "azure_jobs")
+
+
+def test_named_outputs_are_fetched_as_the_file_or_folder_that_they_are(jobs: JobRunner, write: Write) -> None:
+    text = "echo 1 > ${{outputs.file}}; mkdir ${{outputs.folder}}/deep; echo 2 > ${{outputs.folder}}/deep/two"
+    outputs = {"file": "${{parent.outputs.file}}", "folder": "${{parent.outputs.folder}}"}
+    write({"job.yml": pipeline({"a": command(text, outputs=outputs)}, outputs={"file": FILE, "folder": FOLDER})})
+
+    ran = jobs.run(fetch=("file", "folder"))
+
+    assert str(ran.outcome.status) == "Completed"
+    assert ran.fetched["file"].read_text() == "1\n"
+    assert (ran.fetched["folder"] / "deep" / "two").read_text() == "2\n"
+
+
+def test_output_that_does_not_exist_is_an_error_that_names_it(jobs: JobRunner, write: Write) -> None:
+    write({"job.yml": job("echo > ${{outputs.out}}/x", outputs={"out": FOLDER})})
+
+    with pytest.raises(RunError, match="no output 'other'"):
+        jobs.run(fetch=("out", "other"))
+
+
+LITERALS = """
+    type: pipeline
+    settings: {default_compute: azureml:cpu-cluster-01}
+    inputs: {above: 1.0e-3, flag_above: false}
+    outputs: {out: {type: uri_folder}}
+    jobs:
+      a:
+        type: command
+        environment: {image: "ubuntu:22.04"}
+        inputs:
+          whole: 3
+          real: 1.0
+          octal: 010
+          small: 1.0e-3
+          dotless: 1e-3
+          large: 100000000000000000000
+          flag: true
+          word: "true"
+          digits: "010"
+          empty: ""
+          blank: " "
+          nothing: "None"
+          spaces: "  two  words  "
+          quotes: it's "quoted" \\ $HOME
+          unicode: naïve ✓ 糖尿病
+          above: ${{parent.inputs.above}}
+          flag_above: ${{parent.inputs.flag_above}}
+        outputs: {out: "${{parent.outputs.out}}"}
+        command: |
+          cat > ${{outputs.out}}/said <<'END'
+          whole=${{inputs.whole}}.
+          real=${{inputs.real}}.
+          octal=${{inputs.octal}}.
+          small=${{inputs.small}}.
+          dotless=${{inputs.dotless}}.
+          large=${{inputs.large}}.
+          flag=${{inputs.flag}}.
+          word=${{inputs.word}}.
+          digits=${{inputs.digits}}.
+          empty=${{inputs.empty}}.
+          blank=${{inputs.blank}}.
+          nothing=${{inputs.nothing}}.
+          spaces=${{inputs.spaces}}.
+          quotes=${{inputs.quotes}}.
+          unicode=${{inputs.unicode}}.
+          above=${{inputs.above}}.
+          flag_above=${{inputs.flag_above}}.
+          END
+          echo "variables=$AZURE_ML_INPUT_quotes $AZURE_ML_INPUT_flag" >> ${{outputs.out}}/said
+"""
+
+
+def test_literals_of_every_type_arrive_as_the_same_text(jobs: JobRunner, write: Write) -> None:
+    write({"job.yml": LITERALS})
+
+    said = (jobs.run(fetch=("out",)).fetched["out"] / "said").read_text()
+
+    assert said.splitlines() == [
+        "whole=3.",
+        "real=1.0.",
+        "octal=8.",
+        "small=0.001.",
+        "dotless=1e-3.",
+        "large=100000000000000000000.",
+        "flag=True.",
+        "word=true.",
+        "digits=010.",
+        "empty=.",
+        "blank= .",
+        "nothing=None.",
+        "spaces=  two  words  .",
+        'quotes=it\'s "quoted" \\ $HOME.',
+        "unicode=naïve ✓ 糖尿病.",
+        "above=0.001.",
+        "flag_above=False.",
+        'variables=it\'s "quoted" \\ $HOME True',
+    ]
+
+
+def test_steps_read_the_files_and_folders_that_the_steps_before_them_delivered(jobs: JobRunner, write: Write) -> None:
+    copies = "cp ${{inputs.file}} ${{outputs.out}}/one; cp -r ${{inputs.folder}} ${{outputs.out}}/two"
+    steps = {
+        "join": command(
+            copies,
+            inputs={"file": delivered_by("file"), "folder": delivered_by("folder")},
+            outputs={"out": "${{parent.outputs.out}}"},
+        ),
+        "file": command("echo 1 > ${{outputs.out}}", outputs={"out": FILE}),
+        "folder": command(
+            "cp ${{inputs.it}} ${{outputs.out}}/copy", inputs={"it": delivered_by("file")}, outputs={"out": FOLDER}
+        ),
+    }
+    write({"job.yml": pipeline(steps, outputs={"out": FOLDER})})
+
+    ran = jobs.run(fetch=("out",))
+
+    assert (ran.fetched["out"] / "one").read_text() == (ran.fetched["out"] / "two" / "copy").read_text() == "1\n"
+    assert [step.name for step in ran.outcome.steps] == ["file", "folder", "join"]
+    assert ran.states() == dict.fromkeys(("file", "folder", "join"), "Completed")
+    assert ran.edges() == {("file", "folder"), ("file", "join"), ("folder", "join")}
+
+
+TOLERANT = {
+    **command("echo with $[[--file ${{inputs.file}}]] > ${{outputs.out}}/said", outputs={"out": FOLDER}),
+    "name": "tolerant",
+    "inputs": {"file": {**FILE, "optional": True}},
+}
+
+
+def test_failing_step_takes_only_its_dependants_with_it(jobs: JobRunner, write: Write) -> None:
+    """A step that reads the failed one through an optional input is none of them: it runs without it."""
+    steps = {
+        "fails": command("seq 30; echo last words >&2; exit 3", outputs={"out": FILE}),
+        "independent": command("echo fine"),
+        "dependant": command("echo never", inputs={"it": delivered_by("fails")}, outputs={"out": FOLDER}),
+        "further": command("echo never", inputs={"it": delivered_by("dependant")}),
+        "tolerant": {
+            "component": "./tolerant.yml",
+            "inputs": {"file": delivered_by("fails")},
+            "outputs": {"out": "${{parent.outputs.out}}"},
+        },
+    }
+    write({"job.yml": pipeline(steps, outputs={"out": FOLDER}), "tolerant.yml": json.dumps(TOLERANT)})
+
+    ran = jobs.run(fetch=("out",))
+
+    assert str(ran.outcome.status) == "Failed"
+    assert ran.statuses() == {
+        "fails": "Failed",
+        "independent": "Completed",
+        "dependant": "NotStarted",
+        "further": "NotStarted",
+        "tolerant": "Completed",
+    }
+    assert (ran.fetched["out"] / "said").read_text() == "with\n"
+    assert ran.states() == {
+        "fails": "Failed",
+        "independent": "Completed",
+        "dependant": "NotReady",
+        "further": "NotReady",
+        "tolerant": "Completed",
+    }
+    assert ran.edges() == {("fails", "dependant"), ("dependant", "further")}
+    with pytest.raises(StepFailed, match="The step fails failed") as raised:
+        ran.outcome.raise_for_status()
+    assert "\n    30\n    last words" in str(raised.value)
+    assert "    11\n" not in str(raised.value)
+    assert ran.task_runs["fails"].state is not None
+    assert ran.task_runs["fails"].state.message == ran.step("fails").message
+
+
+def test_no_step_starts_after_a_failure_that_is_to_stop_the_pipeline(jobs: JobRunner, write: Write) -> None:
+    steps = {
+        "fails": command("exit 1", outputs={"out": FILE}),
+        "tolerant": {"component": "./tolerant.yml", "inputs": {"file": delivered_by("fails")}},
+    }
+    write({"job.yml": pipeline(steps, continue_on_step_failure=False), "tolerant.yml": json.dumps(TOLERANT)})
+
+    assert jobs.run().statuses() == {"fails": "Failed", "tolerant": "NotStarted"}
+
+
+def test_what_is_unchanged_is_reused_unless_a_run_is_forced_or_a_component_forbids_it(
+    jobs: JobRunner, write: Write
+) -> None:
+    folder = jobs.folder
+    fresh = {**command(f"echo ran >> {folder}/fresh.ran"), "name": "fresh", "is_deterministic": False}
+    text = "cp ${{inputs.it}} ${{outputs.out}}/copy"
+    steps = {
+        "a": command(
+            f"echo ran >> {folder}/a.ran; echo ${{{{inputs.word}}}} > ${{{{outputs.out}}}}",
+            inputs={"word": "${{parent.inputs.word}}"},
+            outputs={"out": FILE},
+        ),
+        "b": command(text, inputs={"it": delivered_by("a")}, outputs={"out": "${{parent.outputs.out}}"}),
+        "fresh": {"component": "./fresh.yml"},
+    }
+    job = pipeline(steps, inputs={"word": f"first {folder.name}"}, outputs={"out": FOLDER})
+    write({"job.yml": job, "fresh.yml": json.dumps(fresh)})
+
+    def run(**asked: Any) -> tuple[tuple[str, ...], dict[str, str], str]:
+        ran = jobs.run(jobs.request(**asked), fetch=("out",))
+        return ran.outcome.reused, ran.states(), (ran.fetched["out"] / "copy").read_text()
+
+    completed, cached = dict.fromkeys(("a", "b", "fresh"), "Completed"), dict.fromkeys(("a", "b"), "Cached")
+    assert run() == ((), completed, f"first {folder.name}\n")
+    assert run() == (("a", "b"), completed | cached, f"first {folder.name}\n")
+    assert run(force_rerun=True) == ((), completed, f"first {folder.name}\n")
+    assert run(inputs={"word": "second"}) == ((), completed, "second\n")
+    assert (folder / "a.ran").read_text().split() == ["ran"] * 3
+    assert (folder / "fresh.ran").read_text().split() == ["ran"] * 4
+
+
+def test_same_request_is_the_same_job_however_often_it_is_submitted(jobs: JobRunner, write: Write) -> None:
+    write({"job.yml": pipeline({"a": command(f"echo ran >> {jobs.folder}/ran")})})
+    request = jobs.request()
+
+    async def submitted_twice(engine: Engine) -> RunOutcome:
+        await engine.submit(request)
+        return await engine.wait(await engine.submit(request))
+
+    first, again = jobs.in_flow(submitted_twice), jobs.run(request).outcome
+
+    assert (str(first.status), first.job_name) == (str(again.status), again.job_name) == ("Completed", request.job_name)
+    assert (jobs.folder / "ran").read_text() == "ran\n"
+
+
+def test_step_that_exceeds_its_time_is_stopped_and_named(jobs: JobRunner, write: Write) -> None:
+    """Azure ML cancels what exceeds its limit, which this machine takes for a failure: there it has no other cause."""
+    write({"job.yml": pipeline({"slow": command("sleep 1000", limits={"timeout": 1})})})
+
+    ran = jobs.run()
+
+    assert ran.statuses() == {"slow": "Failed" if jobs.engine == "local" else "Canceled"}
+    assert ran.states() == {"slow": "Failed" if jobs.engine == "local" else "Cancelled"}
+    with pytest.raises(RunError, match="step slow"):
+        ran.outcome.raise_for_status()
+
+
+def test_job_of_one_command_is_a_task_run_too_and_takes_new_values(jobs: JobRunner, write: Write) -> None:
+    text = "echo ${{inputs.word}} $(cat ${{inputs.file}}) > ${{outputs.out}}/said"
+    inputs = {"word": "its_own", "file": {**FILE, "path": "./its_own.txt"}}
+    write({"job.yml": job(text, inputs=inputs, outputs={"out": FOLDER}), "its_own.txt": "its file", "new.txt": "a new"})
+    new = {"word": "new", "file": jobs.folder / "new.txt"}
+
+    own, given = jobs.run_all(jobs.request(), jobs.request(inputs=new), fetch=("out",))
+
+    assert (own.fetched["out"] / "said").read_text() == "its_own its file\n"
+    assert (given.fetched["out"] / "said").read_text() == "new a new\n"
+    assert own.states() == given.states() == {"job": "Completed"}
+
+
+def test_failed_job_of_one_command_is_told_with_the_end_of_its_log(jobs: JobRunner, write: Write) -> None:
+    write({"job.yml": job("echo last words; exit 3")})
+
+    ran = jobs.run()
+
+    assert (ran.statuses(), ran.states()) == ({"job": "Failed"}, {"job": "Failed"})
+    with pytest.raises(StepFailed, match=r"(?s)The step job failed.*last words"):
+        ran.outcome.raise_for_status()
+
+
+def test_data_is_a_file_or_folder_beside_the_yaml_or_a_data_asset(jobs: JobRunner, write: Write) -> None:
+    asset = "conformance-rows"
+    text = (
+        "cp ${{inputs.file}} ${{outputs.out}}/file; cp ${{inputs.folder}}/deep/x ${{outputs.out}}/folder; "
+        "cp ${{inputs.asset}} ${{outputs.out}}/asset"
+    )
+    inputs = {
+        "file": {**FILE, "path": "./rows.csv"},
+        "folder": {**FOLDER, "path": "./rows"},
+        "asset": {**FILE, "path": f"azureml:{asset}@latest"},
+    }
+    steps = {
+        "a": command(
+            text,
+            inputs={name: f"${{{{parent.inputs.{name}}}}}" for name in inputs},
+            outputs={"out": "${{parent.outputs.out}}"},
+        )
+    }
+    description = f"name: {asset}\nversion: '3'\ntype: uri_file\npath: rows.csv\n"
+    write(
+        {
+            "job.yml": pipeline(steps, inputs=inputs, outputs={"out": FOLDER}),
+            "rows.csv": "a file",
+            "rows/deep/x": "a folder",
+            "project/data/rows/data.yml": description,
+            "project/data/rows/rows.csv": "an asset",
+        }
+    )
+
+    async def found(engine: Engine) -> list[str]:
+        return [(await engine.resolve_data(text)).label for text in (asset, f"{asset}@latest", f"{asset}:3")]
+
+    assert jobs.in_flow(found) == [f"{asset}:3"] * 3
+    latest, fixed = jobs.run_all(jobs.request(), jobs.request(inputs={"asset": f"azureml:{asset}:3"}), fetch=("out",))
+    for ran in (latest, fixed):
+        said = {path.name: path.read_text() for path in ran.fetched["out"].iterdir()}
+        assert said == {"file": "a file", "folder": "a folder", "asset": "an asset"}
+
+
+def test_command_finds_its_variables_and_its_outputs_folder(jobs: JobRunner, write: Write) -> None:
+    text = (
+        'test -d outputs && test "$AZURE_ML_OUTPUT_out" = ${{outputs.out}} && '
+        'echo "$OWN, $AZURE_ML_INPUT_rate, $AZUREML_ROOT_RUN_ID, $MLFLOW_EXPERIMENT_NAME" > ${{outputs.out}}/said'
+    )
+    step = command(
+        text,
+        inputs={"rate": 0.1},
+        outputs={"out": "${{parent.outputs.out}}"},
+        environment_variables={"OWN": "${{inputs.rate}} is not put in here"},
+    )
+    write({"job.yml": pipeline({"a": step}, outputs={"out": FOLDER})})
+
+    ran = jobs.run(fetch=("out",))
+
+    assert (ran.fetched["out"] / "said").read_text() == (
+        f"${{{{inputs.rate}}}} is not put in here, 0.1, {ran.outcome.job_name}, tests\n"
+    )
