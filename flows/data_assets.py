@@ -1,8 +1,9 @@
-"""Data assets on this machine: Azure ML data YAML under ``data/``, or a plain path to a file."""
+"""Data assets on this machine: Azure ML data YAML under ``data/`` and in the local state, or a plain path to a file."""
 
 import difflib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def is_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.lower().endswith(_FILE_ENDINGS) or text in (".", "..")
 
 
-def resolve_data(text: str, folder: Path, type: str = "uri_file") -> ResolvedData:
+def resolve_data(text: str, folders: Sequence[Path], type: str = "uri_file") -> ResolvedData:
     """Find a data asset (``name``, ``name:version``, ``name@latest``, with or without ``azureml:``) or a file.
 
     Raises:
@@ -56,10 +57,10 @@ def resolve_data(text: str, folder: Path, type: str = "uri_file") -> ResolvedDat
         raise DataAssetError(
             f"{text!r} is neither the name of a data asset nor a path. Write NAME, NAME:VERSION or PATH."
         )
-    assets = list(data_assets(folder))
-    versions = sorted((asset for asset in assets if asset.name == match["name"]), key=_version_order)
+    assets = list(data_assets(folders))
+    versions = versions_of(match["name"], assets)
     if not versions:
-        raise DataAssetError(_unknown_asset(match["name"], sorted({asset.name for asset in assets}), folder))
+        raise DataAssetError(_unknown_asset(match["name"], sorted({asset.name for asset in assets}), folders[0]))
     asset = versions[-1]
     if match["sep"] == ":":
         wanted = [asset for asset in versions if asset.version == match["version"]]
@@ -77,17 +78,28 @@ def resolve_data(text: str, folder: Path, type: str = "uri_file") -> ResolvedDat
     return ResolvedData(label, asset.type, asset.path, asset.name, asset.version, definition=asset.source)
 
 
-def resolve_reference(reference: DataReference, folder: Path) -> Path:
-    """Find the file or folder that a job's YAML names: as :func:`resolve_data`, with the type of the reference."""
-    path = resolve_data(reference.path, folder, reference.type).path
+def resolve_reference(reference: DataReference, folders: Sequence[Path]) -> Path:
+    """Find the file or folder that a job's YAML names: as :func:`resolve_data`, with the type of the reference.
+
+    A path may be that of an empty file, as any job may read one.
+    """
+    if os.path.isabs(reference.path) and os.path.exists(reference.path):
+        return Path(reference.path)
+    path = resolve_data(reference.path, folders, reference.type).path
     assert path is not None  # what is found on this machine has a path
     return path
 
 
-def data_assets(folder: Path) -> Iterator[DataAsset]:
-    """Yield every data asset that is described by a YAML file below ``folder``."""
-    for path in sorted((*folder.rglob("*.yml"), *folder.rglob("*.yaml"))):
-        yield read_data_asset(path)
+def data_assets(folders: Sequence[Path]) -> Iterator[DataAsset]:
+    """Yield every data asset that is described by a YAML file below one of the folders, which need not be there."""
+    for folder in folders:
+        for path in sorted((*folder.rglob("*.yml"), *folder.rglob("*.yaml"))):
+            yield read_data_asset(path)
+
+
+def versions_of(name: str, assets: Sequence[DataAsset]) -> list[DataAsset]:
+    """The versions of a data asset, the newest last: by number, where they are numbers."""
+    return sorted((asset for asset in assets if asset.name == name), key=_version_order)
 
 
 def _version_order(asset: DataAsset) -> tuple[int, str]:

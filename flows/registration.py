@@ -7,16 +7,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from flows.basis import nothing_new
 from flows.data_assets import ResolvedData
+from flows.engines.digests import data_digest
 from flows.engines.engine import Engine
-from flows.engines.snapshot import data_digest
 from flows.errors import RunError, TandemError
 from flows.evaluation import EvaluationReport
 from flows.gate import GateDecision, overtaken
 from flows.model_registry import ModelRegistry, ModelVersion
-from flows.runs import RunOutcome
+from flows.runs import PipelineRequest, RunOutcome
 from flows.settings import PROJECT
-from flows.tags import COMPARED_WITH, DATA, DATA_SHA256, DECISION, ENVIRONMENT, FLOW_RUN, GIT_COMMIT, JOB
+from flows.tags import (
+    BASIS,
+    COMPARED_WITH,
+    DATA,
+    DATA_SHA256,
+    DECISION,
+    ENVIRONMENT,
+    FLOW_RUN,
+    GIT_COMMIT,
+    JOB,
+    REJECTED_BASIS,
+)
 
 MODEL_OUTPUT = "model"
 DATA_REPORT = "data_report"
@@ -36,6 +48,18 @@ async def as_submitted(
     if DATA in tags and compared != found:
         champion = None if compared is None else await engine.registry.version(model_name, int(compared))
     return data, champion
+
+
+def why_skipped(request: PipelineRequest, champion: ModelVersion | None) -> str:
+    """Why there is no point in training again; empty if there is, as long as there is no champion."""
+    if champion is None:
+        return ""
+    return nothing_new(request.tags[BASIS], champion.tags.get(BASIS), champion.tags.get(REJECTED_BASIS))
+
+
+def basis_of_job(request: PipelineRequest, outcome: RunOutcome) -> str:
+    """What a decision on this job rests on; the job may be that of an earlier try, with other data."""
+    return outcome.tags.get(BASIS, request.tags[BASIS])
 
 
 async def unless_overtaken(
@@ -62,13 +86,15 @@ async def champion_to_beat(registry: ModelRegistry, model_name: str, flow_run_id
     return None if before is None else await registry.version(model_name, int(before))
 
 
+def with_local_digest(data: ResolvedData) -> ResolvedData:
+    """The data with the SHA-256 of its content, if it is on this machine."""
+    return data if data.path is None or data.sha256 is not None else replace(data, sha256=data_digest(data.path))
+
+
 async def with_digest(engine: Engine, outcome: RunOutcome, data: ResolvedData) -> ResolvedData:
     """The data with the SHA-256 of its content, as whoever has it can tell: this machine, the asset, or the job."""
-    if data.sha256 is not None:
-        return data
-    if data.path is not None:
-        return replace(data, sha256=data_digest(data.path))
-    if DATA_REPORT not in outcome.outputs:
+    data = with_local_digest(data)
+    if data.sha256 is not None or DATA_REPORT not in outcome.outputs:
         return data
     try:
         with tempfile.TemporaryDirectory() as place:
@@ -86,6 +112,7 @@ def provenance(
     flow_run_id: str,
     decision: GateDecision | None = None,
     champion: ModelVersion | None = None,
+    basis: str = "",
 ) -> Mapping[str, str]:
     """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and against whom."""
     tags = {
@@ -94,6 +121,7 @@ def provenance(
         DATA: data.label,
         DATA_SHA256: data.sha256 or "",
         ENVIRONMENT: outcome.tags.get(ENVIRONMENT, ""),
+        BASIS: basis,
         GIT_COMMIT: git_commit(PROJECT),
         DECISION: "" if decision is None else "; ".join(decision.reasons),
         COMPARED_WITH: "" if champion is None else str(champion.version),

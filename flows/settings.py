@@ -37,9 +37,29 @@ class Settings:
         return self.project / "aml_steps" / "train_job.yml"
 
     @property
-    def data_assets(self) -> Path:
-        """The folder of the data assets: Azure ML data YAML beside the file it describes."""
-        return self.project / "data"
+    def data_assets(self) -> tuple[Path, ...]:
+        """The folders of the data assets, Azure ML data YAML: the project's own, and what was registered here."""
+        return self.project / "data", self.registered_data / "assets"
+
+    @property
+    def registered_data(self) -> Path:
+        """Data assets that were registered on this machine."""
+        return self.home / "data"
+
+    @property
+    def registered_models(self) -> Path:
+        """Models that jobs have delivered under a name, on this machine."""
+        return self.home / "models"
+
+    @property
+    def models(self) -> tuple[Path, ...]:
+        """The folders of the models that a job may read by name: Azure ML YAML, as of the data assets."""
+        return (self.registered_models / "assets",)
+
+    @property
+    def web_files(self) -> Path:
+        """Files that were fetched from the web."""
+        return self.home / "web"
 
     @property
     def environments(self) -> Path:

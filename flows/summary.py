@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flows.data_assets import ResolvedData
 from flows.evaluation import METRICS, EvaluationReport, comparison
@@ -34,12 +34,38 @@ class RunSummary:
             return "Registered"
         return "Promoted" if self.decision.promoted else "Rejected"
 
+    @property
+    def page(self) -> str | None:
+        """The page of the job, where it has one."""
+        return self.outcome.url
 
-def as_text(summary: RunSummary) -> str:
+
+@dataclass(frozen=True, slots=True)
+class SkippedRun:
+    """A run that ended without training, and why; ``champion`` stays what it was."""
+
+    title: str
+    engine: str
+    data: ResolvedData
+    reason: str
+    champion: ModelVersion | None
+
+    @property
+    def verdict(self) -> str:
+        """One word for the state of the flow run."""
+        return "Skipped"
+
+    @property
+    def page(self) -> str | None:
+        """There is no job."""
+        return None
+
+
+def as_text(summary: RunSummary | SkippedRun) -> str:
     """The summary as aligned lines for a terminal."""
-    lines = ["", *_aligned(list(_facts(summary))), ""]
-    header = ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])]
-    lines += _aligned([header, *metric_rows(summary.report)], right_from=1)
+    if isinstance(summary, SkippedRun):
+        return f"\n  {summary.verdict}: {summary.reason}.\n"
+    lines = ["", *_aligned(list(_facts(summary))), "", metrics_as_text(summary.report)]
     return "\n".join(lines) + "\n"
 
 
@@ -60,8 +86,12 @@ def as_markdown(summary: RunSummary) -> str:
     )
 
 
-def as_json(summary: RunSummary) -> dict[str, Any]:
+def as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
     """The summary for machines."""
+    if isinstance(summary, SkippedRun):
+        champion = None if summary.champion is None else summary.champion.version
+        told = {"verdict": summary.verdict, "reason": summary.reason, "champion": champion}
+        return {**told, "engine": summary.engine, "data": summary.data.label}
     decision = summary.decision
     return {
         "verdict": summary.verdict,
@@ -82,6 +112,12 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         else {"name": summary.version.name, "version": summary.version.version, "created": summary.version.created},
         "evaluation": str(summary.evaluation),
     }
+
+
+def metrics_as_text(report: EvaluationReport) -> str:
+    """The metrics as aligned lines, beside the champion's where there is one."""
+    header = ["metric", "challenger", *(["champion", "difference"] if report.champion else [])]
+    return "\n".join(_aligned([header, *metric_rows(report)], right_from=1))
 
 
 def metric_table(report: EvaluationReport) -> list[dict[str, str]]:
@@ -152,10 +188,19 @@ def outcome_as_text(outcome: RunOutcome) -> str:
         ["step", "state", "seconds"],
         *([step.name, "reused" if step.reused else step.status.value, _seconds(step)] for step in outcome.steps),
     ]
-    outputs = [[name, address] for name, address in outcome.outputs.items()]
-    return "\n".join(["", *_aligned(rows), "", *(_aligned(outputs) if outputs else []), f"  job: {outcome.folder}", ""])
+    outputs = [
+        [name, address, *([f"registered as {outcome.registered[name]}"] if name in outcome.registered else [])]
+        for name, address in outcome.outputs.items()
+    ]
+    place = f"  job: {outcome.folder or outcome.job_name}"
+    look = [f"  Look at it:  {outcome.url}"] if outcome.url else []
+    return "\n".join(["", *_aligned(rows), "", *(_aligned(outputs) if outputs else []), place, *look, ""])
 
 
 def outcome_as_json(outcome: RunOutcome) -> str:
     """The outcome of any job for machines."""
-    return json.dumps(asdict(outcome), default=str, indent=2)
+    return json.dumps(asdict(outcome), default=_plain, indent=2)
+
+
+def _plain(value: object) -> object:
+    return sorted(cast(frozenset[str], value)) if isinstance(value, frozenset) else str(value)

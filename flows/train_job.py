@@ -11,6 +11,7 @@ from flows.artifacts import publish
 from flows.engines.open_engine import open_engine
 from flows.evaluation import read_evaluation
 from flows.flow_errors import failures_as_states
+from flows.flow_hooks import end_job
 from flows.parameters import JobParameters, taking
 from flows.registration import as_submitted, provenance, register, with_digest
 from flows.run_identity import run_identity
@@ -20,19 +21,24 @@ from flows.summary import RunSummary
 from flows.training import job_request
 
 
-@flow(name="train-job", flow_run_name="{model_name} {solver} {reg_rate}")
-@taking(JobParameters)
+@flow(
+    name="train-job",
+    flow_run_name="{model_name} {solver} {reg_rate}",
+    on_cancellation=[end_job],
+    on_crashed=[end_job],
+)
 @failures_as_states
+@taking(JobParameters)
 async def train_job(parameters: JobParameters) -> State[Any]:
     """Train one model as a single job, and register it: an experiment, which no gate stops."""
     settings = Settings.from_environment()
     async with (
-        open_engine(parameters.engine, settings, parameters.patience) as engine,
+        open_engine(parameters.engine, settings, parameters.patience, parameters.tracking) as engine,
         run_identity(engine, settings, parameters, settings.job_file) as run_id,
     ):
         data = await engine.resolve_data(parameters.data_asset_name)
         request = job_request(parameters, settings, data, flow_run_id=run_id)
-        outcome = await run_to_end(engine, request, parameters.max_resubmissions)
+        outcome = await run_to_end(engine, request, parameters.max_resubmissions, parameters.suspend)
         data, _ = await as_submitted(engine, outcome, data, None, parameters.model_name)
         folder = Path(parameters.evaluation_output).absolute()
         evaluation = await engine.fetch(outcome, "evaluation", folder / "evaluation")

@@ -10,41 +10,59 @@ from prefect.states import Completed
 from flows.artifacts import publish
 from flows.engines.open_engine import open_engine
 from flows.evaluation import read_evaluation
+from flows.events import emit, promotion_decided, run_skipped
 from flows.flow_errors import failures_as_states
+from flows.flow_hooks import end_job
 from flows.gate import decide
 from flows.parameters import PipelineParameters, taking
 from flows.registration import (
     as_submitted,
+    basis_of_job,
     champion_to_beat,
     provenance,
     register,
     unless_overtaken,
+    why_skipped,
     with_digest,
+    with_local_digest,
 )
 from flows.run_identity import run_identity
 from flows.settings import Settings
 from flows.submission import run_to_end
-from flows.summary import RunSummary
+from flows.summary import RunSummary, SkippedRun
+from flows.suspension import suspended_before
+from flows.tags import REJECTED_BASIS
 from flows.training import pipeline_request
 
 
-@flow(name="train-pipeline", flow_run_name="{model_name} {solver} {reg_rate}")
-@taking(PipelineParameters)
+@flow(
+    name="train-pipeline",
+    flow_run_name="{model_name} {solver} {reg_rate}",
+    on_cancellation=[end_job],
+    on_crashed=[end_job],
+)
 @failures_as_states
+@taking(PipelineParameters)
 async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     """Train a challenger, compare it with the champion on the same rows, and register it only if it earned it.
 
-    Ends as `Promoted` or `Rejected`, both completed: a rejection is an outcome, not a failure.
+    Ends as `Promoted` or `Rejected`, both completed: a rejection is an outcome, not a failure. Where nothing changed
+    since the champion was decided on, it may end as `Skipped` instead.
     """
     settings = Settings.from_environment()
     async with (
-        open_engine(parameters.engine, settings, parameters.patience) as engine,
+        open_engine(parameters.engine, settings, parameters.patience, parameters.tracking) as engine,
         run_identity(engine, settings, parameters, settings.pipeline_file) as run_id,
     ):
-        data = await engine.resolve_data(parameters.data_asset_name)
+        data = with_local_digest(await engine.resolve_data(parameters.data_asset_name))
         champion = await champion_to_beat(engine.registry, parameters.model_name, run_id)
         request = pipeline_request(parameters, settings, data, flow_run_id=run_id, champion=champion)
-        outcome = await run_to_end(engine, request, parameters.max_resubmissions)
+        asked_before = await suspended_before() is not None
+        if parameters.skip_if_unchanged and not asked_before and (reason := why_skipped(request, champion)):
+            skipped = SkippedRun(parameters.pipeline, engine.name, data, reason, champion)
+            await emit(run_skipped(run_id, parameters.model_name, skipped))
+            return Completed(name=skipped.verdict, message=skipped.reason, data=skipped)
+        outcome = await run_to_end(engine, request, parameters.max_resubmissions, parameters.suspend)
         data, champion = await as_submitted(engine, outcome, data, champion, parameters.model_name)
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
         report = read_evaluation(evaluation)
@@ -53,8 +71,11 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         version = None
         if decision.promoted:
             data = await with_digest(engine, outcome, data)
-            tags = provenance(outcome, data, report, run_id, decision, champion)
+            tags = provenance(outcome, data, report, run_id, decision, champion, basis_of_job(request, outcome))
             version = await register(engine, outcome, parameters.model_name, tags, alias="champion")
+        elif champion is not None:
+            basis = basis_of_job(request, outcome)
+            await engine.registry.tag(parameters.model_name, champion.version, REJECTED_BASIS, basis)
         summary = RunSummary(
             title=parameters.pipeline,
             engine=engine.name,
@@ -67,4 +88,5 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
             evaluation=evaluation,
         )
         await publish(summary, engine)
+        await emit(promotion_decided(summary, parameters.model_name))
     return Completed(name=summary.verdict, message=" ".join(decision.reasons), data=summary)

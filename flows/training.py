@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from flows.basis import basis_of
 from flows.data_assets import ResolvedData
 from flows.model_registry import ModelVersion
 from flows.parameters import JobParameters, PipelineParameters, TrainingParameters
@@ -14,7 +15,7 @@ from flows.settings import Settings
 from flows.spec.bind import bind, with_compute, with_environment
 from flows.spec.model import DataReference, JobSpec
 from flows.spec.reader import read_job
-from flows.tags import FLOW_RUN, job_tags
+from flows.tags import BASIS, FLOW_RUN, job_tags
 
 CHAMPION_INPUT = "jobs.evaluate.inputs.champion"
 
@@ -31,9 +32,9 @@ def pipeline_request(
     champion_input = {} if champion is None else {CHAMPION_INPUT: DataReference("mlflow_model", champion.source)}
     values = {**_training_values(parameters, data), **champion_input}
     spec = replace(bind(read_job(settings.pipeline_file), values), display_name=parameters.pipeline)
-    return _request(
-        spec, parameters, parameters.pipeline, parameters.experiment_name, job_tags(flow_run_id, data, champion)
-    )
+    basis = basis_of(spec, data, parameters.gate, settings.environments)
+    tags = {**job_tags(flow_run_id, data, champion), BASIS: str(basis)}
+    return _request(spec, parameters, parameters.pipeline, parameters.experiment_name, tags)
 
 
 def job_request(

@@ -30,14 +30,14 @@ def assets(tmp_path: Path) -> Path:
     ],
 )
 def test_name_means_the_newest_version_by_number_unless_it_says_one(assets: Path, text: str, version: str) -> None:
-    found = resolve_data(text, assets)
+    found = resolve_data(text, (assets,))
     assert (found.label, found.version) == (f"cells:{version}", version)
     assert found.path == assets / "cells" / version / "cells.csv"
 
 
 def test_path_means_the_file_itself(assets: Path) -> None:
     path = assets / "cells" / "1" / "cells.csv"
-    found = resolve_data(str(path), assets)
+    found = resolve_data(str(path), (assets,))
     assert (found.name, found.path, found.type) == (None, path, "uri_file")
 
 
@@ -53,10 +53,10 @@ def test_path_means_the_file_itself(assets: Path) -> None:
 )
 def test_what_is_not_there_is_refused_with_what_is(assets: Path, text: str, message: str) -> None:
     with pytest.raises(DataAssetError, match=message):
-        resolve_data(text, assets)
+        resolve_data(text, (assets,))
 
 
 def test_asset_whose_file_is_gone_is_named(assets: Path) -> None:
     (assets / "cells" / "10" / "cells.csv").unlink()
     with pytest.raises(DataAssetError, match=r"The file of the data asset cells:10 does not exist"):
-        resolve_data("cells", assets)
+        resolve_data("cells", (assets,))

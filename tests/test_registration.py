@@ -33,6 +33,9 @@ class Versions:
     ) -> ModelVersion:
         raise AssertionError
 
+    async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
+        raise AssertionError
+
 
 def version(number: int, **tags: str) -> ModelVersion:
     named = {f"tandem.{name}": value for name, value in tags.items()}
