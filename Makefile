@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve test check format bench lock clean
+.PHONY: help env train job serve deploy undeploy worker test check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ job: $(READY) ## Train it as a single job on this machine
 serve: $(READY) ## Show the local runs: a Prefect server and the MLflow UI
 	$(BIN)/tandem serve
 
+deploy: $(READY) ## Put deployments and automations on the Prefect server (again only what has changed)
+	$(BIN)/python -m deployments.deploy deploy
+
+undeploy: $(READY) ## Remove from the Prefect server what `make deploy` has made, and nothing else
+	$(BIN)/python -m deployments.deploy undeploy
+
+worker: $(READY) ## Run what the deployments start, until Ctrl+C
+	$(BIN)/python -m deployments.deploy worker
+
 test: $(READY) ## Run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -48,8 +57,18 @@ format: $(READY) ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Measure speed, as ratios to plain processes in one run
+bench: $(READY) ## Measure speed: ratios to plain processes, the engine's own time a step, a plan of many steps
 	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/engine_overhead.py
+
+bench-azure: $(READY) ## Measure what waiting for Azure ML costs: API calls, reaction time, memory of 200 flow runs
+	$(BIN)/python tests/bench/azure.py
+
+bench-watcher: $(READY) ## Measure what following 1,000 suspended flow runs costs: memory, API calls, delay
+	$(BIN)/python tests/bench/watcher.py
+
+bench-drift: $(READY) ## Measure how often the watch over incoming data is wrong, and how long it takes
+	$(BIN)/python tests/bench/drift.py
 
 bench-rows: $(READY) ## Measure time and memory of prep and train up to 10 million rows
 	$(BIN)/python tests/bench/rows.py

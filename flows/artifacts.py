@@ -13,8 +13,9 @@ REPORT = "report.html"
 async def publish(summary: RunSummary, engine: Engine) -> None:
     """Create the artifacts of the current flow run."""
     page = await engine.keep_report(summary.outcome, summary.evaluation, summary.report.challenger.values)
+    report = page if summary.outcome.url else f"{page}/{REPORT}"  # studio has a page of the run, not of its files
     await asyncio.gather(
         acreate_markdown_artifact(as_markdown(summary), key="summary", description=summary.verdict),
         acreate_table_artifact(metric_table(summary.report), key="metrics", description="Metrics on the test rows"),
-        acreate_link_artifact(f"{page}/{REPORT}", link_text="Evaluation report", key="report"),
+        acreate_link_artifact(report, link_text="Evaluation report", key="report"),
     )

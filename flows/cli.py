@@ -3,27 +3,34 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 EXAMPLES = """
 examples:
   tandem run aml_steps/train_pipeline.yml
   tandem run aml_steps/train_pipeline.yml --set inputs.reg_rate=0.1 --output-dir outputs/run
+  tandem run job.yml --asset azureml:titanic:1=titanic.csv --python ~/old/bin/python
+  tandem validate aml_steps/*.yml
   tandem serve
+  tandem doctor
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit code."""
     parsed = _parser().parse_args(arguments)
-    from flows.commands import exit_code_of
+    from flows.exit_codes import exit_code_of
 
     return exit_code_of(lambda: parsed.command(parsed))
 
 
 def _run(parsed: argparse.Namespace) -> int:
     from flows.commands import Run, check_writable, run_flow
-    from flows.file_request import FileParameters, file_request, settings_of
+    from flows.engines.interpreter import python_named
+    from flows.errors import StepFailed
+    from flows.file_request import FileParameters, file_request
+    from flows.job_file import settings_of
     from flows.runs import RunOutcome
     from flows.summary import outcome_as_json, outcome_as_text
 
@@ -32,24 +39,88 @@ def _run(parsed: argparse.Namespace) -> int:
     parameters = FileParameters(
         file=parsed.file,
         inputs=settings_of(parsed.set),
+        assets=tuple(parsed.asset),
+        python=parsed.python,
         output_dir=parsed.output_dir,
         engine=parsed.engine,
+        tracking=parsed.tracking,
         force_rerun=parsed.force_rerun,
     )
     run = Run(
         parameters,
         lambda parameters, settings: file_request(parameters, settings, flow_run_id=""),
         "flows.run_file:run_file",
+        None if parsed.python is None else python_named(parsed.python),
     )
-    outcome: RunOutcome = run_flow(run, quiet=parsed.json)
+    try:
+        outcome: RunOutcome = run_flow(run, quiet=parsed.json)
+    except StepFailed as error:
+        if isinstance(error.outcome, RunOutcome):
+            print(outcome_as_json(error.outcome) if parsed.json else outcome_as_text(error.outcome))
+        raise
     print(outcome_as_json(outcome) if parsed.json else outcome_as_text(outcome))
     return 0
+
+
+def _plan(parsed: argparse.Namespace) -> int:
+    from flows.plan_command import plan_file
+
+    return plan_file(
+        parsed.file,
+        parsed.set,
+        assets=parsed.asset,
+        force_rerun=parsed.force_rerun,
+        python=parsed.python,
+        as_mermaid=parsed.mermaid,
+        as_json=parsed.json,
+    )
+
+
+def _why(parsed: argparse.Namespace) -> int:
+    from flows.plan_command import why_step
+
+    return why_step(parsed.step, parsed.job, as_json=parsed.json)
 
 
 def _serve(parsed: argparse.Namespace) -> int:
     from flows.serve import serve
 
     return serve(parsed.prefect_port, parsed.mlflow_port)
+
+
+def _validate(parsed: argparse.Namespace) -> int:
+    from flows.validate import validate
+
+    return validate(parsed.files, as_json=parsed.json, pairs=parsed.asset)
+
+
+def _watch(parsed: argparse.Namespace) -> int:
+    from flows.watch_command import watch
+
+    names = ("data_asset_name", "model_name", "psi_threshold", "significance", "min_rows", "engine")
+    return watch({name: getattr(parsed, name) for name in names}, as_json=parsed.json)
+
+
+def _register_data(parsed: argparse.Namespace) -> int:
+    module = import_module("flows.data_command")
+    return module.register_data(parsed.file, parsed.name, parsed.engine, as_json=parsed.json)
+
+
+def _create_compute(parsed: argparse.Namespace) -> int:
+    tier = "low_priority" if parsed.low_priority else None
+    asked = {"name": parsed.name, "size": parsed.size, "max_instances": parsed.max_instances, "tier": tier}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    # By name, as the flows are: it brings the SDK.
+    return import_module("flows.compute").create_compute(changes, as_json=parsed.json)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    return import_module("flows.doctor.examination").doctor(as_json=parsed.json)
+
+
+def _reap(parsed: argparse.Namespace) -> int:
+    module = import_module("flows.reap")
+    return module.reap(module.Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,19 +131,102 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="Run a job or pipeline YAML.")
+    run = commands.add_parser("run", help="Run a job, pipeline or component YAML.")
     run.set_defaults(command=_run)
-    run.add_argument("file", metavar="FILE.yml", help="Azure ML job or pipeline YAML.")
+    run.add_argument("file", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
     run.add_argument("--set", action="append", default=[], metavar="inputs.NAME=VALUE", help="A new value of an input.")
-    run.add_argument("--output-dir", metavar="DIR", help="Copy the outputs to DIR/outputs/NAME.")
+    _add_asset(run)
+    run.add_argument("--output-dir", metavar="DIR", help="Copy outputs, logs and the outcome of the job to DIR.")
+    run.add_argument("--python", metavar="PATH", help="The interpreter that runs the steps on this machine.")
     run.add_argument("--engine", choices=("auto", "local", "azureml"), default="auto", help="Where it runs.")
+    run.add_argument(
+        "--tracking",
+        choices=("local", "azureml"),
+        default="local",
+        help="Where MLflow keeps the runs of the local engine; azureml is the workspace.",
+    )
     run.add_argument("--force-rerun", action="store_true", help="Run every step, even if nothing has changed.")
     run.add_argument("--json", action="store_true", help="Print the outcome as JSON on standard output.")
+    validate = commands.add_parser("validate", help="Say all that is wrong with YAML files, before anything runs.")
+    validate.set_defaults(command=_validate)
+    validate.add_argument("files", nargs="+", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
+    _add_asset(validate)
+    validate.add_argument("--json", action="store_true", help="Print the findings as JSON on standard output.")
+    plan = commands.add_parser("plan", help="Show what would run and what would be reused, and why.")
+    plan.set_defaults(command=_plan)
+    plan.add_argument("file", metavar="FILE.yml", help="Azure ML job or pipeline YAML.")
+    plan.add_argument("--set", action="append", default=[], metavar="inputs.NAME=VALUE", help="Another value.")
+    _add_asset(plan)
+    plan.add_argument("--python", metavar="PATH", help="The interpreter that would run the steps.")
+    plan.add_argument("--force-rerun", action="store_true", help="As if nothing were to be reused.")
+    shown = plan.add_mutually_exclusive_group()
+    shown.add_argument("--mermaid", action="store_true", help="Print the graph as a Mermaid diagram, for Markdown.")
+    shown.add_argument("--json", action="store_true", help="Print the plan as JSON.")
+    why = commands.add_parser("why", help="Say why a step of the last job ran, or was reused.")
+    why.set_defaults(command=_why)
+    why.add_argument("step", metavar="STEP", help="The name of the step.")
+    why.add_argument("--job", metavar="NAME", help="Another job than the last, by its name or the beginning of it.")
+    why.add_argument("--json", action="store_true", help="Print the explanation as JSON.")
     serve = commands.add_parser("serve", help="Show the local runs: a Prefect server and the MLflow UI.")
     serve.set_defaults(command=_serve)
     serve.add_argument("--prefect-port", type=int, default=4200, metavar="PORT")
     serve.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT")
+    watch = commands.add_parser("watch", help="Say whether incoming data has drifted from what the champion knows.")
+    watch.set_defaults(command=_watch)
+    watch.add_argument("data_asset_name", nargs="?", metavar="DATA", help="A data asset or a file.")
+    watch.add_argument("--model-name", metavar="NAME", help="The registered model whose champion is watched.")
+    watch.add_argument("--psi-threshold", metavar="PSI", help="Least difference that counts; 0.1 by default.")
+    watch.add_argument("--significance", metavar="P", help="Most probability of a false alarm; 0.01 by default.")
+    watch.add_argument("--min-rows", metavar="N", help="Fewest rows that are compared; 100 by default.")
+    watch.add_argument("--engine", choices=("auto", "local", "azureml"), help="Where champion and data are.")
+    watch.add_argument("--json", action="store_true", help="Print the outcome as JSON on standard output.")
+    data = commands.add_parser("data", help="Register data that a pipeline can be trained on.")
+    register = data.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "register", help="Make the next version of a data asset, and tell who waits for new data."
+    )
+    register.set_defaults(command=_register_data)
+    register.add_argument("file", metavar="FILE", help="A CSV or Parquet file of the pipeline's columns.")
+    register.add_argument("--name", default="diabetes-diagnostics", metavar="NAME", help="Of the data asset.")
+    register.add_argument("--engine", choices=("auto", "local", "azureml"), default="auto", help="Where to.")
+    register.add_argument("--json", action="store_true", help="Print what came of it as JSON on standard output.")
+    compute = commands.add_parser("compute", help="Make the compute target that jobs run on.")
+    create = compute.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "create", help="Make what environment/compute.yml defines in the workspace, unless it is there."
+    )
+    create.set_defaults(command=_create_compute)
+    create.add_argument("name", nargs="?", metavar="NAME", help="Another name than the file's.")
+    create.add_argument("--size", metavar="SIZE", help="Another VM size, such as STANDARD_DS3_V2.")
+    create.add_argument("--max-instances", type=_count, metavar="N", help="Another number of nodes at most.")
+    create.add_argument(
+        "--low-priority", action="store_true", help="Cheaper nodes, which can be taken away in the middle of a job."
+    )
+    create.add_argument("--json", action="store_true", help="Print what came of it as JSON on standard output.")
+    doctor = commands.add_parser("doctor", help="Say whether all that a run needs is there, and what to do if not.")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("--json", action="store_true", help="Print the findings as JSON on standard output.")
+    reap = commands.add_parser("reap", help="List what runs in the workspace though nobody waits for it, and end it.")
+    reap.set_defaults(command=_reap)
+    reap.add_argument("--yes", action="store_true", help="Cancel, and wait until it is over; without it, only look.")
+    reap.add_argument("--unknown-too", action="store_true", help="Also jobs of flow runs that Prefect does not know.")
+    reap.add_argument("--older-than", metavar="TIME", help="Only jobs of at least this age, such as 30m, 2h or 1d.")
+    reap.add_argument("--json", action="store_true", help="Print what was found as JSON on standard output.")
     return parser
+
+
+def _add_asset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--asset",
+        action="append",
+        default=[],
+        metavar="NAME_OR_URI=PATH",
+        help="What stands in here for data or a component that is elsewhere. Also: tandem.assets.yml.",
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
 
 
 if __name__ == "__main__":

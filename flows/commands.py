@@ -19,10 +19,21 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from flows.engines.choice import chosen_engine
+from flows.engines.choice import Where, chosen_engine
 from flows.engines.local_processes import warm_up
 from flows.engines.plan import Planner, modules_to_preload
-from flows.errors import ParameterError, RunCanceled, RunError, SettingsError, TandemError
+from flows.errors import (
+    CannotRunHere,
+    DataAssetError,
+    ParameterError,
+    RunCanceled,
+    RunError,
+    ServiceError,
+    SettingsError,
+    StepFailed,
+    TandemError,
+)
+from flows.exit_codes import exit_code_of
 from flows.parameters import JobParameters, PipelineParameters, validated
 from flows.prefect_server import use_prefect_api
 from flows.runs import PipelineRequest
@@ -35,6 +46,9 @@ CONSOLE_SETTINGS = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(message)s",
 }
 
+# A fault that shows in the flow only: the same exit code as one that shows before.
+_USER_ERRORS = (ParameterError, DataAssetError, SettingsError, CannotRunHere)
+
 P = TypeVar("P", bound=BaseModel)
 T = TypeVar("T", PipelineParameters, JobParameters)
 
@@ -43,12 +57,14 @@ T = TypeVar("T", PipelineParameters, JobParameters)
 class Run(Generic[P]):
     """One run of a flow: its parameters, what it will ask its engine for, and where the flow is (``module:name``).
 
-    ``request`` is what is known of the job before anything runs; the flow is imported late, since it brings Prefect.
+    ``request`` is what is known of the job before anything runs, None for a flow that runs none; the flow is imported
+    late, since it brings Prefect. ``python`` is the interpreter of local steps, where it is not that of this process.
     """
 
     parameters: P
-    request: Callable[[P, Settings], PipelineRequest]
+    request: Callable[[P, Settings], PipelineRequest] | None
     flow: str
+    python: Path | None = None
 
 
 def run_command(
@@ -74,28 +90,11 @@ def run_command(
         if as_json:
             print(json.dumps(summary_as_json(summary), indent=2))
         else:
-            where = summary.outcome.url or "make serve  (Prefect and MLflow)"
+            where = summary.page or "make serve  (Prefect and MLflow)"
             print(f"{as_text(summary)}\n  Look at it:  {where}\n")
         return 0
 
     return exit_code_of(command)
-
-
-def exit_code_of(command: Callable[[], int]) -> int:
-    """Run a command; an error that is raised on purpose becomes one message and its exit code."""
-    try:
-        return command()
-    except TandemError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
-        return 130
-    except BaseException as error:
-        if type(error).__name__ != "TerminationSignal":  # Prefect's for SIGTERM; naming its class would import Prefect
-            raise
-        print("\nTerminated. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
-        return 143
 
 
 def run_flow(run: Run[Any], quiet: bool = False) -> Any:
@@ -105,12 +104,12 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
         TandemError: It did not complete; the message is that of its final state.
     """
     settings = Settings.from_environment()
-    choice = chosen_engine(run.parameters.engine, settings)
+    choice = chosen_engine(run.parameters.engine, settings, run.parameters.tracking)
     print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
-    preload = _local_preload(run, settings) if choice.name == "local" else None
+    preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
     api = use_prefect_api(settings)
     if preload is not None:
-        warm_up(settings, preload)
+        warm_up(settings, preload, choice.tracking, run.python)
     for variable, value in CONSOLE_SETTINGS.items():
         os.environ.setdefault(variable, value)
     module, _, name = run.flow.partition(":")
@@ -118,15 +117,21 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     flow_function: Any = getattr(import_module(module), name)
     gc.freeze()
     gc.enable()
+    end_table: Callable[[], None] = import_module("flows.console").end_table
     api.wait_until_ready()
-    return asyncio.run(_result(flow_function, run.parameters.model_dump()))
+    try:
+        return asyncio.run(_result(flow_function, run.parameters.model_dump()))
+    finally:
+        end_table()
 
 
-def _local_preload(run: Run[Any], settings: Settings) -> list[str] | None:
-    """What the steps that will run here will import; None if every step will be reused. Wrong input is found here."""
+def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[str] | None:
+    """What the steps that will run here will import; None if nothing is to run. Wrong input is found here."""
+    if run.request is None:
+        return None
     asked = run.request(run.parameters, settings)
-    plans = Planner(asked.spec, settings, asked.force_rerun).known()
-    if len(plans) == len(asked.spec.steps) and all(plan.reused for plan in plans.values()):
+    plans = Planner(asked.spec, settings, asked.force_rerun, asked.python).known()
+    if tracking == "local" and len(plans) == len(asked.spec.steps) and all(plan.reused for plan in plans.values()):
         return None
     return modules_to_preload(asked.spec, plans)
 
@@ -136,8 +141,16 @@ async def _result(flow_function: Any, parameters: dict[str, Any]) -> Any:
     if state.is_cancelled():
         raise RunCanceled(state.message or "The run was canceled.")
     if not state.is_completed():
-        raise RunError(state.message or "The run failed.")
+        raise await _failure(state)
     return await state.aresult()
+
+
+async def _failure(state: Any) -> TandemError:
+    """The error that ended a flow run, as which its state is named, with the outcome of the job if there is one."""
+    message, kinds = state.message or "The run failed.", (ServiceError, *_USER_ERRORS)
+    if state.name == StepFailed.__name__:
+        return StepFailed(message, None if state.data is None else await state.aresult(raise_on_failure=False))
+    return next((kind(message) for kind in kinds if state.name == kind.__name__), RunError(message))
 
 
 def _refuse_unknown(words: Sequence[str], flags: Sequence[str]) -> None:

@@ -1,15 +1,17 @@
-"""From a YAML file and ``--set`` to the job that is asked for."""
+"""From a YAML file, ``--set`` and ``--asset`` to the job that is asked for."""
 
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.errors import ParameterError
-from flows.parameters import EngineName
+from flows.engines.choice import chosen_engine
+from flows.engines.interpreter import python_named
+from flows.given_assets import given_assets
+from flows.job_file import bound_job
+from flows.local_job import with_local_data
+from flows.parameters import EngineName, TrackingName
 from flows.runs import PipelineRequest
 from flows.settings import Settings
-from flows.spec.bind import bind
-from flows.spec.reader import read_job
 from flows.tags import FLOW_RUN
 from flows.training import job_name
 
@@ -19,32 +21,33 @@ class FileParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str = Field(description="Azure ML job or pipeline YAML.")
+    file: str = Field(description="Azure ML job, pipeline or component YAML.")
     inputs: dict[str, str] = Field(default_factory=dict, description="New values of its inputs, by name.")
+    assets: tuple[str, ...] = Field((), description="Local engine only: NAME_OR_URI=PATH, what stands for it here.")
     output_dir: str | None = Field(None, description="Folder that the outputs are copied to.")
     engine: EngineName = Field("auto", description="Where it runs.")
+    tracking: TrackingName = Field("local", description="Local engine only: where MLflow keeps the runs.")
+    python: str | None = Field(None, description="Local engine only: the interpreter of the steps.")
     force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
 
 
 def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id: str) -> PipelineRequest:
-    """The job of a YAML file with these inputs."""
-    spec = bind(read_job(Path(parameters.file).absolute()), dict(parameters.inputs))
+    """The job of a YAML file with these inputs; for the local engine, with all of its data on this machine.
+
+    Raises:
+        SpecError: The file is wrong.
+        ParameterError: A value is.
+        CannotRunHere: The local engine cannot run it, or lacks data of it.
+    """
+    assets = given_assets(parameters.assets, Path(parameters.file))
+    spec = bound_job(parameters.file, parameters.inputs, assets.components)
+    if chosen_engine(parameters.engine, settings, parameters.tracking).name == "local":
+        spec = with_local_data(spec, assets, settings)
     return PipelineRequest(
         spec=spec,
         job_name=job_name(spec.display_name or spec.name, flow_run_id, spec.source),
         experiment_name=spec.experiment_name or spec.source.parent.name,
         tags={FLOW_RUN: flow_run_id},
         force_rerun=parameters.force_rerun,
+        python=None if parameters.python is None else python_named(parameters.python),
     )
-
-
-def settings_of(pairs: list[str]) -> dict[str, str]:
-    """Parse ``NAME=VALUE`` pairs.
-
-    Raises:
-        ParameterError: One has no ``=``.
-    """
-    for pair in pairs:
-        if "=" not in pair:
-            raise ParameterError(f"--set {pair}: write --set inputs.NAME=VALUE.")
-    return dict(pair.split("=", 1) for pair in pairs)

@@ -3,7 +3,10 @@
 import difflib
 import functools
 import inspect
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -12,11 +15,30 @@ from flows.data_assets import is_path
 from flows.engines.polling import Patience
 from flows.errors import ParameterError
 from flows.gate import GatePolicy
-from flows.model_registry import check_model_name
+from flows.model_registry import MODEL_NAME, check_model_name
 
 EngineName = Literal["auto", "local", "azureml"]
+TrackingName = Literal["local", "azureml"]
+SuspendWish = Literal["auto", "always", "never"]
 Solver = Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"]
+MetricName = Literal[
+    "roc_auc", "average_precision", "accuracy", "precision", "recall", "f1", "brier_score_loss", "log_loss"
+]
 Text = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPattern:
+    """A pattern that Prefect's form and server check; the model says more kindly what is wrong."""
+
+    pattern: str
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        """The JSON schema of the text, with the pattern."""
+        return {**handler(schema), "pattern": self.pattern}
+
+
+ModelName = Annotated[Text, ShownPattern(f"^{MODEL_NAME.pattern}$")]
 
 
 class TrainingParameters(BaseModel):
@@ -48,6 +70,11 @@ class TrainingParameters(BaseModel):
     engine: EngineName = Field(
         "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
     )
+    tracking: TrackingName = Field(
+        "local",
+        description="Local engine only: where MLflow keeps the runs; azureml is the workspace. Models are registered "
+        "on this machine either way. On Azure ML both are in the workspace.",
+    )
     queue_timeout_seconds: float | None = Field(
         None, gt=0, description="Azure ML only: cancel the job if it waits longer than this for a machine."
     )
@@ -59,6 +86,11 @@ class TrainingParameters(BaseModel):
         ge=0,
         le=20,
         description="Azure ML only: how often to submit the job again if machines fail it (preemption, a lost node).",
+    )
+    suspend: SuspendWish = Field(
+        "auto",
+        description="Azure ML only: whether the process of a deployed flow run ends while its job runs, and watch-jobs "
+        "starts it again. Auto does so where watch-jobs is deployed.",
     )
     force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
 
@@ -85,11 +117,17 @@ class PipelineParameters(TrainingParameters):
 
     pipeline: Text = Field("diabetes-training-pipeline", description="Display name of the pipeline job.")
     experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
-    model_name: Text = Field("diabetes-predict", description="Registered model that may get a new version.")
+    model_name: ModelName = Field("diabetes-predict", description="Registered model that may get a new version.")
     solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
-    gate_metric: str = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
-    gate_floor: float = Field(0.75, description="Worst acceptable value of that metric.")
-    gate_min_improvement: float = Field(0.001, description="By how much the challenger must beat the champion.")
+    gate_metric: MetricName = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
+    gate_floor: float = Field(0.75, ge=0, allow_inf_nan=False, description="Worst acceptable value of that metric.")
+    gate_min_improvement: float = Field(
+        0.001, ge=0, allow_inf_nan=False, description="By how much the challenger must beat the champion."
+    )
+    skip_if_unchanged: bool = Field(
+        False,
+        description="End as Skipped if data, code, parameters and environment are those of the champion's decision.",
+    )
     evaluation_output: Text = Field("outputs/evaluation", description="Folder that the evaluation is copied to.")
 
     _valid_model_name = field_validator("model_name")(_model_name)
@@ -108,7 +146,7 @@ class JobParameters(TrainingParameters):
     """What the job flow takes."""
 
     experiment_name: Text = Field("diabetes-classify", description="Experiment that the runs are listed under.")
-    model_name: Text = Field("diabetes-model-predict", description="Registered model that gets a new version.")
+    model_name: ModelName = Field("diabetes-model-predict", description="Registered model that gets a new version.")
     evaluation_output: Text = Field("outputs/train-job", description="Folder that model and evaluation are copied to.")
 
     _valid_model_name = field_validator("model_name")(_model_name)
@@ -127,7 +165,7 @@ def taking(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[.
     def decorate(function: Callable[[P], Awaitable[R]]) -> Callable[..., Awaitable[R]]:
         @functools.wraps(function)
         async def flat(**values: Any) -> R:
-            return await function(model(**values))
+            return await function(validated(model, values))
 
         parameters = [
             inspect.Parameter(
@@ -167,10 +205,22 @@ def _sentence(model: type[BaseModel], fault: Any) -> str:
         return f"{where}: there is no such parameter.{_nearest(where, model.model_fields)}"
     if fault["type"] == "value_error":
         return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
-    message = fault["msg"][0].lower() + fault["msg"][1:]
-    choices = [str(value) for value in get_args(model.model_fields[where].annotation)] if fault["loc"] else []
+    name = str(fault["loc"][0])
+    choices = [str(value) for value in get_args(model.model_fields[name].annotation)]
     hint = _nearest(str(given), choices) if fault["type"] == "literal_error" else ""
-    return f"{where}: {message}, not {given!r}.{hint}"
+    said = _as_prefect_says(model, name, given) or f"{fault['msg'][0].lower()}{fault['msg'][1:]}, not {given!r}"
+    return f"{where}: {said}.{hint}"
+
+
+def _as_prefect_says(model: type[BaseModel], name: str, given: Any) -> str | None:
+    """What Prefect's server says when a deployment is run with this value; it knows the JSON schema only."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    with suppress(ValueError):
+        given = json.loads(given) if isinstance(given, str) else given  # as `prefect deployment run` takes it
+    fault = best_match(Draft202012Validator(model.model_json_schema()["properties"][name]).iter_errors(given))
+    return None if fault is None else fault.message
 
 
 def _nearest(word: str, known: "Sequence[str] | Any") -> str:

@@ -65,17 +65,25 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
     Raises:
         ServiceError: One is configured, but does not answer.
     """
-    configured = os.environ.get("PREFECT_API_URL") or _profile_url()
-    if configured:
-        _check_listening(configured)
-        return PrefectApi(configured, "configured")
+    found = find_prefect_api(settings)
+    if found is not None and found.origin == "configured":
+        _check_listening(found.url)
+        return found
     home = settings.prefect_home
     home.mkdir(parents=True, exist_ok=True)
-    served = _served_url(home)
-    api = PrefectApi(served, "served") if served else _start_temporary(home)
+    api = found or _start_temporary(home)
     os.environ.update(PREFECT_API_URL=api.url, PREFECT_HOME=str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     return api
+
+
+def find_prefect_api(settings: Settings) -> PrefectApi | None:
+    """The Prefect API that is configured or that ``make serve`` started; None where a command starts one of its own."""
+    configured = os.environ.get("PREFECT_API_URL") or _profile_url()
+    if configured:
+        return PrefectApi(configured, "configured")
+    served = _served_url(settings.prefect_home)
+    return PrefectApi(served, "served") if served else None
 
 
 def answers(url: str) -> bool:
@@ -125,6 +133,8 @@ def server_environment(home: Path) -> Mapping[str, str]:
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In memory, a limit of concurrency would stay used up when the server is killed.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / DATABASE}",
     }
 

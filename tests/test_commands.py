@@ -124,16 +124,16 @@ def test_blanks_and_quotes_in_the_paths_of_state_data_and_output_are_no_obstacle
 
 
 WRONG_FLAGS = {
-    "reg_rate 0": (("--reg_rate", "0"), "reg_rate: input should be greater than 0, not '0'."),
-    "reg_rate negative": (("--reg_rate=-1",), "reg_rate: input should be greater than 0, not '-1'."),
-    "reg_rate NaN": (("--reg_rate", "nan"), "reg_rate: input should be a finite number, not 'nan'."),
+    "reg_rate 0": (("--reg_rate", "0"), "reg_rate: 0 is less than or equal to the minimum of 0."),
+    "reg_rate negative": (("--reg_rate=-1",), "reg_rate: -1 is less than or equal to the minimum of 0."),
+    "reg_rate NaN": (("--reg_rate", "nan"), "reg_rate: 'nan' is not of type 'number'."),
     "unknown solver": (("--solver", "lbfg"), "Did you mean lbfgs?"),
     "unknown asset": (("--data_asset_name", "diabetes"), "There is no data asset 'diabetes'"),
     "unknown version": (("--data_asset_name", "diabetes-diagnostics:9"), "has no version 9. It has: 1"),
     "missing file": (("--data_asset_name", "./none.csv"), "The data file ./none.csv does not exist"),
     "unknown flag": (("--regrate", "1"), "There is no flag --regrate. Did you mean --reg_rate?"),
     "model name": (("--model_name", "a/b"), "'a/b' cannot be the name of a model"),
-    "gate metric": (("--gate_metric", "roc"), "did you mean roc_auc?"),
+    "gate metric": (("--gate_metric", "roc"), "Did you mean roc_auc?"),
     "output folder": (("--evaluation_output", "/proc/nowhere"), "the folder /proc/nowhere cannot be made"),
     "engine": (
         ("--engine", "azureml"),

@@ -1,0 +1,98 @@
+"""Put Tandem's deployments and automations on a Prefect server, take them off again, or start a worker for them."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from flows.commands import exit_code_of
+from flows.errors import ServiceError, SettingsError
+from flows.prefect_server import PrefectApi, find_prefect_api, use_prefect_api
+from flows.settings import PROJECT, Settings
+
+if TYPE_CHECKING:
+    from deployments.made import Done
+
+DEPLOYMENTS = PROJECT / "prefect.yaml"
+NOTIFICATIONS = PROJECT / "deployments" / "automations.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code."""
+    commands: dict[str, Callable[[], int]] = {"deploy": _deploy, "undeploy": _undeploy, "worker": _worker}
+    parser = argparse.ArgumentParser(prog="python -m deployments.deploy", description=__doc__)
+    parser.add_argument("command", choices=list(commands))
+    return exit_code_of(commands[parser.parse_args(arguments).command])
+
+
+def _deploy() -> int:
+    api = _server()
+    os.chdir(PROJECT)  # the build steps are for the checkout
+    done = _run(import_module("deployments.rollout").deploy(DEPLOYMENTS, NOTIFICATIONS, os.environ))
+    _print(api, done)
+    if all(each.verb == "there" for each in done):
+        print(f"\n  Nothing had to be changed: all {len(done)} are there.")
+    if not any(each.kind == "block" for each in done):
+        print("\n  Nobody is told anything: TANDEM_NOTIFY names no block, such as slack-webhook/ops.")
+    print("\n  Next: make worker, and in another terminal: prefect deployment run 'train-pipeline/on-demand'")
+    return 0
+
+
+def _undeploy() -> int:
+    api = _server()
+    done = _run(import_module("deployments.rollout").undeploy())
+    _print(api, done)
+    if not done:
+        print("\n  Nothing to remove: nothing on this server was made by `make deploy`.")
+    return 0
+
+
+def _worker() -> int:
+    api = _server()
+    configs = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
+    (pool,) = {config["work_pool"]["name"] for config in configs}
+    print(f"Prefect: {api.url} ({api.origin}); work pool: {pool}", flush=True)
+    prefect = Path(sys.executable).with_name("prefect")
+    os.execv(prefect, [str(prefect), "worker", "start", "--pool", pool, "--type", "process"])
+
+
+def _server() -> PrefectApi:
+    """The server that is configured or served. One that ends with the command would forget it all."""
+    settings = Settings.from_environment()
+    if find_prefect_api(settings) is None:
+        raise SettingsError(
+            "There is no Prefect server. Nothing was changed. Start one with `make serve` in another terminal, or name "
+            "yours: prefect config set PREFECT_API_URL=http://HOST:4200/api"
+        )
+    return use_prefect_api(settings)
+
+
+def _run(work: "Coroutine[None, None, list[Done]]") -> "list[Done]":
+    import httpx
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        return asyncio.run(work)
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        raise ServiceError(
+            f"The Prefect server did not do it: {error}\nWhat was done before is kept; run the same command again."
+        ) from error
+
+
+def _print(api: PrefectApi, done: "Sequence[Done]") -> None:
+    print(f"Prefect: {api.url} ({api.origin})\n")
+    for each in done:
+        print(f"  {each.verb:8} {each.kind:11} {each.name}{f'  ({each.detail})' if each.detail else ''}")
+    counted = Counter(each.verb for each in done)
+    print("\n  " + ", ".join(f"{count} {verb}" for verb, count in counted.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What is on the server, compared with what is wanted; only the difference is made.
+
+What an operator has switched off (a schedule, an automation, a deployment) stays off, and what others have added stays.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
+from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.exceptions import ObjectNotFound
+
+from deployments.made import Done, Kind, Made, Verb, write_variable
+from deployments.wanted import WantedDeployment, WantedSchedule
+
+_PAGE = 200
+
+
+async def put_work_pool(client: PrefectClient, made: Made, name: str) -> Done:
+    """See that there is a work pool of this name; one of another type is left as it is."""
+    try:
+        pool = await client.read_work_pool(name)
+    except ObjectNotFound:
+        await made.add("pool", name)
+        pool = await client.create_work_pool(WorkPoolCreate(name=name, type="process", description="Runs Tandem."))
+        return Done("made", "pool", name, f"type {pool.type}")
+    return Done("there", "pool", name, f"type {pool.type}")
+
+
+async def put_variable(client: PrefectClient, made: Made, name: str, value: str) -> Done:
+    """See that a variable has this value."""
+    found = await client.read_variable_by_name(name)
+    if found is not None and found.value == value:
+        return Done("there", "variable", name, value)
+    if found is None:
+        await made.add("variable", name)
+    await write_variable(client, name, value)
+    return Done("made" if found is None else "changed", "variable", name, value)
+
+
+async def put_deployment(client: PrefectClient, made: Made, wanted: WantedDeployment) -> tuple[UUID, Done]:
+    """See that there is this deployment, with its schedules; return its id too."""
+    try:
+        found = await client.read_deployment_by_name(wanted.full_name)
+    except ObjectNotFound:
+        await made.add("deployment", wanted.full_name)
+        id = await client.create_deployment(
+            flow_id=await client.create_flow_from_name(wanted.flow),
+            name=wanted.name,
+            schedules=[_new(slug, schedule) for slug, schedule in wanted.schedules.items()],
+            **wanted.fields,
+        )
+        return id, Done("made", "deployment", wanted.full_name)
+    else:
+        fields = {name: value for name, value in wanted.fields.items() if _has(found, name) != value}
+        if fields:
+            await client.update_deployment(found.id, DeploymentUpdate(**fields))
+        changes = sorted([*fields, *await _put_schedules(client, found, wanted.schedules)])
+        verb: Verb = "changed" if changes else "there"
+        return found.id, Done(verb, "deployment", wanted.full_name, ", ".join(changes))
+
+
+async def put_automations(client: PrefectClient, made: Made, wanted: Sequence[AutomationCore]) -> list[Done]:
+    """See that there are these automations. An automation is known by its name."""
+    there = {automation.name: automation for automation in await _automations(client)}
+    done: list[Done] = []
+    for automation in wanted:
+        old = there.get(automation.name)
+        if old is None:
+            await made.add("automation", automation.name)
+            await client.create_automation(automation)
+            done.append(Done("made", "automation", automation.name))
+            continue
+        new = automation.model_copy(update={"enabled": old.enabled})
+        same = _core(old) == new.model_copy(update={"owner_resource": None})  # which the server does not tell
+        if not same:
+            await client.update_automation(old.id, new)
+        done.append(Done("there" if same else "changed", "automation", automation.name))
+    return done
+
+
+async def remove(client: PrefectClient, made: Made, kind: Kind, name: str) -> Done:
+    """Remove something that was made here, and forget it."""
+    verb: Verb = "removed"
+    try:
+        if kind == "pool":
+            await client.delete_work_pool(name)
+        elif kind == "variable":
+            await client.delete_variable_by_name(name)
+        elif kind == "block":
+            slug, _, document = name.partition("/")
+            block = await client.read_block_document_by_name(document, slug, include_secrets=False)
+            await client.delete_block_document(block.id)
+        elif kind == "deployment":
+            deployment = await client.read_deployment_by_name(name)
+            await client.delete_deployment(deployment.id)
+        else:
+            automation = next(each for each in await _automations(client) if each.name == name)
+            await client.delete_automation(automation.id)
+    except (ObjectNotFound, StopIteration):
+        verb = "gone"
+    await made.take(kind, name)
+    return Done(verb, kind, name)
+
+
+async def _automations(client: PrefectClient) -> list[Automation]:
+    found: list[Automation] = []
+    while True:
+        page = await client.read_automations(limit=_PAGE, offset=len(found))
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+def _core(automation: Automation) -> AutomationCore:
+    return AutomationCore.model_validate(automation.model_dump())
+
+
+def _has(found: DeploymentResponse, name: str) -> Any:
+    """What the server has for a field, in the form in which it is wanted."""
+    match name:
+        case "concurrency_limit":
+            return found.global_concurrency_limit and found.global_concurrency_limit.limit
+        case "concurrency_options":
+            return found.concurrency_options and found.concurrency_options.model_dump(mode="json", exclude_none=True)
+        case _:
+            return getattr(found, name)
+
+
+async def _put_schedules(
+    client: PrefectClient, found: DeploymentResponse, wanted: Mapping[str, WantedSchedule]
+) -> Iterable[str]:
+    """Make or change the schedules that are wanted; return which."""
+    there = {schedule.slug: schedule for schedule in found.schedules}
+    changed: list[str] = []
+    for slug, schedule in wanted.items():
+        old = there.get(slug)
+        if old is None:
+            await client.create_deployment_schedules(found.id, [_new(slug, schedule)])
+        elif not _same(old, schedule):
+            await client.update_deployment_schedule(
+                found.id, old.id, schedule=schedule.schedule, parameters=dict(schedule.parameters)
+            )
+        else:
+            continue
+        changed.append(f"schedule {slug}")
+    return changed
+
+
+def _new(slug: str, wanted: WantedSchedule) -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(
+        schedule=wanted.schedule, parameters=dict(wanted.parameters), slug=slug, active=True
+    )
+
+
+def _same(old: DeploymentSchedule, wanted: WantedSchedule) -> bool:
+    return (_when(old.schedule), old.parameters) == (_when(wanted.schedule), wanted.parameters)
+
+
+def _when(schedule: SCHEDULE_TYPES) -> dict[str, Any]:
+    """A schedule to compare; an interval is counted from when it was made, unless the file says so."""
+    return schedule.model_dump(mode="json", exclude={"anchor_date"} if isinstance(schedule, IntervalSchedule) else None)

@@ -1,0 +1,155 @@
+"""What is wanted on the server: ``prefect.yaml`` and ``automations.yaml``, read into Prefect's own terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml
+from prefect.client.schemas.schedules import SCHEDULE_TYPES, construct_schedule
+from prefect.deployments.steps.core import StepExecutionError, run_steps
+from prefect.events import DeploymentTriggerTypes
+from prefect.events.schemas.automations import AutomationCore
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.templating import apply_values
+from pydantic import TypeAdapter, ValidationError
+
+from flows.errors import SettingsError
+
+SEND = "send-notification"
+_WHAT = {"name", "entrypoint", "description", "version", "tags", "parameters", "work_pool", "pull"}
+_WHEN = {"concurrency_limit", "schedules", "triggers"}
+_SCHEDULE_KEYS = {"slug", "cron", "interval", "rrule", "timezone", "anchor_date", "parameters"}
+_TRIGGERS: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSchedule:
+    """When to run, and with what parameters."""
+
+    schedule: SCHEDULE_TYPES
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDeployment:
+    """One deployment. ``fields`` are those of Prefect's API; ``schedules`` by slug; ``triggers`` what starts it too."""
+
+    flow: str
+    name: str
+    fields: Mapping[str, Any]
+    schedules: Mapping[str, WantedSchedule] = field(default_factory=dict[str, WantedSchedule])
+    triggers: tuple[Any, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """As Prefect's commands take it: ``flow/name``."""
+        return f"{self.flow}/{self.name}"
+
+    def automations(self, deployment_id: UUID) -> list[AutomationCore]:
+        """The automations of its triggers, which Prefect deletes with the deployment."""
+        for trigger in self.triggers:
+            trigger.set_deployment_id(deployment_id)
+        return [trigger.as_automation() for trigger in self.triggers]
+
+
+async def wanted_deployments(file: Path) -> list[WantedDeployment]:
+    """Read ``prefect.yaml`` as ``prefect deploy`` does, and refuse what that would overlook.
+
+    Call from the folder of the file, where its build steps run.
+
+    Raises:
+        SettingsError: It is not what it should be, or a flow cannot be loaded; names the deployment.
+    """
+    document = _document(file)
+    try:
+        values = await run_steps(document.get("build") or [], print_function=_say_nothing)
+    except StepExecutionError as error:
+        raise SettingsError(f"{file.name}: {error}: {error.__cause__}. Nothing was changed.") from error
+    configs: list[dict[str, Any]] = document.get("deployments") or []
+    return [_deployment(file, _filled_in(config, values), document) for config in configs]
+
+
+def wanted_notifications(file: Path, block_document_id: UUID) -> list[AutomationCore]:
+    """Read ``automations.yaml``; whatever an automation sends goes through this block.
+
+    Raises:
+        SettingsError: It is not what it should be; names the automation.
+    """
+    wanted: list[AutomationCore] = []
+    configs: list[dict[str, Any]] = _document(file).get("automations") or []
+    for config in configs:
+        try:
+            actions = [_through(block_document_id, action) for action in config["actions"]]
+            wanted.append(AutomationCore.model_validate({**config, "actions": actions, "tags": ["tandem"]}))
+        except (KeyError, ValidationError) as error:
+            raise SettingsError(f"{file.name}: automation {config.get('name')!r}: {error!r}") from None
+    return wanted
+
+
+def _through(block_document_id: UUID, action: dict[str, Any]) -> dict[str, Any]:
+    return action | {"block_document_id": str(block_document_id)} if action.get("type") == SEND else action
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """Where a build step would print what it does."""
+
+
+def _filled_in(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what the build steps said. The templates of triggers are for the event, which is not known yet."""
+    triggers = config.get("triggers") or []
+    rest = {key: value for key, value in config.items() if key != "triggers"}
+    return {**apply_values(rest, dict(values)), "triggers": triggers}
+
+
+def _deployment(file: Path, config: Mapping[str, Any], document: Mapping[str, Any]) -> WantedDeployment:
+    where = f"{file.name}: deployment {config.get('name')!r} of {config.get('entrypoint')}"
+    if unknown := config.keys() - _WHAT - _WHEN:
+        raise SettingsError(f"{where}: `make deploy` knows no {', '.join(sorted(unknown))}. Nothing was changed.")
+    try:
+        flow = load_flow_from_entrypoint(config["entrypoint"], use_placeholder_flow=False)
+        triggers = tuple(_TRIGGERS.validate_python(trigger) for trigger in config["triggers"])
+        schedules = {item["slug"]: _schedule(where, item) for item in config.get("schedules") or []}
+    except (KeyError, OSError, ImportError, ValueError, AttributeError, SyntaxError) as error:
+        raise SettingsError(f"{where}: {type(error).__name__}: {error}. Nothing was changed.") from error
+    pool, limit = config.get("work_pool") or {}, config.get("concurrency_limit")
+    fields: dict[str, Any] = {
+        "entrypoint": config["entrypoint"],
+        "description": config.get("description") or flow.description,
+        "version": config.get("version") or flow.version,
+        "tags": config.get("tags") or [],
+        "parameters": config.get("parameters") or {},
+        # A parameter that there is not would be accepted by the server, and refused only where the flow runs.
+        "parameter_openapi_schema": {
+            **parameter_schema(flow).model_dump(exclude_unset=True),
+            "additionalProperties": False,
+        },
+        "enforce_parameter_schema": True,
+        "work_pool_name": pool.get("name"),
+        "job_variables": pool.get("job_variables") or {},
+        "pull_steps": config.get("pull", document.get("pull")) or [],
+        "concurrency_limit": limit.get("limit") if isinstance(limit, Mapping) else limit,
+        "concurrency_options": {key: value for key, value in limit.items() if key != "limit"}
+        if isinstance(limit, Mapping)
+        else None,
+    }
+    return WantedDeployment(flow.name, config["name"], fields, schedules, triggers)
+
+
+def _schedule(where: str, config: Mapping[str, Any]) -> WantedSchedule:
+    if unknown := config.keys() - _SCHEDULE_KEYS:
+        raise SettingsError(f"{where}: a schedule has no {', '.join(sorted(unknown))}. Nothing was changed.")
+    when = {key: value for key, value in config.items() if key not in ("slug", "parameters")}
+    return WantedSchedule(construct_schedule(**when), config.get("parameters") or {})
+
+
+def _document(file: Path) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file.name} cannot be read: {error}. Nothing was changed.") from error
+    if not isinstance(document, Mapping):
+        raise SettingsError(f"{file.name} is no mapping. Nothing was changed.")
+    return document

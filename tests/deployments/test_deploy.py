@@ -1,0 +1,178 @@
+"""``make deploy`` and ``make undeploy`` on a real server: what is made, what is left alone, what is said."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.made import Done
+from flows.errors import ParameterError, SettingsError
+from flows.parameters import JobParameters, PipelineParameters, validated
+from flows.watch_parameters import WatchParameters
+from tests.deployments.station import Station, prefect_server, verbs
+from tests.terminal import PROJECT, Terminal
+
+MODELS = {"train-pipeline": PipelineParameters, "train-job": JobParameters, "watch-data": WatchParameters}
+WRONG = {
+    "no such solver": ("solver", "liblinar"),
+    "negative": ("reg_rate", -1),
+    "text for a number": ("reg_rate", "much"),
+    "half an iteration": ("max_iter", 1.5),
+    "no such metric": ("gate_metric", "auc"),
+    "no text": ("pipeline", ""),
+    "less than no time": ("queue_timeout_seconds", -1),
+}
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    """A server on which everything is deployed."""
+    with prefect_server(tmp_path_factory.mktemp("station")) as station:
+        assert verbs(station.deploy()) == {"made"}
+        yield station
+
+
+def test_without_a_server_deploying_says_how_to_start_one_and_starts_none(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, None)
+    done = Station(tmp_path, "http://127.0.0.1:1/api").run(
+        sys.executable, "-m", "deployments.deploy", "deploy", environment={"PREFECT_API_URL": ""}
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: There is no Prefect server. Nothing was changed. Start one with `make serve`")
+    assert not Path(terminal.environment["TANDEM_HOME"]).exists()
+
+
+def test_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    station = Station(tmp_path, "http://127.0.0.1:1/api")
+    done = station.run(sys.executable, "-m", "deployments.deploy", "worker")
+    assert done.returncode == 3
+    assert "Error: The Prefect API at http://127.0.0.1:1/api does not answer" in done.stderr
+
+
+def test_second_deploy_changes_nothing_and_says_so(station: Station) -> None:
+    before = station.everything()
+    done = station.run(sys.executable, "-m", "deployments.deploy", "deploy")
+    assert done.returncode == 0, done.stderr
+    assert station.everything() == before
+    assert f"Nothing had to be changed: all {len(station.deploy())} are there." in done.stdout
+    assert "Nobody is told anything" in done.stdout
+
+
+def test_what_prefects_own_command_deploys_differs_in_one_thing(station: Station) -> None:
+    done = station.prefect("--no-prompt", "deploy", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    changed = {(each.kind, each.detail) for each in station.deploy() if each.verb != "there"}
+    assert changed == {("deployment", "parameter_openapi_schema")}  # it lets pass a parameter that there is not
+
+
+def test_deployments_hold_no_path_of_this_machine(station: Station) -> None:
+    assert str(PROJECT) not in json.dumps(station.everything())
+
+
+def test_change_by_someone_else_is_taken_back_and_what_an_operator_switched_off_stays_off(station: Station) -> None:
+    deployment = station.deployment("train-pipeline/scheduled-retraining")
+    schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    station.api.patch(f"/deployments/{deployment['id']}", json={"tags": ["mine"], "paused": True}).raise_for_status()
+    station.api.patch(schedule, json={"active": False}).raise_for_status()
+    automation = next(each for each in station.everything()["automations"] if "new data" in each["name"])
+    station.api.patch(f"/automations/{automation['id']}", json={"enabled": False}).raise_for_status()
+    changed = [each for each in station.deploy() if each.verb != "there"]
+    assert changed == [Done("changed", "deployment", "train-pipeline/scheduled-retraining", "tags")]
+    deployment = station.deployment("train-pipeline/scheduled-retraining")
+    assert (deployment["tags"], deployment["paused"]) == (["tandem", "scheduled"], True)
+    assert [each["active"] for each in deployment["schedules"]] == [False]
+    assert station.api.get(f"/automations/{automation['id']}").json()["enabled"] is False
+
+
+@pytest.mark.parametrize("name", ["train-pipeline/on-demand", "train-job/on-demand", "watch-data/scheduled"])
+def test_form_has_choices_ranges_defaults_and_a_description_for_every_parameter(station: Station, name: str) -> None:
+    form = station.deployment(name)["parameter_openapi_schema"]
+    fields = MODELS[name.partition("/")[0]].model_fields
+    assert sorted(form["properties"], key=lambda each: form["properties"][each]["position"]) == list(fields)
+    for parameter, field in fields.items():
+        assert form["properties"][parameter]["description"] == field.description
+        assert form["properties"][parameter]["default"] == field.default
+        bounds = {"enum", "minimum", "exclusiveMinimum", "maximum", "maxLength", "anyOf"}
+        assert bounds & form["properties"][parameter].keys() or field.annotation is bool, parameter
+
+
+@pytest.mark.parametrize(("parameter", "value"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_parameter_is_refused_by_the_server_in_the_words_of_the_command(
+    station: Station, parameter: str, value: object
+) -> None:
+    path = f"/deployments/{station.deployment('train-pipeline/on-demand')['id']}/create_flow_run"
+    answer = station.api.post(path, json={"parameters": {parameter: value}})
+    with pytest.raises(ParameterError) as refused:
+        validated(PipelineParameters, {parameter: value})
+    said = answer.json()["detail"].rpartition("Failure reason: ")[2]
+    assert answer.status_code == 409
+    assert str(refused.value).startswith(f"{parameter}: {said}.")
+
+
+def test_parameter_that_there_is_not_is_refused_by_the_server(station: Station) -> None:
+    path = f"/deployments/{station.deployment('train-pipeline/on-demand')['id']}/create_flow_run"
+    answer = station.api.post(path, json={"parameters": {"regrate": 1}})
+    assert (answer.status_code, "'regrate' was unexpected" in answer.text) == (409, True)
+
+
+def test_wrong_parameter_of_a_deployed_run_is_refused_before_there_is_a_run(station: Station) -> None:
+    done = station.prefect("deployment", "run", "train-pipeline/on-demand", "-p", "solver=liblinar")
+    assert done.returncode == 1
+    assert "'liblinar' is not one of ['lbfgs', 'liblinear'," in done.stdout + done.stderr
+    assert not station.flow_runs("train-pipeline/on-demand")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            "slack-webhook/ops",
+            r"There is no block slack-webhook/ops\. Make it at http://.*slack-webhook/create, or set",
+        ),
+        ("slack", r"TANDEM_NOTIFY is 'slack'\. Write TYPE/NAME of a block"),
+        ("aws-credentials/ops", r"of one of these types: custom-webhook, .*, ms-teams-webhook, .*, slack-webhook, "),
+    ],
+)
+def test_block_that_there_is_not_is_refused_before_anything_is_changed(
+    station: Station, chosen: str, message: str
+) -> None:
+    before = station.everything()
+    with pytest.raises(SettingsError, match=message):
+        station.deploy(TANDEM_NOTIFY=chosen)
+    assert station.everything() == before
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # of the library behind Prefect's blocks
+def test_messages_go_through_one_block_until_nobody_is_to_be_told(station: Station) -> None:
+    address = "https://hooks.example.com/a-secret"
+    done = station.deploy(TANDEM_NOTIFY="slack-webhook/ops", TANDEM_NOTIFY_URL=address)
+    assert Done("made", "block", "slack-webhook/ops") in done
+    everything = station.everything()
+    assert address not in json.dumps([everything, [each.detail for each in done]])
+    (block,) = everything["block_documents"]
+    actions = [action for automation in everything["automations"] for action in automation["actions"]]
+    through = [action["block_document_id"] for action in actions if action["type"] == "send-notification"]
+    assert through == [block["id"]] * 7
+    assert verbs(station.deploy()) == {"there"}  # the server remembers the setting
+    removed = [each for each in station.deploy(TANDEM_NOTIFY="none") if each.verb == "removed"]
+    assert sum(each.kind == "automation" for each in removed) == 7
+
+
+def test_undeploy_removes_what_was_made_and_nothing_else(station: Station) -> None:
+    assert verbs(station.undeploy()) == {"removed"}
+    gone = station.everything()
+    assert not any(gone[kind] for kind in ("deployments", "automations", "variables", "block_documents", "work_pools"))
+    pool = {"name": "tandem", "type": "process", "description": "of someone else"}
+    station.api.post("/work_pools/", json=pool).raise_for_status()
+    station.api.post("/variables/", json={"name": "theirs", "value": 1}).raise_for_status()
+    flow = station.api.post("/flows/", json={"name": "train-pipeline"}).json()["id"]
+    theirs = {"name": "theirs", "flow_id": flow, "work_pool_name": "tandem"}
+    station.api.post("/deployments/", json=theirs).raise_for_status()
+    before = {kind: [each["id"] for each in found] for kind, found in station.everything().items()}
+    assert verbs(station.deploy(), "pool") == {"there"}
+    done = station.run(sys.executable, "-m", "deployments.deploy", "undeploy")
+    assert done.returncode == 0, done.stderr
+    assert {kind: [each["id"] for each in found] for kind, found in station.everything().items()} == before
+    assert station.undeploy() == []
