@@ -114,6 +114,14 @@ def _create_compute(parsed: argparse.Namespace) -> int:
     return import_module("flows.compute").create_compute(changes, as_json=parsed.json)
 
 
+def _completion(parsed: argparse.Namespace) -> int:
+    from flows.completion import bash_completion
+
+    zsh = "autoload -U +X bashcompinit && bashcompinit\n" if parsed.shell == "zsh" else ""
+    print(zsh + bash_completion(_parser()))
+    return 0
+
+
 def _doctor(parsed: argparse.Namespace) -> int:
     return import_module("flows.doctor.examination").doctor(as_json=parsed.json)
 
@@ -210,6 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     reap.add_argument("--unknown-too", action="store_true", help="Also jobs of flow runs that Prefect does not know.")
     reap.add_argument("--older-than", metavar="TIME", help="Only jobs of at least this age, such as 30m, 2h or 1d.")
     reap.add_argument("--json", action="store_true", help="Print what was found as JSON on standard output.")
+    completion = commands.add_parser("completion", help='Complete words: eval "$(tandem completion bash)".')
+    completion.set_defaults(command=_completion)
+    completion.add_argument("shell", choices=("bash", "zsh"), help="The shell that evaluates what is printed.")
     return parser
 
 

@@ -26,12 +26,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Incoming data that was compared with that of a champion. ``picture`` is a PNG file."""
+    """Incoming data that was compared with that of a champion."""
 
     reference: Side
     incoming: Side
     report: DriftReport
-    picture: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ class WatchSummary:
         incoming: The incoming data, ``name:version`` or a path.
         comparison: None if there was nothing to compare.
         skipped: Why there was not.
+        picture: A PNG file of the histograms; None if there was nothing to compare.
         told: Whether the drift was told to Prefect, by this run or an earlier one; False if there is none.
         next_command: What to type next; None if there is nothing to do.
     """
@@ -53,6 +53,7 @@ class WatchSummary:
     incoming: str
     comparison: Comparison | None = None
     skipped: str = ""
+    picture: Path | None = None
     told: bool = False
     next_command: str | None = None
 
@@ -88,11 +89,11 @@ class WatchSummary:
 
 
 def reasons(report: DriftReport) -> tuple[str, ...]:
-    """A sentence for each feature that has drifted."""
+    """What each feature that has drifted is told by, the largest PSI first."""
     return tuple(
-        f"{feature.feature}: PSI {feature.psi:.2f}, at least {report.policy.psi_threshold:g} counts; "
-        f"KS {_number(feature.ks, 3)}; adjusted p {_p(feature.p_value)}; median {_medians(feature)}; "
-        f"missing {_missing(feature)}."
+        f"{feature.feature}: PSI {feature.psi:.2f} (from {report.policy.psi_threshold:g} on it counts), "
+        f"KS {_number(feature.ks, 3)}, adjusted p {_p(feature.p_value)}, median {_medians(feature)}, "
+        f"missing {_missing(feature)}"
         for feature in report.drifted
     )
 
@@ -113,7 +114,7 @@ def as_text(summary: WatchSummary) -> str:
     lines = ["", *_aligned(list(_facts(summary))), ""]
     if summary.comparison is not None:
         lines += [*_aligned([HEADER, *map(_row, summary.comparison.report.features)], range(1, 4)), ""]
-        lines += [f"  Picture:  {summary.comparison.picture}"]
+        lines += [f"  Picture:  {summary.picture}"]
     if summary.next_command is not None:
         lines += [f"  Next:     {summary.next_command}"]
     return "\n".join(lines) + "\n"
@@ -157,7 +158,7 @@ def summary_as_json(summary: WatchSummary) -> dict[str, Any]:
         if compared is None
         else {feature.feature: dict(measures(feature)) for feature in compared.report.features},
         "event_emitted": summary.told,
-        "picture": None if compared is None else str(compared.picture),
+        "picture": None if summary.picture is None else str(summary.picture),
     }
 
 

@@ -9,7 +9,7 @@ from flows.data_assets import resolve_data
 from flows.errors import CannotRunHere, DataAssetError, SpecError
 from flows.given_assets import GivenAssets
 from flows.settings import Settings
-from flows.spec.locations import is_remote
+from flows.spec.locations import exists, is_remote
 from flows.spec.model import DataReference, JobSpec, Step
 from flows.spec.values import source
 from flows.web_files import NotFetched, WebFiles
@@ -158,13 +158,13 @@ class _Finder:
     def _look(self, reference: DataReference) -> Path:
         given = self._assets.path(reference.path)
         if given is not None:
-            if not given.exists():
+            if not exists(given):
                 raise _NotHere(f"given as {given}, which is not there")
             return given
         path = reference.path
         if not is_remote(path):
             place = Path(path)
-            if not place.exists():
+            if not exists(place):
                 raise _NotHere("there is no such file or folder")
             return place
         if path.startswith(("https://", "http://")):

@@ -38,12 +38,13 @@ class PipelineRequest:
 class Submission:
     """A job that an engine has accepted. Asking again with the same request gives the same submission.
 
-    ``canceled``: it was submitted before, and has been canceled since.
+    ``found``: it was submitted before. ``canceled``: and has been canceled since.
     """
 
     request: PipelineRequest
     url: str | None = None
     canceled: bool = False
+    found: bool = False
 
     @property
     def job_name(self) -> str:

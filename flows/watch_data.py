@@ -1,29 +1,23 @@
 """The watch flow: does incoming data still look like what the champion was trained on? If not, retraining is due."""
 
 import asyncio
-import base64
-import hashlib
-import re
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import Artifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.data_assets import ResolvedData
-from flows.drift import DriftReport, compare
-from flows.drift_picture import draw
-from flows.drift_summary import Comparison, Side, WatchSummary, as_markdown, measures, reasons, train_command
+from flows.drift import compare
+from flows.drift_report import publish
+from flows.drift_summary import Comparison, Side, WatchSummary, train_command
 from flows.engines.digests import data_digest
 from flows.engines.engine import Engine
 from flows.engines.open_engine import open_engine
-from flows.errors import DataAssetError, SettingsError
-from flows.events import DRIFT_DETECTED, drift_detected, emit
+from flows.errors import DataAssetError
 from flows.feature_rows import FeatureRows, read_features
 from flows.flow_errors import failures_as_states
 from flows.model_registry import ModelVersion
@@ -31,9 +25,6 @@ from flows.parameters import taking
 from flows.settings import Settings
 from flows.tags import DATA, DATA_SHA256
 from flows.watch_parameters import WatchParameters
-
-# Prefect forgets an event after a week, and an artifact never: on the report it is noted that the drift was told.
-TOLD = f"Drift; {DRIFT_DETECTED} was emitted"
 
 
 @flow(name="watch-data", flow_run_name="{model_name} {data_asset_name}")
@@ -50,50 +41,20 @@ async def watch_data(parameters: WatchParameters) -> State[Any]:
         if incoming.path is not None:
             incoming = replace(incoming, sha256=await asyncio.to_thread(data_digest, incoming.path))
         champion = await engine.registry.champion(parameters.model_name)
-        summary = WatchSummary(parameters.model_name, champion and champion.version, incoming.label)
+        train = train_command(parameters.model_name, incoming.label)
         if champion is None:
-            said = f"{summary.model_name} has no champion that {summary.incoming} could be compared with."
-            summary = replace(summary, skipped=said, next_command=train_command(summary.model_name, incoming.label))
+            said = f"{parameters.model_name} has no champion that {incoming.label} could be compared with."
+            summary = WatchSummary(parameters.model_name, None, incoming.label, skipped=said, next_command=train)
         elif _is_of(champion, incoming):
-            said = f"{summary.incoming} is what {summary.model_name} version {champion.version} was trained on."
-            summary = replace(summary, skipped=said)
+            said = f"{incoming.label} is what {champion.name} version {champion.version} was trained on."
+            summary = WatchSummary(champion.name, champion.version, incoming.label, skipped=said)
         else:
-            summary = await _watched(engine, settings, parameters, champion, incoming, summary)
+            summary = await _compared(engine, champion, incoming, parameters)
+            if summary.comparison is not None:
+                report, sha256 = summary.comparison.report, incoming.sha256 or ""
+                summary = replace(summary, next_command=train if report.drifted else None)
+                summary = await publish(summary, report, sha256, settings.home / "drift")
     return Completed(name=summary.verdict, message=summary.message, data=summary)
-
-
-async def _watched(
-    engine: Engine,
-    settings: Settings,
-    parameters: WatchParameters,
-    champion: ModelVersion,
-    incoming: ResolvedData,
-    summary: WatchSummary,
-) -> WatchSummary:
-    """Compare, tell, and publish."""
-    reference = await _trained_on(engine, champion)
-    with tempfile.TemporaryDirectory() as folder:
-        before = await _rows(engine, reference, Path(folder) / "reference")
-        after = await _rows(engine, incoming, Path(folder) / "incoming")
-    left = Side(reference.label, before.rows_in_file, before.rows)
-    right = Side(incoming.label, after.rows_in_file, after.rows)
-    for side in (left, right):
-        if side.rows < parameters.min_rows:
-            said = f"{side.label} has {side.rows:,} rows, and from {parameters.min_rows:,} on they are compared."
-            return replace(summary, skipped=said)
-    report = await asyncio.to_thread(compare, before.columns, after.columns, parameters.policy)
-    png = await asyncio.to_thread(draw, report)
-    key = _key(champion, incoming)
-    comparison = Comparison(left, right, report, _kept(png, settings.home / "drift" / f"{key}.png"))
-    summary = replace(summary, comparison=comparison)
-    if report.drifted:
-        told = await _told_before(key) or await _tell(champion, reference, incoming, report)
-        command = train_command(parameters.model_name, incoming.label)
-        summary = replace(summary, told=told, next_command=command)
-    picture = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    description = TOLD if summary.told else summary.verdict
-    await acreate_markdown_artifact(as_markdown(summary, picture), key=key, description=description)
-    return summary
 
 
 def _is_of(champion: ModelVersion, incoming: ResolvedData) -> bool:
@@ -102,6 +63,25 @@ def _is_of(champion: ModelVersion, incoming: ResolvedData) -> bool:
     if digest and incoming.sha256:
         return digest == incoming.sha256
     return champion.tags.get(DATA) == incoming.label
+
+
+async def _compared(
+    engine: Engine, champion: ModelVersion, incoming: ResolvedData, parameters: WatchParameters
+) -> WatchSummary:
+    """Compare the rows, unless they are too few."""
+    trained_on = await _trained_on(engine, champion)
+    with tempfile.TemporaryDirectory() as folder:
+        before = await _rows(engine, trained_on, Path(folder) / "trained_on")
+        after = await _rows(engine, incoming, Path(folder) / "incoming")
+    left = Side(trained_on.label, before.rows_in_file, before.rows)
+    right = Side(incoming.label, after.rows_in_file, after.rows)
+    summary = WatchSummary(champion.name, champion.version, incoming.label)
+    for side in (left, right):
+        if side.rows < parameters.min_rows:
+            said = f"{side.label} has {side.rows:,} rows, and from {parameters.min_rows:,} on they are compared."
+            return replace(summary, skipped=said)
+    report = await asyncio.to_thread(compare, before.columns, after.columns, parameters.policy)
+    return replace(summary, comparison=Comparison(left, right, report))
 
 
 async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
@@ -125,6 +105,7 @@ async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
 
 
 async def _rows(engine: Engine, data: ResolvedData, folder: Path) -> FeatureRows:
+    """The rows of a file that is what it is known to be."""
     file = await engine.data_file(data, folder)
 
     def read() -> FeatureRows:
@@ -136,41 +117,3 @@ async def _rows(engine: Engine, data: ResolvedData, folder: Path) -> FeatureRows
         return read_features(file, data.label)
 
     return await asyncio.to_thread(read)
-
-
-def _key(champion: ModelVersion, incoming: ResolvedData) -> str:
-    """The key of the report: readable, and another one for another champion or other incoming data."""
-    identity = (champion.name, str(champion.version), incoming.label, incoming.sha256 or "")
-    names = f"{Path(incoming.label).name[:60]} {champion.name[:60]} {champion.version}"
-    digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
-    return re.sub("[^a-z0-9]+", "-", f"drift {names.lower()} {digest[:8]}")
-
-
-def _kept(png: bytes, path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png)
-    except OSError as error:
-        raise SettingsError(
-            f"The picture cannot be written: {path}: {error.strerror}. Set TANDEM_HOME to a folder of yours."
-        ) from None
-    return path
-
-
-async def _told_before(key: str) -> bool:
-    last = await Artifact.aget(key)
-    return last is not None and last.description == TOLD
-
-
-async def _tell(champion: ModelVersion, reference: ResolvedData, incoming: ResolvedData, report: DriftReport) -> bool:
-    fact = drift_detected(
-        model=champion.name,
-        champion_version=champion.version,
-        trained_on=reference.label,
-        data_asset=incoming.label,
-        sha256=incoming.sha256 or "",
-        reasons=reasons(report),
-        features={feature.feature: measures(feature) for feature in report.drifted},
-    )
-    more = {"policy": asdict(report.policy), "report": flow_run.ui_url}
-    return await emit(replace(fact, payload={**fact.payload, **more}))

@@ -197,3 +197,12 @@ def test_file_that_breaks_off_is_not_kept(local: Local, web: Web) -> None:
     with pytest.raises(CannotRunHere):
         local(text)
     assert len(web.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "path", ["a" * 5000, "http://[bad", "https://", "azureml:", "azureml:azureml://datastores/a/paths/b"]
+)
+def test_path_that_nothing_can_have_is_missing_like_any_other(local: Local, path: str) -> None:
+    text = command(x=f"uri_file {path}")
+    with pytest.raises(CannotRunHere, match=r"1 data input of job cannot be found"):
+        local(text)

@@ -31,7 +31,9 @@ def station(tmp_path_factory: pytest.TempPathFactory, azure_ml_session: Service)
 
 def started(station: Station, name: str, **parameters: Any) -> str:
     folder = str(station.home / name)
-    return station.start(PIPELINE, pipeline=name, model_name=name, evaluation_output=folder, **parameters)
+    return station.start(
+        PIPELINE, pipeline=name, model_name=name, evaluation_output=folder, force_rerun=True, **parameters
+    )
 
 
 def job_of(service: Service, name: str) -> dict[str, Any]:

@@ -114,24 +114,22 @@ class AzureMlEngine:
             )
         job = await _read(lambda: self._workspace.jobs.find(request.job_name))
         if job is not None and job.status in CANCELED:
-            return Submission(request, job.url, canceled=True)
+            return Submission(request, job.url, canceled=True, found=True)
+        found = job is not None
         if job is not None:
             get_run_logger().info("job %s | found in the workspace, submitted before", request.job_name)
         else:
             job = await self._send(await self._prepared(request))
         if job.url is not None:
             get_run_logger().info("job %s | %s", request.job_name, job.url)
-        return Submission(request, job.url)
+        return Submission(request, job.url, found=found)
 
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
         """What is known of a job that is not over in time; None if it is, or if it is overdue or does not respond."""
-        request, watch = submission.request, Watch(self._patience)
-        end, first = time.monotonic() + seconds, True
+        request, end = submission.request, time.monotonic() + seconds
+        job, children = await _read(lambda: self._look(request))
+        watch = await self._watch_of(submission, job, children)
         while True:
-            job, children = await _read(lambda: self._look(request))
-            if first:
-                await self._begin(watch, request, job, children)
-                first = False
             now, status = time.monotonic(), _effective_status(job, children.values())
             watch.observe(now, status, status)
             if status in TERMINAL or status == "NotResponding" or watch.overdue(now) is not None:
@@ -139,13 +137,15 @@ class AzureMlEngine:
             if now >= end:
                 return Unfinished(status, watch.limit_seconds())
             await asyncio.sleep(min(watch.interval, end - now))
+            job, children = await _read(lambda: self._look(request))
 
     async def wait(self, submission: Submission) -> RunOutcome:
         """Wait until the job is over, its children shown as task runs; if we are stopped, so is the job."""
         request = submission.request
         # With its children: what is over already is shown at once, as it was.
-        picture = _Picture(*await _read(lambda: self._look(request)))
-        watching = asyncio.create_task(self._watch(request, picture))
+        job, children = await _read(lambda: self._look(request))
+        picture, watch = _Picture(job, children), await self._watch_of(submission, job, children)
+        watching = asyncio.create_task(self._watch(request, picture, watch))
         steps = _Steps(self._workspace, request, picture)
         try:
             shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
@@ -256,17 +256,14 @@ class AzureMlEngine:
                 await asyncio.sleep(RETRY_SECONDS * tries)
         raise AssertionError("unreachable")
 
-    async def _watch(self, request: PipelineRequest, picture: _Picture) -> None:
+    async def _watch(self, request: PipelineRequest, picture: _Picture, watch: Watch) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
-        logger, watch = get_run_logger(), Watch(self._patience)
-        said, said_at, first = "", 0.0, True
+        logger = get_run_logger()
+        said, said_at = "", 0.0
         while True:
             now = time.monotonic()
             try:
                 job, children = await self._look(request)
-                if first:
-                    await self._begin(watch, request, job, children)
-                    first = False
             except ServiceError as error:
                 watch.missed(now)
                 logger.debug("job %s | not seen this time: %s", request.job_name, error)
@@ -303,14 +300,13 @@ class AzureMlEngine:
             raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
         return job, await self._children(request, job)
 
-    async def _begin(
-        self, watch: Watch, request: PipelineRequest, job: RemoteJob, children: Mapping[str, RemoteJob]
-    ) -> None:
-        """Tell a watch how long the job has waited and run already: whoever goes on with it grants it no more time."""
-        if watch.limit_seconds() is None or job.created is None:
-            return
-        is_pipeline = request.spec.kind is JobKind.PIPELINE
-        ran = children.values() if is_pipeline else (await self._workspace.jobs.run_of(job.name),)
+    async def _watch_of(self, submission: Submission, job: RemoteJob, children: Mapping[str, RemoteJob]) -> Watch:
+        """A watch that knows how long a job has waited and run before: who goes on with it grants it no more time."""
+        watch = Watch(self._patience)
+        if not submission.found or watch.limit_seconds() is None or job.created is None:
+            return watch
+        is_pipeline = submission.request.spec.kind is JobKind.PIPELINE
+        ran = children.values() if is_pipeline else (await _read(lambda: self._workspace.jobs.run_of(job.name)),)
         begin, now = job.created.timestamp(), datetime.now(UTC).timestamp()
         seconds = covered_seconds(
             (max(begin, child.started.timestamp()), child.ended.timestamp() if child.ended else now)
@@ -318,6 +314,7 @@ class AzureMlEngine:
             if child.started is not None and not child.reused
         )
         watch.begin(now - begin - seconds, seconds)
+        return watch
 
     async def _stop(self, job_name: str) -> None:
         """Cancel a job and wait, as long as we may, until it is really over."""

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from prefect import flow  # noqa: E402
 from prefect.client.orchestration import PrefectClient, get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter  # noqa: E402
 from prefect.client.schemas.sorting import FlowRunSort  # noqa: E402
+from prefect.exceptions import PrefectHTTPStatusError  # noqa: E402
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 from prefect.states import Running, Suspended  # noqa: E402
 
@@ -36,7 +38,7 @@ from tests.azure_ml_service.service import Service  # noqa: E402
 from tests.azure_ml_service.state import now  # noqa: E402
 from tests.deployments.station import Station, prefect_server  # noqa: E402
 
-AT_ONCE = 8
+AT_ONCE = 2  # more would be too much for a server on SQLite
 WATCH = "import asyncio; from flows.watch_jobs import watch_jobs; asyncio.run(watch_jobs())"
 
 
@@ -52,12 +54,18 @@ async def suspended_runs(client: PrefectClient, count: int) -> dict[str, str]:
     gate, jobs = asyncio.Semaphore(AT_ONCE), dict[str, str]()
 
     async def make(number: int) -> None:
+        name = f"bench-{number:04}"
+        while name not in jobs.values():
+            with suppress(PrefectHTTPStatusError):  # 503: SQLite is busy
+                await make_once(name)
+
+    async def make_once(name: str) -> None:
         async with gate:
-            run = await client.create_flow_run_from_deployment(deployment, tags=[WATCHED])
-            jobs[str(run.id)] = f"bench-{number:04}"
-            await client.update_flow_run_labels(run.id, {JOB: jobs[str(run.id)]})
-            await client.set_flow_run_state(run.id, Running(), force=True)
+            run = await client.create_flow_run_from_deployment(
+                deployment, tags=[WATCHED], labels={JOB: name}, state=Running(), idempotency_key=name
+            )
             await client.set_flow_run_state(run.id, Suspended(pause_key="bench"))
+            jobs[str(run.id)] = name
 
     await asyncio.gather(*map(make, range(count)))
     return jobs
@@ -132,6 +140,8 @@ async def measure(station: Station, service: Service, template: Mapping[str, Any
             print(f"memory: {memory_mib(watcher.pid, 'VmRSS'):.0f} MiB, at most {memory_mib(watcher.pid, 'VmHWM'):.0f}")
             print(f"processor: {used:.0f} % of one core", flush=True)
             rest = {run: end_job(service, name) for run, name in each if run not in ended}
+            if not rest:
+                return
             resumed: dict[str, float] = {}
             while len(resumed) < len(rest):
                 await asyncio.sleep(5)

@@ -37,7 +37,7 @@ def until(holds: Callable[[], T], deadline_seconds: float = DEADLINE_SECONDS) ->
     end = time.monotonic() + deadline_seconds
     while not (found := holds()):
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
+        time.sleep(0.5)
     return found
 
 
@@ -51,7 +51,8 @@ class Patient(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         for _ in range(50):
-            if (response := super().handle_request(request)).status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            response = super().handle_request(request)
+            if response.status_code != 503:
                 return response
             response.close()
             time.sleep(0.2)
@@ -152,7 +153,7 @@ class Station:
 
 @contextmanager
 def prefect_server(home: Path) -> Generator[Station]:
-    """A server as ``make serve`` starts it, with a scheduler that looks often."""
+    """A server as ``make serve`` starts it, that schedules and notices what is late sooner."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -165,6 +166,7 @@ def prefect_server(home: Path) -> Generator[Station]:
     settings = {
         **server_environment(folder),
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",
     }
     words = (str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port))
     with station.process(*words, **settings) as process:

@@ -71,18 +71,20 @@ def test_deployments_hold_no_path_of_this_machine(station: Station) -> None:
     assert str(PROJECT) not in json.dumps(station.everything())
 
 
-def test_change_by_someone_else_is_taken_back_and_what_an_operator_switched_off_stays_off(station: Station) -> None:
+def test_changed_deployment_is_put_right_but_what_an_operator_switched_off_or_added_stays(station: Station) -> None:
     deployment = station.deployment("train-pipeline/scheduled-retraining")
     schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
     station.api.patch(f"/deployments/{deployment['id']}", json={"tags": ["mine"], "paused": True}).raise_for_status()
     station.api.patch(schedule, json={"active": False}).raise_for_status()
+    theirs = {"schedule": {"cron": "0 0 * * *"}, "active": True, "slug": "theirs"}
+    station.api.post(f"/deployments/{deployment['id']}/schedules", json=[theirs]).raise_for_status()
     automation = next(each for each in station.everything()["automations"] if "new data" in each["name"])
     station.api.patch(f"/automations/{automation['id']}", json={"enabled": False}).raise_for_status()
     changed = [each for each in station.deploy() if each.verb != "there"]
     assert changed == [Done("changed", "deployment", "train-pipeline/scheduled-retraining", "tags")]
     deployment = station.deployment("train-pipeline/scheduled-retraining")
     assert (deployment["tags"], deployment["paused"]) == (["tandem", "scheduled"], True)
-    assert [each["active"] for each in deployment["schedules"]] == [False]
+    assert {each["slug"]: each["active"] for each in deployment["schedules"]} == {"nightly": False, "theirs": True}
     assert station.api.get(f"/automations/{automation['id']}").json()["enabled"] is False
 
 

@@ -1,6 +1,8 @@
 """When to look at a job, and when to stop waiting for it."""
 
-from flows.engines.polling import FIRST_SECONDS, LONGEST_SECONDS, Patience, Watch
+import pytest
+
+from flows.engines.polling import FIRST_SECONDS, LONGEST_SECONDS, SELDOM_SECONDS, Patience, Watch, covered_seconds
 
 
 def looked(watch: Watch, *looks: tuple[float, str]) -> Watch:
@@ -63,3 +65,36 @@ def test_failed_looks_are_no_failure_of_the_job_until_patience_ends() -> None:
     assert overdue(watch, 65) == "the workspace has not answered for 60 s"
     looked(watch, (66, "Running"))
     assert watch.overdue(66) is None
+
+
+def test_time_before_the_first_look_counts() -> None:
+    watch = Watch(Patience(run_timeout_seconds=100))
+    watch.begin(queued_seconds=500, running_seconds=95)
+    looked(watch, (0, "Running"), (6, "Running"))
+    assert overdue(watch, 6) == "it ran for more than 100 s (run_timeout_seconds)"
+
+
+@pytest.mark.parametrize(
+    ("patience", "status", "seconds"),
+    [
+        (Patience(), "Running", None),
+        (Patience(run_timeout_seconds=1000), "Queued", 930),
+        (Patience(queue_timeout_seconds=50, run_timeout_seconds=1000), "Queued", 20),
+        (Patience(queue_timeout_seconds=50), "Running", SELDOM_SECONDS),
+        (Patience(queue_timeout_seconds=5000), "Running", 4970),
+    ],
+)
+def test_a_job_that_nobody_watches_is_looked_at_before_a_limit_passes(
+    patience: Patience, status: str, seconds: float | None
+) -> None:
+    watch = Watch(patience, status=status)
+    watch.begin(queued_seconds=30, running_seconds=70)
+    assert watch.limit_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    ("spans", "seconds"),
+    [([], 0), ([(0, 5), (10, 15)], 10), ([(3, 9), (0, 5)], 9), ([(0, 10), (2, 3)], 10), ([(5, 4)], 0)],
+)
+def test_time_that_is_covered_twice_counts_once(spans: list[tuple[float, float]], seconds: float) -> None:
+    assert covered_seconds(spans) == seconds

@@ -4,55 +4,62 @@ Scripts rely on it that take ``os.listdir(folder)[0]``. The order that a file sy
 imports this at its start; it may be an old one, and has another module of this name, perhaps, which is run as well.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
+from typing import Any
 
 
 class _Listdir:  # an object, since a function would become a method where a class keeps it, as in older pathlibs
-    def __init__(self, plain):
+    def __init__(self, plain: Any) -> None:
         self._plain = plain
 
-    def __call__(self, *path, **named):
+    def __call__(self, *path: Any, **named: Any) -> Any:
         return sorted(self._plain(*path, **named))
 
 
 class _Scandir:
-    def __init__(self, plain):
+    def __init__(self, plain: Any) -> None:
         self._plain = plain
 
-    def __call__(self, *path, **named):
+    def __call__(self, *path: Any, **named: Any) -> _Entries:
         with self._plain(*path, **named) as entries:
-            return _Entries(sorted(entries, key=lambda entry: entry.name))
+            return _Entries(sorted(entries, key=_name))
 
 
 class _Entries:
-    def __init__(self, entries):
+    def __init__(self, entries: Any) -> None:
         self._entries = iter(entries)
 
-    def __iter__(self):
+    def __iter__(self) -> _Entries:
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         return next(self._entries)
 
-    def __enter__(self):
+    def __enter__(self) -> _Entries:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         self._entries = iter(())
 
 
-def _install():
+def _name(entry: Any) -> Any:
+    return entry.name
+
+
+def _install() -> None:
     os.listdir, os.scandir = _Listdir(os.listdir), _Scandir(os.scandir)
     os.supports_fd.update((os.listdir, os.scandir))  # what shutil asks before it removes a tree in the safe way
 
 
-def _run_hidden():
+def _run_hidden() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     spec = PathFinder.find_spec("sitecustomize", [path for path in sys.path if os.path.abspath(path) != here])
     if spec is not None and spec.loader is not None:
