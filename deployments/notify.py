@@ -39,16 +39,18 @@ async def put_notify_block(
         return None, [] if remembered is None else [await remove(client, made, "variable", VARIABLE)]
     slug, _, name = chosen.partition("/")
     kind = _block_type(chosen, slug, name)
+    url = environment.get(URL) if "url" in kind.model_fields else None
     try:
-        found = await client.read_block_document_by_name(name, slug, include_secrets=False)
-        id, done = found.id, Done("there", "block", chosen)
+        found = await client.read_block_document_by_name(name, slug)
+        id, verb = found.id, "there"
+        if url and url not in (found.data.get("url"), found.data.get("secrets", {}).get("url")):
+            id, verb = await _block(kind, name, url).save(name, overwrite=True), "changed"
     except ObjectNotFound:
-        url = environment.get(URL)
-        if not url or "url" not in kind.model_fields:
+        if not url:
             raise SettingsError(_missing(chosen, slug, kind)) from None
         await made.add("block", chosen)
-        id, done = await _block(kind, name, url).save(name), Done("made", "block", chosen)
-    return id, [done, await put_variable(client, made, VARIABLE, chosen)]
+        id, verb = await _block(kind, name, url).save(name), "made"
+    return id, [Done(verb, "block", chosen), await put_variable(client, made, VARIABLE, chosen)]
 
 
 def _block_type(chosen: str, slug: str, name: str) -> type[Block]:

@@ -187,7 +187,8 @@ def _facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
         )
     yield "verdict", f"{summary.verdict}: {summary.finding}"
     if summary.verdict == "Drift":
-        yield "event", "tandem.drift.detected, emitted once" if summary.told else "not emitted: Prefect was not reached"
+        told = "tandem.drift.detected, emitted once"
+        yield "event", told if summary.told else "not emitted: Prefect knew of it, or was not reached"
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
+from prefect.runtime import deployment
 from prefect.states import Cancelled, Failed
 from prefect.utilities import engine as prefect_engine
+from rich.console import Console
 
 from flows.errors import RunCanceled, ServiceError, SettingsError, TandemError
 
@@ -71,6 +73,26 @@ def canceled_by_sigterm() -> Generator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+@contextmanager
+def unheard_if_need_be() -> Generator[None]:
+    """Let a deployed flow run go on when nobody reads what it prints any more, as when its worker was killed.
+
+    The library that Prefect's log is printed with would end the process at the next line.
+    """
+    if deployment.id is None:
+        yield  # what a person has started, and does not want to read, is to end
+        return
+    previous, Console.on_broken_pipe = Console.on_broken_pipe, _be_quiet
+    try:
+        yield
+    finally:
+        Console.on_broken_pipe = previous
+
+
+def _be_quiet(self: Console) -> None:
+    self.quiet = True
+
+
 def failures_as_states(function: Callable[P, Awaitable[State[Any]]]) -> Callable[P, Awaitable[State[Any]]]:
     """Turn a :class:`TandemError` into the state of the flow run, whose message it becomes.
 
@@ -84,7 +106,7 @@ def failures_as_states(function: Callable[P, Awaitable[State[Any]]]) -> Callable
         delays: tuple[float, ...] = ()
         try:
             delays = retry_delays(os.environ)
-            with canceled_by_sigterm():
+            with canceled_by_sigterm(), unheard_if_need_be():
                 return await function(*values, **named)
         except RunCanceled as error:
             return Cancelled(message=str(error))

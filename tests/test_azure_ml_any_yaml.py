@@ -17,7 +17,7 @@ from tests.azure_ml_service.service import Service
 from tests.terminal import Terminal
 
 TANDEM = Path(sys.executable).with_name("tandem")
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 240
 FILES = {
     "pipeline.yml": """
         type: pipeline

@@ -105,7 +105,7 @@ def test_missing_compute_is_named_with_those_that_exist_and_nothing_is_sent(
     terminal: Terminal, azure_ml: Service
 ) -> None:
     done = terminal.run(PIPELINE, "--compute_name", "no-such-cluster")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "There is no compute target 'no-such-cluster'" in done.stderr
     assert "it has: cpu-cluster-01" in done.stderr
     assert "tandem compute create no-such-cluster" in done.stderr

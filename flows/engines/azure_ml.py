@@ -170,7 +170,7 @@ class AzureMlEngine:
             files=frozenset(name for name, port in request.spec.outputs.items() if port.type == "uri_file"),
             tags=picture.job.tags,
             infrastructure=bool(error) and all(map(is_infrastructure, error)),
-            message=f"The job {request.job_name} failed: {'; '.join(error) or 'no reason given'}.",
+            message=_job_message(request.job_name, error) if picture.job.status == "Failed" or picture.given_up else "",
         )
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
@@ -439,6 +439,11 @@ def _times(child: RemoteJob | None) -> str | None:
         return None
     where = f" on {child.compute}" if child.compute else ""
     return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."
+
+
+def _job_message(name: str, errors: tuple[str, ...]) -> str:
+    said = "; ".join(error.rstrip(".") for error in errors if error)
+    return f"The job {name} failed: {said or 'no reason given'}."
 
 
 def _named_computes(spec: JobSpec) -> list[str]:

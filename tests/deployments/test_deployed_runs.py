@@ -72,7 +72,7 @@ def test_promotion_is_told_with_metrics_data_and_links(
     assert body.endswith(f"next      prefect flow-run inspect {promoted['id']}")
 
 
-def test_user_s_mistake_fails_once_and_is_told_with_the_reason_and_what_to_type(
+def test_mistake_of_a_user_fails_once_and_is_told_with_the_reason_and_what_to_type(
     station: Station, told: Receiver, mistaken: str
 ) -> None:
     run = station.ended(mistaken)

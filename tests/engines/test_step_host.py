@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -472,7 +473,7 @@ class Watched:
         return [name for name, pids in self.pids.items() if not all(self._has_ended(pid) for pid in pids)]
 
     def _has_ended(self, pid: int) -> bool:
-        return bool(select.select([self.ends[pid]], [], [], DEADLINE_SECONDS)[0])
+        return pid not in self.ends or bool(select.select([self.ends[pid]], [], [], DEADLINE_SECONDS)[0])
 
 
 Watch = Callable[[Sequence[str]], Watched]
@@ -485,7 +486,9 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 
     def _watch(names: Sequence[str]) -> Watched:
         pids = {name: [int(pid) for pid in (tmp_path / f"{name}.pipe").read_text().split()] for name in names}
-        ends.update({pid: os.pidfd_open(pid) for of_step in pids.values() for pid in of_step})
+        for pid in itertools.chain.from_iterable(pids.values()):
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                ends[pid] = os.pidfd_open(pid)
         return Watched(pids, ends)
 
     for name in LONG_STEPS:
