@@ -113,6 +113,13 @@ def nothing_leaves_this_machine() -> Iterator[None]:
     assert not refused
 
 
+@pytest.fixture(autouse=True)
+def no_cloud_is_left_in_the_environment() -> Iterator[None]:
+    """Take away the variable that the SDK's client sets in the process that makes it."""
+    yield
+    os.environ.pop("AZUREML_CURRENT_CLOUD", None)
+
+
 @pytest.fixture
 def azure_client_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this test build the SDK's client, for a service on this machine."""
