@@ -41,7 +41,8 @@ def _deploy() -> int:
         print(f"\n  Nothing had to be changed: all {len(done)} are there.")
     if not any(each.kind == "block" for each in done):
         print("\n  Nobody is told anything: TANDEM_NOTIFY names no block, such as slack-webhook/ops.")
-    print("\n  Next: make worker, and in another terminal: prefect deployment run 'train-pipeline/on-demand'")
+    where = f"PREFECT_API_URL={api.url} " if api.origin == "served" else ""  # which Prefect's own command knows not
+    print(f"\n  Next: make worker, and in another terminal: {where}prefect deployment run 'train-pipeline/on-demand'")
     return 0
 
 

@@ -114,10 +114,12 @@ def nothing_leaves_this_machine() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_cloud_is_left_in_the_environment() -> Iterator[None]:
-    """Take away the variable that the SDK's client sets in the process that makes it."""
+def environment_is_left_as_it_was() -> Iterator[None]:
+    """Take back what code under test has put into the environment: the Prefect API of a command, the SDK's cloud."""
+    before = dict(os.environ)
     yield
-    os.environ.pop("AZUREML_CURRENT_CLOUD", None)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real Prefect server, started when the first test asks for it."""
     settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path_factory.mktemp("prefect"))})
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PREFECT_API_URL", raising=False)
+        patch.setenv("PREFECT_API_URL", "")  # which is taken back at the end, whatever it has become
         patch.setenv("PREFECT_HOME", os.environ["PREFECT_HOME"])
         api = use_prefect_api(settings)
     api.wait_until_ready()

@@ -10,6 +10,7 @@ import pytest
 from deployments.made import Done
 from flows.errors import ParameterError, SettingsError
 from flows.parameters import JobParameters, PipelineParameters, validated
+from flows.prefect_server import SERVED
 from flows.watch_parameters import WatchParameters
 from tests.deployments.station import Station, prefect_server, verbs
 from tests.terminal import PROJECT, Terminal
@@ -53,11 +54,15 @@ def test_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 def test_second_deploy_changes_nothing_and_says_so(station: Station) -> None:
     before = station.everything()
-    done = station.run(sys.executable, "-m", "deployments.deploy", "deploy")
+    served = Path(station.environment["TANDEM_HOME"]) / "prefect" / SERVED
+    served.parent.mkdir(parents=True)
+    served.write_text(json.dumps({"url": station.environment["PREFECT_API_URL"]}))
+    done = station.run(sys.executable, "-m", "deployments.deploy", "deploy", environment={"PREFECT_API_URL": ""})
     assert done.returncode == 0, done.stderr
     assert station.everything() == before
     assert f"Nothing had to be changed: all {len(station.deploy())} are there." in done.stdout
     assert "Nobody is told anything" in done.stdout
+    assert f"PREFECT_API_URL={station.environment['PREFECT_API_URL']} prefect deployment run" in done.stdout
 
 
 def test_what_prefects_own_command_deploys_differs_in_one_thing(station: Station) -> None:
