@@ -1,8 +1,9 @@
 """Whether incoming rows look like the rows that a model was trained on: feature by feature, false alarms bounded. Pure.
 
 Two statistics look at each feature. The population stability index (PSI) compares the shares of rows in ten bins, cut
-at the reference's deciles, and in one more for missing values; it says how large a difference is. Kolmogorov-Smirnov
-(KS) compares the measured values without bins. Both give a p-value, which says whether the difference may be chance.
+at the reference's deciles (in fewer where rows are few), and in one more for missing values; it says how large a
+difference is. Kolmogorov-Smirnov (KS) compares the measured values without bins. Both give a p-value, which says
+whether the difference may be chance.
 
 A feature has drifted if its PSI reaches the threshold *and* one of its p-values, adjusted over all features and both
 statistics, is at most the significance. So the threshold alone decides where rows are many and every trifle is
@@ -29,7 +30,8 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 """The values of one feature, of shape (n_rows,); NaN is a missing one."""
 
-BINS = 10
+FEWEST_BINS, MOST_BINS = 3, 10
+ROWS_A_BIN = 20  # with fewer, chi-squared makes large values of the PSI seem rarer than they are
 SMOOTHING = 0.5  # of a row, added to every bin, so that an empty one has a logarithm
 PICTURE_BINS = 24
 PICTURE_QUANTILE = 0.995  # beyond it a few outliers would squeeze all others into one bin
@@ -145,7 +147,8 @@ def stability(reference: Values, incoming: Values) -> tuple[float, float]:
     """
     from scipy.stats import chi2
 
-    edges = bin_edges(reference)
+    rows = min(len(reference), len(incoming))
+    edges = bin_edges(reference, min(max(rows // ROWS_A_BIN, FEWEST_BINS), MOST_BINS))
     before, after = bin_counts(reference, edges), bin_counts(incoming, edges)
     used = int(np.count_nonzero(before + after))
     psi = population_stability_index(before, after)
@@ -168,16 +171,16 @@ def population_stability_index(reference: NDArray[np.int64], incoming: NDArray[n
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def bin_edges(reference: Values) -> Values:
-    """Upper edges of the bins, each but the last, which has none: the deciles of the measured values.
+def bin_edges(reference: Values, bins: int) -> Values:
+    """Upper edges of the bins, each but the last, which has none: quantiles of the measured values.
 
-    A value that is several deciles at once gets a bin of its own, so that a constant is seen to move either way.
+    A value that is several quantiles at once gets a bin of its own, so that a constant is seen to move either way.
     """
     measured = reference[~np.isnan(reference)]
     if not len(measured):
         return measured
-    deciles = np.quantile(measured, np.arange(1, BINS) / BINS, method="inverted_cdf")
-    edges, times = np.unique(deciles, return_counts=True)
+    quantiles = np.quantile(measured, np.arange(1, bins) / bins, method="inverted_cdf")
+    edges, times = np.unique(quantiles, return_counts=True)
     return np.unique(np.concatenate([edges, np.nextafter(edges[times > 1], -np.inf)]))
 
 

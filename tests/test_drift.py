@@ -105,12 +105,12 @@ def test_psi_is_the_formula_in_numbers_with_half_a_row_more_in_each_bin() -> Non
 @relaxed
 @given(columns)
 def test_every_row_is_in_one_bin(column: Values) -> None:
-    assert bin_counts(column, bin_edges(column)).sum() == len(column)
+    assert bin_counts(column, bin_edges(column, 10)).sum() == len(column)
 
 
 def test_bins_of_distinct_values_hold_a_tenth_each_and_missing_values_have_their_own() -> None:
     column = np.append(np.arange(100.0), [NAN] * 7)
-    assert bin_counts(column, bin_edges(column)).tolist() == [10] * 10 + [7]
+    assert bin_counts(column, bin_edges(column, 10)).tolist() == [10] * 10 + [7]
 
 
 @relaxed
@@ -146,15 +146,15 @@ def test_difference_that_is_certain_but_trifling_is_no_drift() -> None:
 
 
 def test_difference_that_is_large_but_may_be_chance_is_no_drift() -> None:
-    report = compared(normal(500), normal(20, mean=0.1, seed=1))
+    report = compared(normal(100), normal(20, mean=0.3, seed=3))
     assert report.features[0].psi > POLICY.psi_threshold
     assert not report.drifted
 
 
+@pytest.mark.parametrize("rows", [20, 200])
 @pytest.mark.parametrize("moved_to", [6.0, 8.0, NAN], ids=["down", "up", "missing"])
-def test_constant_that_becomes_another_has_drifted(moved_to: float) -> None:
-    report = compared(np.full(500, 7.0), np.full(200, moved_to))
-    assert report.drifted
+def test_constant_that_becomes_another_has_drifted(moved_to: float, rows: int) -> None:
+    assert compared(np.full(500, 7.0), np.full(rows, moved_to)).drifted
 
 
 def test_constant_that_stays_has_not_drifted() -> None:
@@ -231,4 +231,4 @@ def test_shift_of_half_a_standard_deviation_in_one_feature_is_found_in_a_thousan
 @given(st.integers(20, 300), st.integers(20, 300), st.integers(0, 2**32 - 1))
 def test_p_value_of_psi_is_a_probability_whatever_the_numbers_of_rows(rows: int, more: int, seed: int) -> None:
     psi, p_value = stability(normal(rows, seed=seed), normal(more, seed=seed + 1))
-    assert psi > 0 and 0 < p_value <= 1
+    assert psi >= 0 and 0 < p_value <= 1

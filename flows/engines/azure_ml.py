@@ -1,21 +1,16 @@
-"""The Azure ML engine: the same YAML submitted through the SDK, every child job shown as a task run of the flow run."""
+"""The Azure ML engine: the same YAML submitted through the SDK, once, and waited for until it is really over."""
 
 import asyncio
-import hashlib
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefect import Task, get_run_logger
-from prefect.artifacts import acreate_link_artifact
-from prefect.client.schemas.objects import State
-from prefect.context import TaskRunContext
-from prefect.states import Cancelled, Completed, Failed
+from prefect import get_run_logger
 
 from flows.azure_model_registry import AzureModelRegistry
 from flows.data_assets import ResolvedData, is_path, resolve_data
@@ -23,20 +18,19 @@ from flows.engines.azure.connection import AlreadyThereError
 from flows.engines.azure.jobs import RemoteJob
 from flows.engines.azure.stopping import stop_job
 from flows.engines.azure.workspace import Workspace, open_workspace
+from flows.engines.azure_ml_steps import Picture, Steps
 from flows.engines.environment import environment_version, find_environment_file
 from flows.engines.failures import is_infrastructure
 from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch, covered_seconds
 from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
-from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.runs import PipelineRequest, RunOutcome, RunStatus, Submission, Unfinished
 from flows.settings import Settings
 from flows.spec.bind import with_environment
 from flows.spec.graph import order
-from flows.spec.model import JobKind, JobSpec, Step
+from flows.spec.model import JobKind, JobSpec
 from flows.tags import ENVIRONMENT
 
 CANCELED = frozenset({"CancelRequested", "Canceled"})
-FAILED = frozenset({"Failed", "NotResponding"})
-LAST_LINES = 20
 SUBMIT_TRIES = 4
 READ_TRIES = 5
 RETRY_SECONDS = 2.0
@@ -44,27 +38,6 @@ CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
 PROGRESS_SECONDS = 60.0
 
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class _Picture:
-    """What is known of a job while it runs; whoever waits for a change of it is woken."""
-
-    job: RemoteJob
-    children: dict[str, RemoteJob] = field(default_factory=dict[str, RemoteJob])
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    given_up: str = ""  # why nobody waits any more, though the job is not over
-
-    @property
-    def over(self) -> bool:
-        return self.job.status in TERMINAL or bool(self.given_up)
-
-    async def change(self, **values: Any) -> None:
-        """Set some fields, and let those know who wait for it."""
-        async with self.changed:
-            for name, value in values.items():
-                setattr(self, name, value)
-            self.changed.notify_all()
 
 
 class AzureMlEngine:
@@ -144,9 +117,9 @@ class AzureMlEngine:
         request = submission.request
         # With its children: what is over already is shown at once, as it was.
         job, children = await _read(lambda: self._look(request))
-        picture, watch = _Picture(job, children), await self._watch_of(submission, job, children)
+        picture, watch = Picture(job, children), await self._watch_of(submission, job, children)
         watching = asyncio.create_task(self._watch(request, picture, watch))
-        steps = _Steps(self._workspace, request, picture)
+        steps = Steps(self._workspace.jobs, request, picture)
         try:
             shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
             await watching
@@ -204,7 +177,7 @@ class AzureMlEngine:
                     pipelines.append((f"{step}.", child.name))
         return found
 
-    async def _failure(self, picture: _Picture, steps: "_Steps") -> tuple[str, ...]:
+    async def _failure(self, picture: Picture, steps: Steps) -> tuple[str, ...]:
         """What Azure ML says of each step that failed; where none did, of the job."""
         if picture.given_up:
             return (f"NotResponding: {picture.given_up}",)
@@ -256,7 +229,7 @@ class AzureMlEngine:
                 await asyncio.sleep(RETRY_SECONDS * tries)
         raise AssertionError("unreachable")
 
-    async def _watch(self, request: PipelineRequest, picture: _Picture, watch: Watch) -> None:
+    async def _watch(self, request: PipelineRequest, picture: Picture, watch: Watch) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
         logger = get_run_logger()
         said, said_at = "", 0.0
@@ -321,126 +294,6 @@ class AzureMlEngine:
         await stop_job(self._workspace.jobs, job_name, CANCEL_SECONDS, get_run_logger().warning)
 
 
-class _Steps:
-    """The steps of a job as Prefect task runs, each as long as its child job."""
-
-    def __init__(self, workspace: Workspace, request: PipelineRequest, picture: _Picture) -> None:
-        self._workspace = workspace
-        self._request = request
-        self._picture = picture
-        self.errors: dict[str, str] = {}
-        self._running: dict[str, asyncio.Task[tuple[StepOutcome, State[Any]]]] = {}
-
-    async def start(self, name: str) -> StepOutcome:
-        """Show one step; returns when its child job is over."""
-        step = self._request.spec.steps[name]
-        self._running[name] = asyncio.create_task(self._show(step), name=name)
-        return (await asyncio.shield(self._running[name]))[0]
-
-    async def close(self) -> None:
-        """Let go of steps that are still shown."""
-        for running in self._running.values():
-            running.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
-
-    async def _show(self, step: Step) -> tuple[StepOutcome, State[Any]]:
-        upstream = [(await asyncio.shield(self._running[name]))[1] for name in sorted(step.upstream)]
-        outcomes: list[StepOutcome] = []
-        # Its task run begins when the child job leaves the queue, as its start is understood.
-        await self._until(lambda: self._picture.over or self._started(step.name))
-
-        async def run_step() -> State[Any]:
-            started = datetime.now(UTC)
-            await self._until(lambda: self._picture.over or self._status(step.name) in TERMINAL)
-            outcome = await self._outcome(step)
-            outcomes.append(outcome)
-            child = self._picture.children.get(step.name)
-            state = _state(outcome, child, started)
-            if child is not None and not outcome.reused:
-                _show_times_of(child, state)
-            return state
-
-        as_task: Any = Task(run_step, name=step.name, task_run_name=step.name)
-        # A step that runs reads what did not complete through optional inputs only, and is not held up by it.
-        delivered = [state for state in upstream if state.is_completed() or step.name not in self._picture.children]
-        state: State[Any] = await as_task(wait_for=delivered, return_state=True)
-        outcome = (
-            outcomes[0] if outcomes else StepOutcome(step.name, RunStatus.NOT_STARTED, message=state.message or "")
-        )
-        return outcome, state
-
-    def _status(self, name: str) -> str:
-        child = self._picture.children.get(name)
-        return "NotStarted" if child is None else child.status
-
-    def _started(self, name: str) -> bool:
-        return self._status(name) not in QUEUED
-
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        async with self._picture.changed:
-            await self._picture.changed.wait_for(holds)
-
-    async def _outcome(self, step: Step) -> StepOutcome:
-        child, logger = self._picture.children.get(step.name), get_run_logger()
-        if child is None:
-            return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
-        if child.url is not None:
-            await acreate_link_artifact(child.url, link_text=f"{step.name} in studio", key=f"job-{_key(child.name)}")
-        if child.status == "Completed":
-            logger.info("%s | %s", step.name, "reused" if child.reused else f"completed after {child.seconds:.1f} s")
-            return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused, seconds=child.seconds)
-        if child.status == "Canceled":
-            limit = f" (its limit is {step.timeout_seconds} s)" if step.timeout_seconds else ""
-            return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled{limit}.")
-        if child.status not in FAILED:
-            return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
-        error, log = await asyncio.gather(self._error(child), self._workspace.jobs.log_of(child.name, LAST_LINES))
-        self.errors[step.name] = error
-        said = "".join(f"\n    {line}" for line in log.splitlines())
-        message = f"The step {step.name} failed (job {child.name}): {error.rstrip('.') or 'no reason given'}.{said}"
-        return StepOutcome(step.name, RunStatus.FAILED, seconds=child.seconds, message=message)
-
-    async def _error(self, child: RemoteJob) -> str:
-        if child.status == "NotResponding":
-            return "NotResponding: its machine does not answer any more"
-        return child.error or await self._workspace.jobs.error_of(child.name)
-
-
-def _state(outcome: StepOutcome, child: RemoteJob | None, started: datetime) -> State[Any]:
-    """The state of a task run, which ends when its child job did; it was seen to start a moment after it had."""
-    ended = None if child is None else child.ended
-    at: dict[str, Any] = {} if ended is None else {"timestamp": max(ended.astimezone(UTC), started)}
-    match outcome.status:
-        case RunStatus.COMPLETED if outcome.reused:
-            return Completed(name="Cached", message="Reused.", **at)
-        case RunStatus.COMPLETED:
-            return Completed(message=_times(child), **at)
-        case RunStatus.FAILED:
-            return Failed(message=outcome.message, **at)
-        case _:
-            return Cancelled(message=outcome.message, **at)
-
-
-def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
-    """Give the current task run the times of its child job, which may have run long before it was looked at."""
-    context = TaskRunContext.get()
-    if context is None or child.started is None or child.ended is None:
-        return
-    # Prefect sets them with the states, whose own times have to go forward, and leaves what is set.
-    task_run: Any = context.task_run
-    running: State[Any] | None = task_run.state
-    task_run.start_time, task_run.end_time = child.started, child.ended
-    if running is not None:
-        task_run.total_run_time = (child.ended - child.started) - (state.timestamp - running.timestamp)
-
-
-def _times(child: RemoteJob | None) -> str | None:
-    if child is None or child.started is None or child.ended is None:
-        return None
-    where = f" on {child.compute}" if child.compute else ""
-    return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."
-
-
 def _job_message(name: str, errors: tuple[str, ...]) -> str:
     said = "; ".join(error.rstrip(".") for error in errors if error)
     return f"The job {name} failed: {said or 'no reason given'}."
@@ -475,12 +328,6 @@ async def _read(call: Callable[[], Awaitable[R]]) -> R:
         except ServiceError:
             await asyncio.sleep(RETRY_SECONDS * tries)
     return await call()
-
-
-def _key(name: str) -> str:
-    """A name as Prefect takes it for the key of an artifact."""
-    plain = "".join(sign if sign.isalnum() else "-" for sign in name.lower()).strip("-")
-    return plain if len(plain) <= 60 else hashlib.sha256(name.encode()).hexdigest()[:20]
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ Reference and incoming rows are drawn anew for each case and independently: from
 that no row comes twice), from normal distributions, from a mixture of shapes; and the shipped data itself is divided at
 random, as prep divides it. A false alarm is any drifted feature of eight where nothing has changed; "significance
 alone" leaves the threshold of the PSI out and takes 5 %: what the adjusted p-values promise by themselves. A shift is
-half a standard deviation of one feature, and found if that feature has drifted, by the default policy. Each share has a
-bound on the side that matters, which it is beyond with a probability of 5 % (Clopper and Pearson, Biometrika 26, 1934).
+half a standard deviation of one feature, and found if that feature has drifted, by the default policy. The mixture's
+have no limit to keep: what is often missing has a smaller PSI, as it should. Each share has a bound on the side that
+matters, which it is beyond with a probability of 5 % (Clopper and Pearson, Biometrika 26, 1934).
 """
 
 import argparse
@@ -127,7 +128,8 @@ def _found(question: Question, hits: int) -> Rate:
     bound = 0.0 if hits == 0 else float(beta.ppf(0.05, hits, cases - hits + 1))
     what = f"{FOUND}: {question.feature} {question.shift:+g} SD"
     sizes = question.reference_rows, question.incoming_rows
-    return Rate(what, question.population, *sizes, cases, hits, bound, bound >= POWER_LIMIT)
+    met = None if question.population == "mixed" else bound >= POWER_LIMIT
+    return Rate(what, question.population, *sizes, cases, hits, bound, met)
 
 
 def questions(cases: int) -> Iterator[Question]:
