@@ -36,6 +36,8 @@ READ_TRIES = 5
 RETRY_SECONDS = 2.0
 CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
 PROGRESS_SECONDS = 60.0
+LAGGING_LOOKS = 4
+LAG_SECONDS = 1.0
 
 R = TypeVar("R")
 
@@ -120,8 +122,8 @@ class AzureMlEngine:
         picture, watch = Picture(job, children), await self._watch_of(submission, job, children)
         watching = asyncio.create_task(self._watch(request, picture, watch))
         steps = Steps(self._workspace.jobs, request, picture)
+        shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
         try:
-            shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
             await watching
             outcomes = await shown
         except BaseException:
@@ -131,6 +133,7 @@ class AzureMlEngine:
             raise
         finally:
             await steps.close()
+            await asyncio.gather(shown, return_exceptions=True)
         error = await self._failure(picture, steps)
         return RunOutcome(
             job_name=request.job_name,
@@ -138,6 +141,7 @@ class AzureMlEngine:
             steps=tuple(outcomes),
             outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
             url=submission.url,
+            delivered=_delivered(request.spec, picture.children),
             # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
             remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
             files=frozenset(name for name, port in request.spec.outputs.items() if port.type == "uri_file"),
@@ -147,11 +151,12 @@ class AzureMlEngine:
         )
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
-        """Download a named output; that it has come is checked, since the SDK brings nothing in silence."""
-        is_file = output in outcome.files
-        if not await _read(lambda: self._workspace.jobs.download(outcome.job_name, output, folder, is_file=is_file)):
-            raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
-        return folder
+        """Download a named output, of the job or else of the child that made it: the SDK is silent if nothing comes."""
+        is_file, download = output in outcome.files, self._workspace.jobs.download
+        for job, name in ((outcome.job_name, output), *filter(None, [outcome.delivered.get(output)])):
+            if await _read(lambda job=job, name=name: download(job, name, folder, is_file=is_file)):
+                return folder
+        raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
 
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
         """The job and the output: what one job delivers under one name never changes."""
@@ -172,7 +177,7 @@ class AzureMlEngine:
             for child in await self._workspace.jobs.children(name):
                 step = f"{prefix}{child.display_name}"
                 if step in request.spec.steps:
-                    found[step] = child
+                    found[step] = child if child.url else replace(child, url=_sibling_page(job, child.name))
                 elif step in request.spec.nested:
                     pipelines.append((f"{step}.", child.name))
         return found
@@ -267,11 +272,16 @@ class AzureMlEngine:
             await asyncio.sleep(watch.interval)
 
     async def _look(self, request: PipelineRequest) -> tuple[RemoteJob, dict[str, RemoteJob]]:
-        """A job, and its children by step."""
-        job = await self._workspace.jobs.find(request.job_name)
-        if job is None:
-            raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
-        return job, await self._children(request, job)
+        """A job, and its children by step; of a job that is over, as they ended, which may be told a moment later."""
+        for looks in range(1, LAGGING_LOOKS + 1):
+            job = await self._workspace.jobs.find(request.job_name)
+            if job is None:
+                raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
+            children = await self._children(request, job)
+            if looks == LAGGING_LOOKS or not _lag_behind(children, job, request.spec):
+                return job, children
+            await asyncio.sleep(LAG_SECONDS)
+        raise AssertionError("unreachable")
 
     async def _watch_of(self, submission: Submission, job: RemoteJob, children: Mapping[str, RemoteJob]) -> Watch:
         """A watch that knows how long a job has waited and run before: who goes on with it grants it no more time."""
@@ -304,6 +314,29 @@ def _named_computes(spec: JobSpec) -> list[str]:
     named = {step.compute for step in spec.steps.values()} | {spec.default_compute}
     names = {name.removeprefix("azureml:") for name in named if name}
     return sorted(name for name in names if re.fullmatch(r"[\w-]+", name) and name not in ("serverless", "local"))
+
+
+def _sibling_page(job: RemoteJob, name: str) -> str | None:
+    """The page in studio of a job in the same workspace: of children, the run history does not tell it."""
+    page = f"/runs/{job.name}"
+    return job.url.replace(page, f"/runs/{name}") if job.url and page in job.url else None
+
+
+def _delivered(spec: JobSpec, children: Mapping[str, RemoteJob]) -> dict[str, tuple[str, str]]:
+    """By which child job, and as which of its outputs, each output of a pipeline is delivered."""
+    if spec.kind is not JobKind.PIPELINE:
+        return {}
+    steps = {name: step for name, step in spec.steps.items() if name in children}
+    return {
+        bound.name: (children[name].name, port) for name, step in steps.items() for port, bound in step.outputs.items()
+    }
+
+
+def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:
+    """Whether the run history does not know yet what became of the children of a job that is over."""
+    known = [children[name].status for name in spec.steps if name in children]
+    is_missing = job.status == "Completed" and len(known) < len(spec.steps)
+    return job.status in TERMINAL and (is_missing or any(status not in TERMINAL for status in known))
 
 
 def _effective_status(job: RemoteJob, children: "Any") -> str:

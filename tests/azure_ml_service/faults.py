@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from tests.azure_ml_service.messages import Request
 
-FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired", "empty", "overtaken", "call"]
+FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired", "empty", "overtaken", "call", "answer"]
 JobFaultKind: TypeAlias = Literal[
     "fail", "fail_silently", "hang", "preempt", "held", "stuck_queued", "not_responding", "paused", "slow_cancel"
 ]
@@ -21,7 +21,8 @@ class Fault:
     ``status`` answers ``code``, with ``Retry-After`` if ``retry_after`` is given; ``reset`` cuts the connection;
     ``slow`` waits ``seconds`` and then answers as ever; ``expired`` answers 401, as for a token that is no longer good;
     ``empty`` answers a list that has nothing in it; ``overtaken``: somebody else asks the same a moment before, so that
-    it is there already. With ``after_work`` the service does what was asked and only then fails.
+    it is there already; ``answer`` answers 200 with ``body``. With ``after_work`` the service does what was asked and
+    only then fails.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Fault:
     seconds: float = 0.0
     after_work: bool = False
     action: Callable[[], object] | None = None
+    body: object = None
     skip: int = 0
     hits: int = 0
 

@@ -259,6 +259,8 @@ def _failure(fault: Fault) -> Answer | None:
             return None
         case "empty":
             return Answer.of({"value": []})
+        case "answer":
+            return Answer.of(fault.body)
         case "expired":
             answer = Answer.error(401, "ExpiredAuthenticationToken", "The access token expiry UTC time is in the past.")
             answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'

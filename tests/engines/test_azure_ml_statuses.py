@@ -195,6 +195,33 @@ def test_children_may_appear_late_or_never(
         assert ran.states() == {"a": "Completed"}
 
 
+def test_children_that_are_told_after_the_end_of_the_job_are_shown_as_they_ended(
+    azure_jobs: JobRunner, service: Service, write: Write
+) -> None:
+    write({"job.yml": pipeline({"a": command("true")})})
+    request = azure_jobs.request()
+    azure_jobs.run(request)
+    service.faults.add(Fault("GET", r"/children", "empty", times=2))
+
+    ran = azure_jobs.run(request)
+
+    assert ran.statuses() == {"a": "Completed"}
+    assert ran.states() == {"a": "Completed"}
+
+
+def test_cancel_that_is_refused_since_the_job_ends_at_this_moment_is_no_error(
+    azure_jobs: JobRunner, service: Service, write: Write
+) -> None:
+    write({"job.yml": job("true")})
+    request = azure_jobs.request()
+    service.faults.add(JobFault("held", job=request.job_name, status="Running", seconds=1.0))
+    service.faults.add(Fault("POST", r"/cancel", code=409))
+
+    (said,) = azure_jobs.errors_of([request], Patience(run_timeout_seconds=0.3))
+
+    assert "run_timeout_seconds" in said
+
+
 @pytest.mark.parametrize("file", ["job.yml", "pipeline.yml"])
 def test_lost_answer_and_then_a_conflict_lead_to_one_job(
     file: str, azure_jobs: JobRunner, service: Service, write: Write

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +23,18 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.identity import DefaultAzureCredential
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
 from flows.errors import ServiceError, SettingsError, UserError
 from flows.settings import Settings
 
 R = TypeVar("R")
 
+SCOPE = "https://management.azure.com/.default"
 THREADS = 4
 _TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
 _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
+TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)  # in what a chain of credentials says
 _uploading = threading.Lock()
 
 
@@ -80,7 +83,7 @@ class Connection:
             UserError: It refuses; making the call again is useless.
         """
         answer = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: _translated(lambda: function(self._client()), self._has_worked)
+            self._threads, lambda: _translated(lambda: function(self._client()), self._is_out_of_reach)
         )
         self._has_worked = True
         return answer
@@ -101,6 +104,26 @@ class Connection:
 
         return await self.call(quietly)
 
+    def _is_out_of_reach(self, refusal: str) -> bool:
+        """Whether no token could be had because whoever gives them does not answer.
+
+        The chain of credentials tells in words only what each has said: the one that it stopped at is asked again.
+        """
+        if self._has_worked:
+            return True
+        tried, credentials = TRIED.findall(refusal), list[Any](self.credential.credentials)
+        last = next((each for each in credentials if type(each).__name__ in tried[-1:]), None)
+        if last is None:
+            return False
+        try:
+            last.get_token(SCOPE)
+        except CredentialUnavailableError:
+            return False  # it is not set up here
+        except AzureError as error:
+            is_busy = re.search(r"HTTP (Error|status): (429|5\d\d)", str(error)) is not None  # nowhere but in its words
+            return is_busy or _stems_from(error, (ServiceRequestError, ServiceResponseError))
+        return True
+
     def _client(self) -> Any:
         if not hasattr(self._own, "client"):
             self._own.client = MLClient(
@@ -114,7 +137,7 @@ class Connection:
         return self._own.client
 
 
-def _translated(function: Callable[[], R], has_worked: bool) -> R:
+def _translated(function: Callable[[], R], is_out_of_reach: Callable[[str], bool]) -> R:
     try:
         return function()
     except ResourceNotFoundError as error:
@@ -124,8 +147,8 @@ def _translated(function: Callable[[], R], has_worked: bool) -> R:
     except ClientAuthenticationError as error:
         if error.status_code == 401:
             raise ServiceError(f"Azure ML does not take the token any more: {_text(error)}") from error
-        if has_worked:
-            raise ServiceError(f"No new token can be had: {_text(error)}") from error
+        if is_out_of_reach(str(error)):
+            raise ServiceError(f"No token can be had at the moment: {_text(error)}") from error
         raise SettingsError(
             f"No credential was accepted: {_text(error)}\nSign in (`az login`), or set the variables of a service "
             "principal, or MANAGED_IDENTITY_CLIENT_ID on a machine with that identity."
@@ -146,8 +169,8 @@ def _translated(function: Callable[[], R], has_worked: bool) -> R:
         raise ServiceError(f"Azure ML cannot be reached: {_text(error)}") from error
 
 
-def _stems_from(error: BaseException | None, kind: type[Exception]) -> bool:
-    while error is not None and not isinstance(error, kind):
+def _stems_from(error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
+    while error is not None and not isinstance(error, kinds):
         error = error.__cause__ or error.__context__
     return error is not None
 

@@ -11,13 +11,11 @@ from typing import Any
 
 from azure.core.exceptions import ClientAuthenticationError
 
-from flows.engines.azure.connection import Connection
+from flows.engines.azure.connection import SCOPE, TRIED, Connection
 
-SCOPE = "https://management.azure.com/.default"
 _CLAIMS = ("upn", "preferred_username", "unique_name", "appid", "azp", "oid", "tid", "xms_mirid", "exp")
 _LIBRARY = "azure.identity"
 _ANSWERED = re.compile(r"acquired a token from (\w+)")
-_TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def _answering() -> Generator[list[str]]:
 def _said(message: str) -> dict[str, str]:
     """Take the list of what was tried out of the message of the chain."""
     tried = message.partition("Attempted credentials:")[2].partition("\nTo mitigate this issue")[0]
-    _, *parts = _TRIED.split(tried)
+    _, *parts = TRIED.split(tried)
     return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 

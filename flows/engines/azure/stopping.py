@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flows.engines.azure.jobs import Jobs
 from flows.engines.polling import TERMINAL
-from flows.errors import ServiceError
+from flows.errors import ServiceError, UserError
 
 LONG_SECONDS = 900.0  # a cluster may take minutes to let go of a job
 FIRST_SECONDS = 0.5
@@ -32,7 +32,7 @@ async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], o
     Raises:
         UserError: The service refuses to show or to cancel it.
     """
-    end, pause, status, asked = time.monotonic() + seconds, FIRST_SECONDS, "Unknown", False
+    end, pause, status, asked, refused = time.monotonic() + seconds, FIRST_SECONDS, "Unknown", False, False
     while True:
         try:
             job = await jobs.find(name)
@@ -49,6 +49,10 @@ async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], o
                 asked = True
         except ServiceError:
             pass  # asked again until the time is over
+        except UserError:
+            if refused:
+                raise
+            refused = True  # it may have ended at this moment: seen at the next look
         if time.monotonic() + pause > end:
             say(f"job {name} | {status} after {seconds:.0f} s: it may still be running. `tandem reap` cancels it.")
             return status

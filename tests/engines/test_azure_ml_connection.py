@@ -1,0 +1,48 @@
+"""The connection to a workspace: what its first token does when it cannot be had, and what is said of it."""
+
+from typing import Any
+
+import pytest
+
+from flows.errors import ServiceError, SettingsError
+from flows.settings import Settings
+from tests.azure_ml_service.faults import Fault
+from tests.azure_ml_service.service import Service
+
+from .conftest import Await
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azure_client_allowed")]
+
+LOGIN = r"login\.microsoftonline\.com"
+
+
+def looked(run: Await) -> None:
+    from flows.engines.azure.connection import Connection
+
+    connection = Connection(Settings.from_environment(), retry_total=0)
+    try:
+        run(connection.look(lambda client: client.data.get("diabetes-diagnostics", "1")))
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [{"kind": "reset"}, {"code": 503}, {"kind": "reset", "path": LOGIN}],
+    ids=["tokens: cut", "tokens: 503", "all: cut"],
+)
+def test_first_token_that_is_out_of_reach_is_no_refusal(
+    trouble: dict[str, Any], azure_environment: Service, run: Await
+) -> None:
+    azure_environment.faults.add(Fault(**{"method": ".*", "path": LOGIN + ".*/token", "times": None, **trouble}))
+    with pytest.raises(ServiceError, match="No token can be had at the moment"):
+        looked(run)
+
+
+def test_first_token_that_is_refused_is_told_with_what_to_do(
+    azure_environment: Service, run: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "wrong")
+    with pytest.raises(SettingsError, match=r"No credential was accepted(.|\n)*az login") as raised:
+        looked(run)
+    assert "wrong" not in str(raised.value)
