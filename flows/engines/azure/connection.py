@@ -32,6 +32,7 @@ R = TypeVar("R")
 
 SCOPE = "https://management.azure.com/.default"
 THREADS = 4
+READ_SECONDS = 100  # the SDK's own 300 would keep a thread for 20 minutes, tries included, where nobody answers
 _TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
 _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
 TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)  # in what a chain of credentials says
@@ -68,7 +69,7 @@ class Connection:
         self.credential = DefaultAzureCredential(
             managed_identity_client_id=identity, workload_identity_client_id=pod, **client_options
         )
-        self._client_options = client_options
+        self._client_options = {"read_timeout": READ_SECONDS, **client_options}
 
     def close(self) -> None:
         """Let the threads go; a call that is under way ends first."""
