@@ -14,6 +14,7 @@ from prefect.context import TaskRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.engines.azure.jobs import Jobs, RemoteJob
+from flows.engines.not_run import not_run, shown_after
 from flows.engines.polling import QUEUED, TERMINAL
 from flows.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.spec.model import Step
@@ -78,15 +79,17 @@ class Steps:
             outcome = await self._outcome(step)
             outcomes.append(outcome)
             child = self._picture.children.get(step.name)
+            if child is None:
+                return not_run(outcome.message, upstream)
             state = _state(outcome, child, started)
-            if child is not None and not outcome.reused:
+            if not outcome.reused:
                 _show_times_of(child, state)
             return state
 
         as_task: Any = Task(run_step, name=step.name, task_run_name=step.name)
-        # A step that runs reads what did not complete through optional inputs only, and is not held up by it.
-        delivered = [state for state in upstream if state.is_completed() or step.name not in self._picture.children]
-        state: State[Any] = await as_task(wait_for=delivered, return_state=True)
+        # A step that runs reads what did not complete through optional inputs only, and is not shown below it.
+        shown = [state for state in upstream if state.is_completed() or step.name not in self._picture.children]
+        state: State[Any] = await as_task(wait_for=shown_after(shown), return_state=True)
         outcome = (
             outcomes[0] if outcomes else StepOutcome(step.name, RunStatus.NOT_STARTED, message=state.message or "")
         )
@@ -129,10 +132,9 @@ class Steps:
         return child.error or await self._jobs.error_of(child.name)
 
 
-def _state(outcome: StepOutcome, child: RemoteJob | None, started: datetime) -> State[Any]:
+def _state(outcome: StepOutcome, child: RemoteJob, started: datetime) -> State[Any]:
     """The state of a task run, which ends when its child job did; it was seen to start a moment after it had."""
-    ended = None if child is None else child.ended
-    at: dict[str, Any] = {} if ended is None else {"timestamp": max(ended.astimezone(UTC), started)}
+    at: dict[str, Any] = {} if child.ended is None else {"timestamp": max(child.ended.astimezone(UTC), started)}
     match outcome.status:
         case RunStatus.COMPLETED if outcome.reused:
             return Completed(name="Cached", message="Reused.", **at)
@@ -157,8 +159,8 @@ def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
         task_run.total_run_time = (child.ended - child.started) - (state.timestamp - running.timestamp)
 
 
-def _times(child: RemoteJob | None) -> str | None:
-    if child is None or child.started is None or child.ended is None:
+def _times(child: RemoteJob) -> str | None:
+    if child.started is None or child.ended is None:
         return None
     where = f" on {child.compute}" if child.compute else ""
     return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."

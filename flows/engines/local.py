@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Failed
+from prefect.states import Failed
 
 from flows.data_assets import ResolvedData, resolve_data
 from flows.engines.choice import Where
@@ -22,6 +22,7 @@ from flows.engines.job_runs import JobRuns
 from flows.engines.local_processes import LocalProcesses, take_processes
 from flows.engines.local_step import StepRunner
 from flows.engines.local_sweep import LocalSweep
+from flows.engines.not_run import not_run, shown_after
 from flows.engines.plan import Planner, StepPlan
 from flows.engines.shell_paths import ShellPaths
 from flows.engines.store import StepRecord
@@ -189,8 +190,8 @@ class LocalEngine:
             reason = f"The step {step.name} did not run: " + (
                 f"{' and '.join(missing)} did not deliver." if missing else "another step failed."
             )
-            not_run = StepOutcome(step.name, RunStatus.NOT_STARTED, message=reason)
-            return not_run, await self._show_not_run(step, reason, [state for _, state in upstream])
+            outcome = StepOutcome(step.name, RunStatus.NOT_STARTED, message=reason)
+            return outcome, await self._show_not_run(step, reason, [state for _, state in upstream])
         plan = job.plans.get(step.name) or await asyncio.to_thread(job.planner.plan, step, job.delivered)
         outcomes: list[StepOutcome] = []
 
@@ -254,14 +255,14 @@ class LocalEngine:
         )
 
     async def _show_not_run(self, step: Step, reason: str, upstream: Sequence[State[Any]]) -> State[Any]:
-        """Show a step that does not run: as not ready where it lacks an input, else as canceled."""
+        """Show a step that does not run."""
 
-        async def not_run() -> State[Any]:
-            return Cancelled(message=reason)
+        async def over() -> State[Any]:
+            return not_run(reason, upstream)
 
-        as_task: Any = Task(not_run, name=step.name, task_run_name=step.name)
+        as_task: Any = Task(over, name=step.name, task_run_name=step.name)
         get_run_logger().warning("%s | %s", step.name, reason)
-        return await as_task(wait_for=upstream, return_state=True)
+        return await as_task(wait_for=shown_after(upstream), return_state=True)
 
 
 def _delivered(outcome: RunOutcome, output: str) -> Path:

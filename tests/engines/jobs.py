@@ -192,11 +192,7 @@ async def task_runs(state: State[Any], expected: int) -> dict[str, TaskRun]:
     async with get_client() as client, asyncio.timeout(DEADLINE_SECONDS):
         while True:
             runs = await client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.NAME_ASC, limit=200)
-            found = {run.name: run for run in runs if run.state and _is_over(run.state)}
+            found = {run.name: run for run in runs if run.state and run.state.is_final()}
             if len(found) == expected:
                 return found
             await asyncio.sleep(0.05)
-
-
-def _is_over(state: State[Any]) -> bool:
-    return state.is_final() or state.name == "NotReady"  # which is a kind of pending, for good

@@ -65,7 +65,7 @@ class Ran:
             async with get_client() as client, asyncio.timeout(DEADLINE_SECONDS):
                 while True:
                     runs = await client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.NAME_ASC, limit=200)
-                    found = {run.name: run.state for run in runs if run.state and _is_over(run.state)}
+                    found = {run.name: run.state for run in runs if run.state and run.state.is_final()}
                     if len(found) == len(self.outcome.steps):
                         return {name: state.name or "" for name, state in found.items()}
                     await asyncio.sleep(0.05)
@@ -82,10 +82,6 @@ class Ran:
                 return [log.message for log in await client.read_logs(wanted, limit=200, offset=0)]
 
         return self.run(logged())
-
-
-def _is_over(state: State[Any]) -> bool:
-    return state.is_final() or state.name == "NotReady"  # which is a kind of pending, for good
 
 
 class Machine:
