@@ -34,7 +34,7 @@ from flows.errors import (
     TandemError,
 )
 from flows.exit_codes import exit_code_of
-from flows.parameters import JobParameters, PipelineParameters, validated
+from flows.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from flows.prefect_server import use_prefect_api
 from flows.runs import PipelineRequest
 from flows.settings import Settings
@@ -163,7 +163,7 @@ def _refuse_unknown(words: Sequence[str], flags: Sequence[str]) -> None:
 
 def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    for name, field in model.model_fields.items():
+    for name, field in shown_fields(model).items():
         choices = [str(choice) for choice in get_args(field.annotation)]
         allowed = f" One of: {', '.join(choices)}." if choices else ""
         parser.add_argument(

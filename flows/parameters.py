@@ -4,12 +4,13 @@ import difflib
 import functools
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from flows.data_assets import is_path
 from flows.engines.polling import Patience
@@ -41,13 +42,49 @@ class ShownPattern:
 ModelName = Annotated[Text, ShownPattern(f"^{MODEL_NAME.pattern}$")]
 
 
-class TrainingParameters(BaseModel):
-    """What both flows take."""
+class EngineParameters(BaseModel):
+    """Where a job runs, and how long it is waited for. The form and ``--help`` show these last."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
+    force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
+    engine: EngineName = Field(
+        "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
+    )
+    tracking: TrackingName = Field(
+        "local",
+        description="Local engine only: where MLflow keeps the runs; azureml is the workspace. Models are registered "
+        "on this machine either way. On Azure ML both are in the workspace.",
+    )
     environment_name: Text = Field("diabetes-classify", description="Azure ML environment that the steps run in.")
     compute_name: Text = Field("cpu-cluster-01", description="Azure ML compute target. The local engine ignores it.")
+    queue_timeout_seconds: float | None = Field(
+        None, gt=0, description="Azure ML only: cancel the job if it waits longer than this for a machine."
+    )
+    run_timeout_seconds: float | None = Field(
+        None, gt=0, description="Azure ML only: cancel the job if it runs longer than this; waiting does not count."
+    )
+    max_resubmissions: int = Field(
+        1,
+        ge=0,
+        le=20,
+        description="Azure ML only: how often to submit the job again if machines fail it (preemption, a lost node).",
+    )
+    suspend: SuspendWish = Field(
+        "auto",
+        description="Azure ML only: whether the process of a deployed flow run ends while its job runs, and watch-jobs "
+        "starts it again. Auto does so where watch-jobs is deployed.",
+    )
+
+    @property
+    def patience(self) -> Patience:
+        """How long to wait for a job."""
+        return Patience(self.queue_timeout_seconds, self.run_timeout_seconds)
+
+
+class TrainingParameters(EngineParameters):
+    """What both flows take."""
+
     data_asset_name: Text = Field(
         "diabetes-diagnostics",
         description="Data asset (NAME, NAME:VERSION or NAME@latest), or a path to a CSV or Parquet file.",
@@ -67,37 +104,6 @@ class TrainingParameters(BaseModel):
     split_seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws another split, of either kind.")
     zeros_as_missing: bool = Field(True, description="Take a zero in the five measurement columns as not measured.")
     threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
-    engine: EngineName = Field(
-        "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
-    )
-    tracking: TrackingName = Field(
-        "local",
-        description="Local engine only: where MLflow keeps the runs; azureml is the workspace. Models are registered "
-        "on this machine either way. On Azure ML both are in the workspace.",
-    )
-    queue_timeout_seconds: float | None = Field(
-        None, gt=0, description="Azure ML only: cancel the job if it waits longer than this for a machine."
-    )
-    run_timeout_seconds: float | None = Field(
-        None, gt=0, description="Azure ML only: cancel the job if it runs longer than this; waiting does not count."
-    )
-    max_resubmissions: int = Field(
-        1,
-        ge=0,
-        le=20,
-        description="Azure ML only: how often to submit the job again if machines fail it (preemption, a lost node).",
-    )
-    suspend: SuspendWish = Field(
-        "auto",
-        description="Azure ML only: whether the process of a deployed flow run ends while its job runs, and watch-jobs "
-        "starts it again. Auto does so where watch-jobs is deployed.",
-    )
-    force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
-
-    @property
-    def patience(self) -> Patience:
-        """How long to wait for a job."""
-        return Patience(self.queue_timeout_seconds, self.run_timeout_seconds)
 
     @field_validator("data_asset_name")
     @classmethod
@@ -115,8 +121,6 @@ def _model_name(value: str) -> str:
 class PipelineParameters(TrainingParameters):
     """What the pipeline flow takes."""
 
-    pipeline: Text = Field("diabetes-training-pipeline", description="Display name of the pipeline job.")
-    experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
     model_name: ModelName = Field("diabetes-predict", description="Registered model that may get a new version.")
     solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
     gate_metric: MetricName = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
@@ -128,6 +132,8 @@ class PipelineParameters(TrainingParameters):
         False,
         description="End as Skipped if data, code, parameters and environment are those of the champion's decision.",
     )
+    pipeline: Text = Field("diabetes-training-pipeline", description="Display name of the pipeline job.")
+    experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
     evaluation_output: Text = Field("outputs/evaluation", description="Folder that the evaluation is copied to.")
 
     _valid_model_name = field_validator("model_name")(_model_name)
@@ -145,8 +151,8 @@ class PipelineParameters(TrainingParameters):
 class JobParameters(TrainingParameters):
     """What the job flow takes."""
 
-    experiment_name: Text = Field("diabetes-classify", description="Experiment that the runs are listed under.")
     model_name: ModelName = Field("diabetes-model-predict", description="Registered model that gets a new version.")
+    experiment_name: Text = Field("diabetes-classify", description="Experiment that the runs are listed under.")
     evaluation_output: Text = Field("outputs/train-job", description="Folder that model and evaluation are copied to.")
 
     _valid_model_name = field_validator("model_name")(_model_name)
@@ -156,11 +162,19 @@ P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
 
 
+def shown_fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The fields as a person is asked for them: first what is trained, and how it is judged; last where it runs."""
+    last = EngineParameters.model_fields if issubclass(model, EngineParameters) else {}
+    return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in last))
+
+
 def taking(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[..., Awaitable[R]]]:
     """Let a flow's function take the fields of ``model`` as its own parameters, with their docs, ranges and defaults.
 
     Prefect reads a flow's form from its signature and docstring; the model stays the only place that says them.
     """
+
+    fields = shown_fields(model)
 
     def decorate(function: Callable[[P], Awaitable[R]]) -> Callable[..., Awaitable[R]]:
         @functools.wraps(function)
@@ -176,9 +190,9 @@ def taking(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[.
                 else field.get_default(call_default_factory=True),
                 annotation=Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation,
             )
-            for name, field in model.model_fields.items()
+            for name, field in fields.items()
         ]
-        arguments = "\n".join(f"    {name}: {field.description}" for name, field in model.model_fields.items())
+        arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
         flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         flat.__doc__ = f"{inspect.getdoc(function) or ''}\n\nArgs:\n{arguments}\n"
         return flat

@@ -8,7 +8,14 @@ from pydantic import BaseModel
 
 from flows.errors import ParameterError
 from flows.evaluation import METRICS
-from flows.parameters import JobParameters, PipelineParameters, TrainingParameters, validated
+from flows.parameters import (
+    EngineParameters,
+    JobParameters,
+    PipelineParameters,
+    TrainingParameters,
+    shown_fields,
+    validated,
+)
 from flows.spec.reader import read_component
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -40,12 +47,23 @@ def test_form_of_a_flow_shows_every_field_with_description_default_range_and_cho
     import importlib
 
     form = getattr(importlib.import_module(f"flows.{flow}"), flow).parameters.properties
-    assert list(form) == list(model.model_fields)
+    assert set(form) == set(model.model_fields)
     for name, field in model.model_fields.items():
         assert form[name]["description"] == field.description
         assert form[name]["default"] == field.default
     assert form["solver"]["enum"] == list(get_args(model.model_fields["solver"].annotation))
     assert form["reg_rate"]["exclusiveMinimum"] == 0
+
+
+@pytest.mark.parametrize(("flow", "model"), [("train_pipeline", PipelineParameters), ("train_job", JobParameters)])
+def test_form_of_a_flow_asks_first_what_is_trained_and_last_where_it_runs(flow: str, model: type[BaseModel]) -> None:
+    import importlib
+
+    form = getattr(importlib.import_module(f"flows.{flow}"), flow).parameters.properties
+    shown = sorted(form, key=lambda name: form[name]["position"])
+    assert shown == list(shown_fields(model))
+    assert shown[:3] == ["data_asset_name", "reg_rate", "solver"]
+    assert shown[-len(EngineParameters.model_fields) :] == list(EngineParameters.model_fields)
 
 
 def test_every_wrong_value_is_named_at_once_with_the_nearest_right_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deployments.made import Done
 from flows.errors import ParameterError, SettingsError
-from flows.parameters import JobParameters, PipelineParameters, validated
+from flows.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from flows.prefect_server import SERVED
 from flows.watch_parameters import WatchParameters
 from tests.deployments.station import Station, prefect_server, verbs
@@ -96,7 +96,7 @@ def test_changed_deployment_is_put_right_but_what_an_operator_switched_off_or_ad
 @pytest.mark.parametrize("name", ["train-pipeline/on-demand", "train-job/on-demand", "watch-data/scheduled"])
 def test_form_has_choices_ranges_defaults_and_a_description_for_every_parameter(station: Station, name: str) -> None:
     form = station.deployment(name)["parameter_openapi_schema"]
-    fields = MODELS[name.partition("/")[0]].model_fields
+    fields = shown_fields(MODELS[name.partition("/")[0]])
     assert sorted(form["properties"], key=lambda each: form["properties"][each]["position"]) == list(fields)
     for parameter, field in fields.items():
         assert form["properties"][parameter]["description"] == field.description
