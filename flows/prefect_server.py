@@ -23,7 +23,7 @@ from flows.settings import PROJECT, Settings
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 DATABASE = "prefect.db"
-SERVED = "served.json"  # beside the Prefect database: where the server of ``make serve`` listens
+SERVED = "served.json"  # beside the Prefect database: where the two servers of ``make serve`` listen
 # A server that lives as long as one run has nobody to show pages to and nothing to schedule, which saves 0.6 s.
 _TEMPORARY = {
     "PREFECT_UI_ENABLED": "false",
@@ -151,12 +151,21 @@ def _profile_url() -> str | None:
         return None
 
 
+def served_mlflow(home: Path) -> str | None:
+    """Where ``make serve`` shows the local MLflow store; None if it does not run."""
+    return _served(home, "mlflow")
+
+
 def _served_url(home: Path) -> str | None:
+    url = _served(home, "url")
+    return url if url and answers(url) else None
+
+
+def _served(home: Path, what: str) -> str | None:
     try:
-        url = json.loads((home / SERVED).read_bytes())["url"]
+        return json.loads((home / SERVED).read_bytes())[what]
     except (OSError, ValueError, KeyError):
         return None
-    return url if answers(url) else None
 
 
 def _check_listening(url: str) -> None:

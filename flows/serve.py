@@ -14,7 +14,7 @@ from flows.errors import ServiceError
 from flows.prefect_server import SERVED, answers, server_environment
 from flows.settings import Settings
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
 
 
 def serve(prefect_port: int, mlflow_port: int) -> int:
@@ -56,7 +56,8 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
                     [str(word) for word in command], env=environment, stdout=output, stderr=output
                 )
         _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
-        served.write_text(json.dumps({"url": environment["PREFECT_API_URL"]}), encoding="utf-8")
+        addresses = {"url": environment["PREFECT_API_URL"], "mlflow": f"http://127.0.0.1:{mlflow_port}"}
+        served.write_text(json.dumps(addresses), encoding="utf-8")
         print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   http://127.0.0.1:{mlflow_port}")
         print("\n  Runs that you start now are seen there as they go. Ctrl+C ends both.", flush=True)
         while True:

@@ -28,6 +28,7 @@ from flows.engines.shell_paths import ShellPaths
 from flows.engines.store import StepRecord
 from flows.errors import RunError, SettingsError, TandemError
 from flows.model_registry import MlflowTracking
+from flows.prefect_server import served_mlflow
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -37,7 +38,7 @@ from flows.step_messages import REUSED
 if TYPE_CHECKING:
     from flows.engines.azure.tracking import WorkspaceTracking
 
-MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store
+MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store, unless told otherwise
 
 
 @dataclass(slots=True)
@@ -179,8 +180,8 @@ class LocalEngine:
         if outcome.mlflow_run_id is None:
             return folder.as_uri()
         await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
-        page = MLFLOW_UI + await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
-        return outcome.url or page
+        page = await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
+        return outcome.url or (served_mlflow(self._settings.prefect_home) or MLFLOW_UI) + page
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
