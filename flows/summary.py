@@ -35,6 +35,18 @@ class RunSummary:
         return "Promoted" if self.decision.promoted else "Rejected"
 
     @property
+    def message(self) -> str:
+        """Why, in a line: what the gate says, or which version there is now."""
+        if self.decision is not None:
+            return "; ".join(self.decision.reasons)
+        return "no model" if self.version is None else f"{self.version.name} version {self.version.version}"
+
+    @property
+    def result(self) -> str:
+        """Which version there is now, or which one stays."""
+        return _model(self)[1]
+
+    @property
     def page(self) -> str | None:
         """The page of the job, where it has one."""
         return self.outcome.url
@@ -69,19 +81,26 @@ def as_text(summary: RunSummary | SkippedRun) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(summary: RunSummary) -> str:
-    """The summary as Markdown, for an artifact of the flow run."""
-    facts = "\n".join(f"| {name} | {text} |" for name, text in _facts(summary))
+def as_markdown(summary: RunSummary, report: str) -> str:
+    """The summary as Markdown, for an artifact of the flow run. ``report`` is the address of the evaluation report.
+
+    What may be long is no cell of a table, which the web interface cuts off.
+    """
+    why = "" if summary.decision is None else f"{summary.message}.\n\n"
+    facts = "\n".join(f"- {name}: {text}" for name, text in [_model(summary), *_job(summary)])
     steps = "\n".join(
-        f"| {step.name} | {'reused' if step.reused else step.status.value} | {_seconds(step)} |"
+        f"| {step.name} | {'reused' if step.reused else step.status.value} | {'' if step.reused else _seconds(step)} |"
         for step in summary.outcome.steps
     )
-    header = ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])]
-    metrics = "\n".join("| " + " | ".join(row) + " |" for row in metric_rows(summary.report))
+    header, *rows = [
+        ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])],
+        *metric_rows(summary.report),
+    ]
+    metrics = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return (
-        f"# {summary.title}: {summary.verdict}\n\n"
-        f"| | |\n|---|---|\n{facts}\n\n"
+        f"# {summary.title}: {summary.verdict}\n\n{why}{facts}\n\n"
         f"## Metrics\n\n| {' | '.join(header)} |\n|---{'|---:' * (len(header) - 1)}|\n{metrics}\n\n"
+        f"[Evaluation report]({report}), also in `{summary.evaluation}`\n\n"
         f"## Steps\n\n| step | state | seconds |\n|---|---|---:|\n{steps}\n"
     )
 
@@ -129,36 +148,44 @@ def metric_table(report: EvaluationReport) -> list[dict[str, str]]:
 def metric_rows(report: EvaluationReport) -> Iterator[list[str]]:
     """A row a metric: its label, the challenger's value and, where there is one, the champion's and the difference."""
     for row in comparison(report):
-        cells = [METRICS[row.metric].label, _number(row.challenger)]
+        metric = METRICS[row.metric]
+        label = metric.label if metric.greater_is_better else f"{metric.label} (less is better)"
+        cells = [label, _number(row.challenger)]
         if report.champion is not None:
-            cells += [_number(row.champion), "" if row.difference is None else f"{row.difference:+.4f}"]
+            cells += [_number(row.champion), "" if row.difference is None else _difference(row.difference)]
         yield cells
 
 
 def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
-    outcome, decision, version = summary.outcome, summary.decision, summary.version
+    yield from _job(summary)
+    if summary.decision is not None:
+        yield "decision", summary.verdict
+        yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(summary.decision.reasons))
+    yield _model(summary)
+    yield "evaluation", str(summary.evaluation)
+
+
+def _job(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    outcome, data = summary.outcome, summary.data
     yield "engine", summary.engine
     yield "job", outcome.job_name
-    yield (
-        "data",
-        summary.data.label + (f"  ({summary.data.path.name})" if summary.data.name and summary.data.path else ""),
-    )
+    yield "data", data.label + (f"  ({data.path.name})" if data.name and data.path else "")
     ran = [step.name for step in outcome.steps if step.status is RunStatus.COMPLETED and not step.reused]
     yield "steps run", ", ".join(ran) or "none: nothing has changed"
     if outcome.reused:
         yield "steps reused", ", ".join(outcome.reused)
-    if decision is not None:
-        yield "decision", summary.verdict
-        yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(decision.reasons))
+
+
+def _model(summary: RunSummary) -> tuple[str, str]:
+    """Which version there is now, or which one stays."""
+    version = summary.version
     if version is not None:
         made = "" if version.created else "  (it was registered before)"
         alias = f", alias {version.alias}" if version.alias else ""
-        yield "model", f"{version.name} version {version.version}{alias}{made}"
-    elif summary.champion is not None:
-        yield "champion", f"{summary.champion.name} version {summary.champion.version} stays"
-    else:
-        yield "model", "none registered"
-    yield "evaluation", str(summary.evaluation)
+        return "model", f"{version.name} version {version.version}{alias}{made}"
+    if summary.champion is not None:
+        return "champion", f"{summary.champion.name} version {summary.champion.version} stays"
+    return "model", "none registered"
 
 
 def _aligned(rows: Sequence[Sequence[str]], right_from: int | None = None) -> list[str]:
@@ -176,6 +203,11 @@ def _aligned(rows: Sequence[Sequence[str]], right_from: int | None = None) -> li
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
+
+
+def _difference(value: float) -> str:
+    """With its sign, unless it is none at this precision."""
+    return f"{value:+.4f}" if f"{abs(value):.4f}" != "0.0000" else "0.0000"
 
 
 def _seconds(step: StepOutcome) -> str:

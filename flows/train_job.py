@@ -60,4 +60,4 @@ async def train_job(parameters: JobParameters) -> State[Any]:
             evaluation=evaluation,
         )
         await publish(summary, engine)
-    return Completed(name=summary.verdict, message=f"{version.name} version {version.version}", data=summary)
+    return Completed(name=summary.verdict, message=summary.message, data=summary)

@@ -89,4 +89,4 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         )
         await publish(summary, engine)
         await emit(promotion_decided(summary, parameters.model_name))
-    return Completed(name=summary.verdict, message=" ".join(decision.reasons), data=summary)
+    return Completed(name=summary.verdict, message=summary.message, data=summary)
