@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker test check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
+.PHONY: help env train job serve deploy undeploy worker screenshots test check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ undeploy: $(READY) ## Remove from the Prefect server what `make deploy` has made
 
 worker: $(READY) ## Run what the deployments start, until Ctrl+C
 	$(BIN)/python -m deployments.deploy worker
+
+screenshots: $(READY) ## Take the pictures of the README anew, with a headless Chromium
+	$(BIN)/python -m deployments.screenshots
 
 test: $(READY) ## Run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,0 +1,187 @@
+"""Take the pictures of the README: pages of Prefect after a few runs, as a headless Chromium shows them.
+
+Server, worker and runs are started for it, on free ports and in a temporary folder, and nothing of them stays.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from deployments.chromium import chromium, find_chromium
+from flows.errors import ServiceError
+from flows.exit_codes import exit_code_of
+from flows.prefect_server import SERVED
+from flows.settings import PROJECT, Settings
+
+SHOWN = PROJECT / "deployments" / "screenshots"  # those of the README
+BIN = Path(sys.executable).parent
+PIPELINE, JOB = "train-pipeline/on-demand", "train-job/on-demand"
+WRONG_DATA = "PatientID,Age\n1,50\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.screenshots", description=__doc__)
+    parser.add_argument(
+        "--all", metavar="FOLDER", type=Path, help="take every page, and put them there to be looked at"
+    )
+    folder = parser.parse_args(arguments).all
+    return exit_code_of(lambda: _take(SHOWN, False) if folder is None else _take(folder, True))
+
+
+def _take(folder: Path, every: bool) -> int:
+    browser = find_chromium()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="tandem-", ignore_cleanup_errors=True) as home,
+        _served(Path(home)) as (environment, mlflow),
+    ):
+        _call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
+        with _process(environment, sys.executable, "-m", "deployments.deploy", "worker"):
+            for deployment, *parameters in _runs(Path(home), every):
+                print(deployment, *parameters, flush=True)
+                words = [word for parameter in parameters for word in ("-p", parameter)]
+                _call(environment, BIN / "prefect", "deployment", "run", deployment, *words, "--watch", may_fail=every)
+        api = environment["PREFECT_API_URL"]
+        pages = readme_pages(api) if not every else {**readme_pages(api), **_more_pages(api, mlflow)}
+        with chromium(browser) as shown:
+            for name, (page, size) in pages.items():
+                picture = folder / f"{name}.png"
+                shown.photograph(page, size, picture)
+                print(f"{picture}  {picture.stat().st_size / 1000:.0f} kB", flush=True)
+    return 0
+
+
+def _runs(home: Path, every: bool) -> Generator[tuple[str, ...]]:
+    """What is run: for the README a champion and who beats it, who reuses its steps; then one of each other outcome."""
+    yield PIPELINE, "reg_rate=10"
+    yield PIPELINE, "reg_rate=0.01"
+    if every:
+        wrong = home / "wrong.csv"
+        wrong.write_text(WRONG_DATA, encoding="utf-8")
+        yield PIPELINE, "reg_rate=0.01"
+        yield (JOB,)
+        yield PIPELINE, "data_asset_name=absent"
+        yield PIPELINE, f"data_asset_name={wrong}"
+
+
+Pages = Mapping[str, tuple[str, tuple[int, int]]]
+
+
+def readme_pages(api: str) -> Pages:
+    """Address and size of the pages that the README shows: the newest promotion, its graph and its summary."""
+    run = next(run for run in _flow_runs(api) if run["state"]["name"] == "Promoted")
+    (summary,) = (each["id"] for each in _artifacts(api, run["id"]) if each["key"] == "summary")
+    ui = api.removesuffix("/api")
+    return {
+        "flow-run": (f"{ui}/runs/flow-run/{run['id']}", (1280, 760)),
+        "summary": (f"{ui}/artifacts/artifact/{summary}", (1280, 960)),
+    }
+
+
+def _more_pages(api: str, mlflow: str) -> Pages:
+    ui, size, pages = api.removesuffix("/api"), (1400, 1200), dict[str, tuple[str, tuple[int, int]]]()
+    for number, run in enumerate(_flow_runs(api)):
+        name = f"run-{number}-{run['state']['name']}"
+        pages[name] = (f"{ui}/runs/flow-run/{run['id']}", size)
+        for artifact in _artifacts(api, run["id"]):
+            pages[f"{name}-{artifact['key']}"] = (f"{ui}/artifacts/artifact/{artifact['id']}", size)
+    for deployment in _asked(api, "deployments", {}):
+        name = f"{deployment['entrypoint'].rpartition('.')[2]}-{deployment['name']}"
+        pages[f"deployment-{name}"] = (f"{ui}/deployments/deployment/{deployment['id']}", size)
+        pages[f"form-{name}"] = (f"{ui}/deployments/deployment/{deployment['id']}/run", (1400, 3400))
+    return {
+        **pages,
+        "deployments": (f"{ui}/deployments", size),
+        "runs": (f"{ui}/runs", size),
+        "mlflow-runs": (f"{mlflow}/#/experiments/1/runs", size),
+    }
+
+
+@contextmanager
+def _served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
+    """What `make serve` starts: the environment of who uses it, and the address of MLflow."""
+    ours = ("PREFECT_", "AZUREML_", "TANDEM_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    settings = Settings.from_environment({"TANDEM_HOME": str(home)})
+    temporary = home / "tmp"  # what a worker that is ended leaves behind goes with the rest
+    temporary.mkdir()
+    places = {"TANDEM_HOME": home, "PREFECT_HOME": settings.prefect_home, "TMPDIR": temporary}
+    environment = {**kept, **{name: str(folder) for name, folder in places.items()}}
+    prefect, mlflow = _free_port(), _free_port()
+    ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
+    with _process(environment, BIN / "tandem", "serve", *ports) as process:
+        while not (settings.prefect_home / SERVED).exists():
+            if process.poll() is not None:
+                raise ServiceError(f"`make serve` ended with exit code {process.returncode}.")
+            time.sleep(0.2)
+        api = f"http://127.0.0.1:{prefect}/api"
+        yield {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "1"}, f"http://127.0.0.1:{mlflow}"
+
+
+@contextmanager
+def _process(environment: Mapping[str, str], *words: str | Path) -> Generator["subprocess.Popen[bytes]"]:
+    """A process for as long as the block lasts; its children end with it. What it prints is kept from the terminal."""
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _call(environment: Mapping[str, str], *words: str | Path, may_fail: bool = False) -> None:
+    done = subprocess.run(
+        [str(word) for word in words], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode and not may_fail:
+        said = (done.stdout + done.stderr).strip()
+        raise ServiceError(f"{' '.join(map(str, words))} ended with exit code {done.returncode}:\n{said}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _flow_runs(api: str) -> list[dict[str, Any]]:
+    """The flow runs that have ended, the newest first."""
+    ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}
+    return _asked(api, "flow_runs", {"sort": "START_TIME_DESC", "flow_runs": ended})
+
+
+def _artifacts(api: str, flow_run_id: str) -> list[dict[str, Any]]:
+    return _asked(api, "artifacts", {"artifacts": {"flow_run_id": {"any_": [flow_run_id]}}})
+
+
+def _asked(api: str, kind: str, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    import httpx
+
+    answer = httpx.post(f"{api}/{kind}/filter", json=wanted, timeout=60, trust_env=False)
+    answer.raise_for_status()
+    return answer.json()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
