@@ -69,7 +69,7 @@ class Connection:
         self.credential = DefaultAzureCredential(
             managed_identity_client_id=identity, workload_identity_client_id=pod, **client_options
         )
-        self._client_options = {"read_timeout": READ_SECONDS, **client_options}
+        self._client_options: dict[str, Any] = {"read_timeout": READ_SECONDS, **client_options}
 
     def close(self) -> None:
         """Let the threads go; a call that is under way ends first."""
