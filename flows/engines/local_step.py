@@ -11,9 +11,12 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from flows.engines.environment import defined_environment
+from flows.engines.interpreter import interpreter
 from flows.engines.job_runs import JobRuns
 from flows.engines.local_parallel import driver_command
 from flows.engines.local_processes import LocalProcesses
+from flows.engines.other_packages import other_packages, speaks_of_packages
 from flows.engines.plan import StepInput, StepPlan
 from flows.engines.preload import imported_modules, plain_script
 from flows.engines.processes import Command, Ended, Process, StepHost
@@ -111,6 +114,9 @@ class StepRunner:
                 await asyncio.to_thread(throw_away.remove)
         seconds = time.monotonic() - started
         message = _failure(step, ended, timed_out, outputs, log)
+        if message:
+            message += await asyncio.to_thread(self._hint, step, log, code)
+            message += f"\n  Whole log: {log}"
         get_run_logger().info(ENDED, step.name, "failed" if message else "completed", seconds)
         if message:
             await self._runs.close(run_id, "FAILED")
@@ -161,6 +167,16 @@ class StepRunner:
             await tail
         return ended, timed_out
 
+    def _hint(self, step: Step, log: Path, code: Path) -> str:
+        """The packages that a failed step seems to miss, as a line of its message; empty if it speaks of none."""
+        lines = _last_lines(log)
+        if not speaks_of_packages(lines):
+            return ""
+        asked, python = step.component.environment, self._processes.python
+        environment = None if asked is None else defined_environment(asked, self._settings.environments)
+        found = other_packages(lines, environment, interpreter(python), python, code)
+        return f"\n  {found}" if found else ""
+
     def _text(self, value: StepInput | None) -> str | None:
         """What the command receives for an input: a literal's text, or a path to data."""
         if value is None or value.digest is None:
@@ -190,7 +206,7 @@ class StepRunner:
 
 
 def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:
-    """Say why a step failed, with its last words and where its whole log lies; empty if it did not fail."""
+    """Say why a step failed, with its last words; empty if it did not fail."""
     if timed_out:
         what = f"ran longer than its limit of {step.timeout_seconds} s and was stopped"
     elif ended.code < 0:
@@ -203,9 +219,11 @@ def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Pa
         if not missing:
             return ""
         what = f"ended well but did not write its output {', '.join(missing)}"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-    said = "".join(f"\n    {line}" for line in lines)
-    return f"The step {step.name} {what}.{said}\n  Whole log: {log}"
+    return f"The step {step.name} {what}." + "".join(f"\n    {line}" for line in _last_lines(log))
+
+
+def _last_lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
 
 
 async def _end(host: StepHost, process: Process) -> Ended:
