@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from flows.engines.shell_paths import ShellPaths
 from flows.engines.snapshot import Snapshot
 from flows.engines.step_python import ThrowAway, installs_packages
 from flows.engines.store import StepRecord, StepStore
+from flows.engines.tracking_server import brings_its_own_mlflow, tracking_variables
 from flows.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.model import Step
@@ -92,6 +94,10 @@ class StepRunner:
         if await asyncio.to_thread(installs_packages, text, code):
             throw_away = await asyncio.to_thread(ThrowAway, self._processes.python, folder / "venv")
             environment, script = throw_away.variables(environment), None
+        if environment["MLFLOW_TRACKING_URI"] == self._settings.mlflow_uri and await asyncio.to_thread(
+            self._brings_its_own_mlflow, text, code, throw_away is not None
+        ):
+            environment |= tracking_variables(await self._processes.tracking_url(), environment)
         command = Command(
             text=text,
             folder=code,
@@ -166,6 +172,12 @@ class StepRunner:
         finally:
             await tail
         return ended, timed_out
+
+    def _brings_its_own_mlflow(self, command: str, code: Path, installs: bool) -> bool:
+        python = self._processes.python
+        if not installs and python == Path(sys.executable):
+            return False
+        return brings_its_own_mlflow(command, code, installs, interpreter(python), interpreter())
 
     def _hint(self, step: Step, log: Path, code: Path) -> str:
         """The packages that a failed step seems to miss, as a line of its message; empty if it speaks of none."""
