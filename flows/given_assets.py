@@ -25,6 +25,8 @@ _REGISTERED = re.compile(
     r"(?:^|/)(?:data|models|components|environments)/(?P<name>[^/]+)(?:/(?P<kind>\w+)/(?P<which>[^/]+))?$"
 )
 
+_ALL_OF_IT = re.compile(r"(?<!/)/(\*\*?)?$")  # a folder, whether or not its name ends in a slash, and all that is in it
+
 
 @dataclass(frozen=True, slots=True)
 class GivenAssets:
@@ -35,8 +37,9 @@ class GivenAssets:
     def path(self, reference: str) -> Path | None:
         """What stands for a name or URI; None if nothing was given for it. It may not be there."""
         for name in names_of(reference):
-            if name in self.paths:
-                return self.paths[name]
+            for given in (name, f"{name}/"):
+                if given in self.paths:
+                    return self.paths[given]
         return next(self._below(reference), None)
 
     @property
@@ -53,7 +56,7 @@ class GivenAssets:
         """The places that the longest prefixes of a URI stand for, the longest first."""
         for given in sorted((given for given in self.paths if given.endswith("/")), key=len, reverse=True):
             for name in names_of(reference):
-                if name.startswith(given):
+                if name.startswith(given) and not name.endswith("*"):
                     yield self.paths[given] / name.removeprefix(given)
 
 
@@ -89,7 +92,7 @@ def names_of(reference: str) -> Iterator[str]:
     """The names that a reference goes by, itself first, its bare name last.
 
     ``azureml://registries/r/data/titanic/versions/1`` is also ``azureml:titanic:1``, ``titanic:1`` and ``titanic``; a
-    URI with a subscription in it is also the short one.
+    URI with a subscription in it is also the short one, and a folder goes by its name with or without a slash.
     """
     yield from dict.fromkeys(_names(reference))
 
@@ -98,6 +101,8 @@ def _names(reference: str) -> Iterator[str]:
     yield reference
     if "://" in reference and "?" in reference:  # a key to the store, which nobody wants to repeat
         yield reference.partition("?")[0]
+    elif "://" in reference and (folder := _ALL_OF_IT.sub("", reference)) != reference:
+        yield from _names(folder)
     text = reference.removeprefix("azureml:") if reference.startswith("azureml:azureml:") else reference
     if text != reference:
         yield text

@@ -36,6 +36,15 @@ def test_longest_prefix_that_ends_in_a_slash_stands_for_what_is_below_it() -> No
     assert given.path("azureml://datastores/other/paths/b/c.csv") is None
 
 
+@pytest.mark.parametrize("given", ["azureml://datastores/store/paths/dogs", "azureml://datastores/store/paths/dogs/"])
+@pytest.mark.parametrize("end", ["", "/", "/*", "/**"])
+def test_folder_goes_by_its_name_with_and_without_a_slash(given: str, end: str) -> None:
+    reference = f"azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/store/paths/dogs{end}"
+    assert GivenAssets({given: Path("/dogs")}).path(reference) == Path("/dogs")
+    assert GivenAssets({"azureml://datastores/store/paths/": Path("/all")}).path(reference) == Path("/all/dogs")
+    assert GivenAssets({given: Path("/dogs")}).path("azureml://datastores/store/paths/dogsled") is None
+
+
 def test_flag_wins_over_the_file_here_which_wins_over_the_one_beside_the_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

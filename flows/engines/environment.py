@@ -37,6 +37,12 @@ def find_environment(reference: str, folder: Path) -> Environment | None:
     return None if found is None else found.environment
 
 
+def defined_environment(environment: Environment, folder: Path) -> Environment:
+    """Return what an environment's name stands for; itself where ``folder`` has no definition of that name."""
+    found = None if environment.reference is None else find_environment(environment.reference, folder)
+    return found or environment
+
+
 def find_environment_file(reference: str, folder: Path) -> Path | None:
     """Return the YAML file in ``folder`` that defines the environment of this name, if any."""
     name = reference.removeprefix("azureml:").partition("@")[0].partition(":")[0]

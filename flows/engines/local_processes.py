@@ -15,6 +15,7 @@ import flows
 from flows.engines.choice import Where
 from flows.engines.processes import Command, StepHost
 from flows.engines.step_python import command_folders
+from flows.engines.tracking_server import serve_tracking
 from flows.errors import SettingsError
 from flows.settings import Settings
 
@@ -47,6 +48,8 @@ class LocalProcesses:
         self._host: StepHost | None = None
         self._worker: Any = None
         self._connecting = asyncio.Lock()
+        self._serving = asyncio.Lock()
+        self._tracking_url: str | None = None
 
     @property
     def started(self) -> bool:
@@ -93,6 +96,17 @@ class LocalProcesses:
         if self._worker is None:
             self._worker = MlflowWorker(*await host.helper_streams())
         return await self._worker.request(call, **args)
+
+    async def tracking_url(self) -> str:
+        """Where an MLflow of any version logs into the local store: a server that lives as long as the run.
+
+        Raises:
+            ServiceError: It does not start.
+        """
+        async with self._serving:
+            if self._tracking_url is None:
+                self._tracking_url = await serve_tracking(await self.host(), self._settings, self._own)
+            return self._tracking_url
 
     async def stop(self) -> None:
         """End both, and every step that still runs; returns when all are gone."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from flows.engines.environment import defined_environment
+from flows.engines.interpreter import interpreter
 from flows.engines.job_runs import JobRuns
 from flows.engines.local_parallel import driver_command
 from flows.engines.local_processes import LocalProcesses
+from flows.engines.other_packages import other_packages, speaks_of_packages
 from flows.engines.plan import StepInput, StepPlan
 from flows.engines.preload import imported_modules, plain_script
 from flows.engines.processes import Command, Ended, Process, StepHost
@@ -21,6 +25,7 @@ from flows.engines.shell_paths import ShellPaths
 from flows.engines.snapshot import Snapshot
 from flows.engines.step_python import ThrowAway, installs_packages
 from flows.engines.store import StepRecord, StepStore
+from flows.engines.tracking_server import brings_its_own_mlflow, tracking_variables
 from flows.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.model import Step
@@ -89,6 +94,10 @@ class StepRunner:
         if await asyncio.to_thread(installs_packages, text, code):
             throw_away = await asyncio.to_thread(ThrowAway, self._processes.python, folder / "venv")
             environment, script = throw_away.variables(environment), None
+        if environment["MLFLOW_TRACKING_URI"] == self._settings.mlflow_uri and await asyncio.to_thread(
+            self._brings_its_own_mlflow, text, code, throw_away is not None
+        ):
+            environment |= tracking_variables(await self._processes.tracking_url(), environment)
         command = Command(
             text=text,
             folder=code,
@@ -111,6 +120,9 @@ class StepRunner:
                 await asyncio.to_thread(throw_away.remove)
         seconds = time.monotonic() - started
         message = _failure(step, ended, timed_out, outputs, log)
+        if message:
+            message += await asyncio.to_thread(self._hint, step, log, code)
+            message += f"\n  Whole log: {log}"
         get_run_logger().info(ENDED, step.name, "failed" if message else "completed", seconds)
         if message:
             await self._runs.close(run_id, "FAILED")
@@ -161,6 +173,22 @@ class StepRunner:
             await tail
         return ended, timed_out
 
+    def _brings_its_own_mlflow(self, command: str, code: Path, installs: bool) -> bool:
+        python = self._processes.python
+        if not installs and python == Path(sys.executable):
+            return False
+        return brings_its_own_mlflow(command, code, installs, interpreter(python), interpreter())
+
+    def _hint(self, step: Step, log: Path, code: Path) -> str:
+        """The packages that a failed step seems to miss, as a line of its message; empty if it speaks of none."""
+        lines = _last_lines(log)
+        if not speaks_of_packages(lines):
+            return ""
+        asked, python = step.component.environment, self._processes.python
+        environment = None if asked is None else defined_environment(asked, self._settings.environments)
+        found = other_packages(lines, environment, interpreter(python), python, code)
+        return f"\n  {found}" if found else ""
+
     def _text(self, value: StepInput | None) -> str | None:
         """What the command receives for an input: a literal's text, or a path to data."""
         if value is None or value.digest is None:
@@ -190,7 +218,7 @@ class StepRunner:
 
 
 def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:
-    """Say why a step failed, with its last words and where its whole log lies; empty if it did not fail."""
+    """Say why a step failed, with its last words; empty if it did not fail."""
     if timed_out:
         what = f"ran longer than its limit of {step.timeout_seconds} s and was stopped"
     elif ended.code < 0:
@@ -203,9 +231,11 @@ def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Pa
         if not missing:
             return ""
         what = f"ended well but did not write its output {', '.join(missing)}"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-    said = "".join(f"\n    {line}" for line in lines)
-    return f"The step {step.name} {what}.{said}\n  Whole log: {log}"
+    return f"The step {step.name} {what}." + "".join(f"\n    {line}" for line in _last_lines(log))
+
+
+def _last_lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
 
 
 async def _end(host: StepHost, process: Process) -> Ended:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.data_assets import resolve_reference
 from flows.engines.digests import data_digest
-from flows.engines.environment import environment_part, find_environment
+from flows.engines.environment import defined_environment, environment_part
 from flows.engines.fingerprint import Fingerprint, component_part, interpreter_part, variables_part
 from flows.engines.interpreter import interpreter
 from flows.engines.preload import imported_modules, plain_script
@@ -245,8 +245,7 @@ class Planner:
         if environment is None or environment.reference is None:
             return environment
         if environment not in self._environments:
-            found = find_environment(environment.reference, self._settings.environments)
-            self._environments[environment] = found or environment
+            self._environments[environment] = defined_environment(environment, self._settings.environments)
         return self._environments[environment]
 
 

@@ -135,6 +135,8 @@ class Host:
             is_value = name in vars(imported) and not isinstance(vars(imported)[name], types.ModuleType)
             if name and not is_value and hasattr(imported, "__path__") and importlib.util.find_spec(f"{parent}.{name}"):
                 importlib.import_module(f"{parent}.{name}")
+        except ModuleNotFoundError:
+            pass  # of another version, or not installed for this interpreter; a step that needs it will say so
         except Exception as error:  # the step will meet the same error, with its own traceback
             print(f"step host: not preloaded: {module}: {error!r}", file=sys.stderr)
 

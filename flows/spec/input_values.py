@@ -27,11 +27,8 @@ def job_inputs(section: Section) -> dict[str, JobInput]:
     """The inputs of a job with their values, from its ``inputs``."""
     found: dict[str, JobInput] = {}
     for name, node in section.entries.items():
-        if _is_open(node):
-            inner = section.section(name)
-            inner.refuse_unknown(keys.DATA_VALUE, "a data input")
-            kind = inner.choice("type", DATA_TYPES, "type") or DEFAULT_TYPE
-            inner.choice("mode", keys.INPUT_MODES, "mode")
+        kind = open_type(section, name, node)
+        if kind is not None:
             found[name] = JobInput(InputPort(name, kind, place=section.place(name)), None)
             continue
         value = input_value(section, name, node, None)
@@ -41,6 +38,25 @@ def job_inputs(section: Section) -> dict[str, JobInput]:
         port = InputPort(name, value_type(value, node), inferred=True, place=section.place(name))
         found[name] = JobInput(port, given)
     return found
+
+
+def open_type(section: Section, name: str, node: Node) -> str | None:
+    """The type of data whose path is left to whoever runs the job; None for an input that has a value.
+
+    Args:
+        section: The ``inputs`` that it stands in.
+        name: Its name.
+        node: What stands there.
+    """
+    if not isinstance(node.value, Mapping) or not node.value or {"path", "value"} & node.value.keys():
+        return None
+    declared = node.value.get("type")
+    if declared is not None and isinstance(declared.value, str) and declared.value in LITERAL_TYPES:
+        return None
+    inner = section.section(name)
+    inner.refuse_unknown(keys.DATA_VALUE, "a data input")
+    inner.choice("mode", keys.INPUT_MODES, "mode")
+    return inner.choice("type", DATA_TYPES, "type") or DEFAULT_TYPE
 
 
 def component_inputs(ports: Mapping[str, InputPort]) -> dict[str, JobInput]:
@@ -139,14 +155,6 @@ def _wrapped_number(section: Section, name: str, value: bool | int | float) -> L
     if sent != str(value):
         section.warn(name, f"Azure ML sends {sent} for {{value: {value}}}", f"Write the value itself: {name}: {value}.")
     return Literal(sent)
-
-
-def _is_open(node: Node) -> bool:
-    """Whether only the type of data is said: its path is to be given when the job is run."""
-    if not isinstance(node.value, Mapping) or not node.value or {"path", "value"} & node.value.keys():
-        return False
-    kind = node.value.get("type")
-    return kind is not None and not (isinstance(kind.value, str) and kind.value in LITERAL_TYPES)
 
 
 def _is_wrapped(node: Node) -> bool:

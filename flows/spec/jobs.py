@@ -18,7 +18,7 @@ from flows.spec.component import (
 )
 from flows.spec.elsewhere import CONTROL_FLOW, REFUSALS, inline_elsewhere
 from flows.spec.environments import environment_from
-from flows.spec.input_values import component_inputs, input_value, job_inputs
+from flows.spec.input_values import component_inputs, input_value, job_inputs, open_type
 from flows.spec.locations import local
 from flows.spec.model import (
     DataReference,
@@ -227,6 +227,9 @@ def _given(section: Section, ports: Mapping[str, InputPort], searched: Mapping[s
             given.fault(name, f"the component has no input {name}", nearest(name, known, "inputs"))
     found: dict[str, JobInput] = {}
     for name, port in ports.items():
+        if name in given and not port.is_literal and open_type(given, name, given.entries[name]) is not None:
+            found[name] = JobInput(port, None)
+            continue
         value = input_value(given, name, given.entries[name], port) if name in given else None
         if value is not None and not isinstance(value, Literal | DataReference):
             given.fault(name, "an input of a job has no parent to be bound to", "Give it a value.")

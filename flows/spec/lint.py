@@ -1,5 +1,6 @@
 """What is valid in a job, but probably not meant. Each rule is one small function that yields warnings."""
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from flows.spec.locations import exists, is_remote
 from flows.spec.model import DataReference, JobKind, JobSpec, ParentInput, Place, StepOutput
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_ARGUMENT = re.compile(r"\s*(--?[a-zA-Z][\w-]*)")
+_GOES_ON = ("\\", "|", "&", "(", "{")  # what a line ends with whose command goes on in the next
 
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
 
@@ -86,6 +89,20 @@ def no_compute(spec: JobSpec) -> Iterator[Fault]:
         )
 
 
+def cut_commands(spec: JobSpec) -> Iterator[Fault]:
+    """No line of a command begins with an argument: a shell takes each line for a command of its own.
+
+    A text that YAML folds keeps the line breaks before and after lines that are indented further.
+    """
+    for step in spec.steps.values():
+        cut = _cut(step.component.command)
+        if cut is not None:
+            number, argument = cut
+            message = f"line {number} of the command begins with {argument}, and the shell takes a line for a command"
+            key = f"jobs.{step.name}.command" if spec.kind is JobKind.PIPELINE else "command"
+            yield _warning(spec.place(key), message, "Indent the lines of >- alike, or end the line before with \\.")
+
+
 def component_name(spec: JobSpec) -> Iterator[Fault]:
     """A component of its own is registered under its name; one that a pipeline names by path needs none."""
     if not spec.is_component:
@@ -98,7 +115,27 @@ def component_name(spec: JobSpec) -> Iterator[Fault]:
         yield _warning(spec.place("name"), message, "Use small letters, digits and underscores.")
 
 
-RULES: tuple[Rule, ...] = (unread_outputs, undelivered_outputs, missing_data, open_inputs, no_compute, component_name)
+RULES: tuple[Rule, ...] = (
+    unread_outputs,
+    undelivered_outputs,
+    missing_data,
+    open_inputs,
+    no_compute,
+    cut_commands,
+    component_name,
+)
+
+
+def _cut(command: str) -> tuple[int, str] | None:
+    """The first line (from 1) that is an argument rather than a command, and the argument."""
+    lines = command.splitlines()
+    for number, (before, line) in enumerate(itertools.pairwise(lines), 2):
+        if "<<" in before or any(before.count(quote) % 2 for quote in "'\"`"):
+            return None  # the lines to come may be text
+        argument = _ARGUMENT.match(line)
+        if argument is not None and before.strip() and not before.rstrip().endswith(_GOES_ON):
+            return number, argument[1]
+    return None
 
 
 def _warning(place: Place, message: str, remedy: str) -> Fault:

@@ -282,6 +282,29 @@ def test_a_step_has_the_variables_of_azure_ml_and_none_of_prefect(machine: Machi
     assert "OWN=${{inputs.rate}} x\n" in ran.said("b")
 
 
+def test_a_step_that_may_install_another_mlflow_logs_over_http(machine: Machine, write: Write) -> None:
+    script = """\
+        import os, mlflow
+        mlflow.log_metric("loss", 0.25)
+        with open("note.txt", "w") as note:
+            note.write("x")
+        mlflow.log_artifact("note.txt")
+        print(os.environ["MLFLOW_TRACKING_URI"].partition(":")[0])
+        """
+    write(
+        {**pipeline(a=step("echo pip install mlflow && python log.py", more='"code": "./code"')), "code/log.py": script}
+    )
+
+    ran = machine.run()
+
+    assert ran.statuses() == {"a": "Completed"}
+    assert "http" in ran.said("a").splitlines()
+    run_id = ran.step("a").mlflow_run_id
+    assert machine.mlflow("select key, value from metrics where run_uuid = ?", run_id) == [("loss", 0.25)]
+    [(artifacts,)] = machine.mlflow("select artifact_uri from runs where run_uuid = ?", run_id)
+    assert Path(artifacts.removeprefix("file://"), "note.txt").read_text() == "x"
+
+
 def test_literals_arrive_as_azure_ml_sends_them(machine: Machine, write: Write) -> None:
     inputs = "flag: true, no_flag: false, text: 'true', whole: 3, real: 1.0, small: 1.0e-3"
     command = " ".join(f"${{{{inputs.{name}}}}}" for name in ("flag", "no_flag", "text", "whole", "real", "small"))

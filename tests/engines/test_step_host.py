@@ -408,6 +408,17 @@ async def _opened_for_writing(fifo: Path) -> TextIO:
     return await asyncio.to_thread(fifo.open, "w")
 
 
+def test_a_library_that_the_interpreter_does_not_have_is_passed_over_in_silence(
+    tmp_path: Path, run: Await, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def ended() -> Ran:
+        async with opened(tmp_path / "code", ["numpy.of_another_version"]) as host:
+            return await host.shell("true")
+
+    assert run(ended()).code == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_what_may_be_imported_before_a_fork_starts_no_thread_of_python() -> None:
     """The pools of OpenBLAS and of jemalloc, which are native, put themselves right after a fork."""
     code = f"""

@@ -112,6 +112,21 @@ def test_a_component_run_as_a_job_needs_its_required_inputs(read: ReadJob) -> No
     assert bind(spec, {"n": 3}).inputs["n"].value == Literal("3")
 
 
+def test_an_optional_input_of_a_pipeline_may_stay_empty_where_a_registered_component_reads_it(read: ReadJob) -> None:
+    text = """\
+        type: pipeline
+        name: whole
+        inputs: {licence: {type: uri_file, optional: true}, rate: {type: number}}
+        jobs:
+          fit: {component: "azureml:fit:1", inputs: {l: "${{parent.inputs.licence}}", r: "${{parent.inputs.rate}}"}}
+        """
+    spec = read(text)
+    assert spec.is_component
+    assert bind(spec, {"rate": 1}).inputs["licence"].value is None
+    with pytest.raises(ParameterError, match=r"^rate: the input has no value"):
+        bind(spec, {})
+
+
 def test_a_number_of_a_command_job_may_get_a_fraction_where_the_file_has_none(read: ReadJob) -> None:
     spec = read("command: x ${{inputs.n}}\nenvironment: azureml:e:1\ninputs: {n: 1}")
     assert bind(spec, {"n": 0.5}).inputs["n"].value == Literal("0.5")

@@ -64,6 +64,45 @@ def test_local_data_that_is_not_there(warnings: Warnings, tmp_path: Path) -> Non
     assert warnings(text) == []
 
 
+@pytest.mark.parametrize("path", ["azureml:rows:1", "https://a.b/rows.csv", "runs:/0a1b/model"])
+def test_data_that_is_elsewhere_is_not_looked_for_here(warnings: Warnings, path: str) -> None:
+    text = "command: ls ${{inputs.a}}\nenvironment: azureml:e:1\ninputs: {a: {type: mlflow_model, path: %s}}\n"
+    assert warnings(text % path) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ">-\n  python train.py\n    --rows 1\n    --rate 2",
+        "|\n  ls\n  python train.py '--all'\n  --rows 1",
+    ],
+)
+def test_an_argument_on_a_line_that_the_shell_takes_for_a_command(warnings: Warnings, command: str) -> None:
+    line = 3 if command.startswith("|") else 2
+    found = (
+        f"command: warning: line {line} of the command begins with --rows, and the shell takes a line for a command"
+        " | Indent the lines of >- alike, or end the line before with \\."
+    )
+    assert warnings(f"command: {command}\nenvironment: azureml:e:1\n") == [f"job.yml:1: {found}"]
+    step = f"version: 1\nname: own\ncommand: {command}\nenvironment: azureml:e:1\n"
+    both = pipeline("a: {component: ./own.yml, compute: azureml:c}", "b: {component: ./own.yml, compute: azureml:c}")
+    assert warnings(both, own_yml=step) == [f"own.yml:3: {found}"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ">-\n  python train.py\n  --rows 1",
+        "|\n  python train.py \\\n    --rows 1",
+        "|\n  cat > a <<END\n  --rows 1\n  END",
+        "|\n  echo '\n  --rows 1'",
+        "|\n  set -e\n  - x",
+    ],
+)
+def test_an_argument_on_a_line_that_goes_on_is_as_it_should_be(warnings: Warnings, command: str) -> None:
+    assert warnings(f"command: {command}\nenvironment: azureml:e:1\n") == []
+
+
 def test_an_input_without_a_value(warnings: Warnings) -> None:
     text = "command: ls ${{inputs.a}}\nenvironment: azureml:e:1\ncompute: azureml:c\ninputs: {a: {type: uri_folder}}\n"
     assert warnings(text) == [

@@ -132,6 +132,12 @@ def test_a_job_may_be_nothing_but_a_pipeline_component_and_its_inputs(read: Read
     assert list(spec.outputs) == ["model", "clean"]
 
 
+def test_a_job_of_a_component_may_leave_the_path_of_its_data_to_whoever_runs_it(read: ReadJob) -> None:
+    spec = read("component: inner.yml\ninputs: {rows: {type: uri_folder, mode: download}}\n", inner_yml=INNER)
+    assert spec.inputs["rows"].value is None
+    assert bind(spec, {"rows": "azureml:rows:1"}).inputs["rows"].value == DataReference("uri_folder", "azureml:rows:1")
+
+
 def test_a_pipeline_component_alone_is_a_job_whose_inputs_are_open(read: ReadJob) -> None:
     spec = read("$schema: https://x/pipelineComponent.schema.json\n" + INNER.replace("\n    ", "\n").strip())
     assert (spec.kind, spec.is_component, list(spec.steps)) == (JobKind.PIPELINE, True, ["prep", "train"])

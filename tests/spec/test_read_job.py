@@ -133,6 +133,13 @@ def test_a_command_job_is_a_graph_of_one_step(read: ReadJob, tmp_path: Path) -> 
     assert literal_text(spec, step, "rate") == "0.1"
 
 
+@pytest.mark.parametrize("said", ["{type: uri_folder}", "{mode: ro_mount}", "{type: uri_folder, mode: download}"])
+def test_data_of_a_job_without_a_path_is_still_open(read: ReadJob, said: str) -> None:
+    head = "command: ls ${{inputs.rows}}\nenvironment: azureml:e:1\ncompute: azureml:c\n"
+    given = read(f"{head}inputs: {{rows: {said}}}\n").inputs["rows"]
+    assert (given.port.type, given.value) == ("uri_folder", None)
+
+
 @pytest.mark.parametrize(
     "head", ["version: 1", "is_deterministic: true", "$schema: https://x/commandComponent.schema.json", ""]
 )
