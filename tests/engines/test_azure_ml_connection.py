@@ -1,7 +1,5 @@
 """The connection to a workspace: what its first token does when it cannot be had, and what is said of it."""
 
-from typing import Any
-
 import pytest
 
 from flows.errors import ServiceError, SettingsError
@@ -28,13 +26,15 @@ def looked(run: Await) -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [{"kind": "reset"}, {"code": 503}, {"kind": "reset", "path": LOGIN}],
+    [
+        Fault("POST", LOGIN + ".*/token", "reset", times=None),
+        Fault("POST", LOGIN + ".*/token", code=503, times=None),
+        Fault(".*", LOGIN, "reset", times=None),
+    ],
     ids=["tokens: cut", "tokens: 503", "all: cut"],
 )
-def test_first_token_that_is_out_of_reach_is_no_refusal(
-    trouble: dict[str, Any], azure_environment: Service, run: Await
-) -> None:
-    azure_environment.faults.add(Fault(**{"method": ".*", "path": LOGIN + ".*/token", "times": None, **trouble}))
+def test_first_token_that_is_out_of_reach_is_no_refusal(trouble: Fault, azure_environment: Service, run: Await) -> None:
+    azure_environment.faults.add(trouble)
     with pytest.raises(ServiceError, match="No token can be had at the moment"):
         looked(run)
 

@@ -198,7 +198,7 @@ def test_children_may_appear_late_or_never(
 def test_children_that_are_told_after_the_end_of_the_job_are_shown_as_they_ended(
     azure_jobs: JobRunner, service: Service, write: Write
 ) -> None:
-    write({"job.yml": pipeline({"a": command("true")})})
+    write({"job.yml": pipeline({"a": command("true")}, force_rerun=True)})
     request = azure_jobs.request()
     azure_jobs.run(request)
     service.faults.add(Fault("GET", r"/children", "empty", times=2))
