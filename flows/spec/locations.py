@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-_ELSEWHERE = re.compile(r"(azureml:|runs:|git\+|[a-zA-Z][a-zA-Z0-9+.-]+://)")
+_ELSEWHERE = re.compile(r"(azureml:|runs:|git\+|/subscriptions/|[a-zA-Z][a-zA-Z0-9+.-]+://)")
 _FILE = re.compile(r"file:(//(?=/))?")
 
 
