@@ -64,7 +64,9 @@ def test_local_data_that_is_not_there(warnings: Warnings, tmp_path: Path) -> Non
     assert warnings(text) == []
 
 
-@pytest.mark.parametrize("path", ["azureml:rows:1", "https://a.b/rows.csv", "runs:/0a1b/model", "/subscriptions/s/data/rows/versions/1"])
+@pytest.mark.parametrize(
+    "path", ["azureml:rows:1", "https://a.b/rows.csv", "runs:/0a1b/model", "/subscriptions/s/data/rows/versions/1"]
+)
 def test_data_that_is_elsewhere_is_not_looked_for_here(warnings: Warnings, path: str) -> None:
     text = "command: ls ${{inputs.a}}\nenvironment: azureml:e:1\ninputs: {a: {type: mlflow_model, path: %s}}\n"
     assert warnings(text % path) == []
