@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class DataStore:
         if place.exists():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f".{place.name}.{os.getpid()}")
+        draft = _draft(place)
         if path.is_dir():
             shutil.copytree(path, draft)
         else:
@@ -86,7 +87,7 @@ class DataStore:
         place = {"path": os.path.relpath(content, file.parent), "tags": {"tandem.sha256": digest}}
         asset = {"$schema": SCHEMA, **said, "version": file.stem, **place}
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.stem}.{os.getpid()}")
+        draft = _draft(file)
         draft.write_text(yaml.safe_dump(asset, sort_keys=False), encoding="utf-8")
         try:
             os.link(draft, file)  # fails where the version is there, as a rename would not
@@ -95,3 +96,8 @@ class DataStore:
         finally:
             draft.unlink()
         return True
+
+
+def _draft(place: Path) -> Path:
+    """Where to write what will be put in its place when it is whole; nobody else's."""
+    return place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")

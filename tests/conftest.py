@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
@@ -61,8 +62,11 @@ def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
     else:
         return
     if isinstance(address, tuple) and not _is_loopback(address[0]):
-        refused.append(f"connecting to {address}")
-        raise NotInATest(refused[-1])
+        said = f"connecting to {address}"
+        # Threads of the SDK go on asking how the making of a compute target goes, after the test that began it.
+        if not threading.current_thread().name.startswith("LROPoller"):
+            refused.append(said)
+        raise NotInATest(said)
 
 
 def _is_loopback(host: Any) -> bool:

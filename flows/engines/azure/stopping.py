@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flows.engines.azure.jobs import Jobs
 from flows.engines.polling import TERMINAL
-from flows.errors import ServiceError, UserError
+from flows.errors import ServiceError, SettingsError, UserError
 
 LONG_SECONDS = 900.0  # a cluster may take minutes to let go of a job
 FIRST_SECONDS = 0.5
@@ -49,8 +49,8 @@ async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], o
                 asked = True
         except ServiceError:
             pass  # asked again until the time is over
-        except UserError:
-            if refused:
+        except UserError as error:
+            if refused or isinstance(error, SettingsError):
                 raise
             refused = True  # it may have ended at this moment: seen at the next look
         if time.monotonic() + pause > end:
