@@ -153,17 +153,11 @@ def test_wrong_flag_is_refused_in_one_message_before_anything_is_started(
     assert not (terminal_without_server.home / "state").exists()
 
 
-def edited(text: str) -> str:
-    return ROWS.read_text().replace("PlasmaGlucose", text, 1)
-
-
 WRONG_DATA = {
-    "misspelt column": (edited("PlasmaGlucos"), "column 'PlasmaGlucose' is missing; the nearest present is"),
     "text in a number column": (
         ROWS.read_text().replace("3,8,183,", "3,8,high,"),
         "column PlasmaGlucose, row 3 ('high'): must be a number",
     ),
-    "label 2": (ROWS.read_text().replace(",50,1\n", ",50,2\n", 1), "column Diabetic, row 1"),
     "not a CSV": ("\0\1\2 no table", "is neither CSV in UTF-8 nor Parquet"),
 }
 
