@@ -65,7 +65,7 @@ bench: $(READY) ## Measure speed: ratios to plain processes, the engine's own ti
 	$(BIN)/python tests/bench/engine_overhead.py
 
 bench-azure: $(READY) ## Measure what waiting for Azure ML costs: API calls, reaction time, memory of 200 flow runs
-	$(BIN)/python tests/bench/azure.py
+	$(BIN)/python tests/bench/azure_ml.py
 
 bench-watcher: $(READY) ## Measure what following 1,000 suspended flow runs costs: memory, API calls, delay
 	$(BIN)/python tests/bench/watcher.py

@@ -1,6 +1,6 @@
 """Many flow runs that wait for their jobs in one process: prints the memory of it, in MiB, every second.
 
-Run by ``azure.py``, with the number of flow runs; the first begins alone, the others after a line on standard input.
+Run by ``azure_ml.py``, with the number of flow runs; the first begins alone, the others after a line on standard input.
 """
 
 import asyncio

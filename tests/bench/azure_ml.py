@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
@@ -133,13 +133,13 @@ def many_waiting(home: Path, service: Service, prefect_url: str, runs: int, seco
         )
         memory: list[float] = []
         Thread(target=lambda: memory.extend(map(float, process.stdout or ())), daemon=True).start()
-        _until(lambda: len(service.jobs) > before, 120)
+        _until(lambda: len(service.jobs) > before, 120, home / "waiting.log")
         time.sleep(10)
         alone = memory[-1]
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-        _until(lambda: len(service.jobs) >= before + runs, 600)
+        _until(lambda: len(service.jobs) >= before + runs, 600, home / "waiting.log")
         time.sleep(120)  # until the pauses between looks are as long as they become
         service.requests.clear()
         time.sleep(seconds)
@@ -151,11 +151,11 @@ def many_waiting(home: Path, service: Service, prefect_url: str, runs: int, seco
     return (together - alone) / (runs - 1), calls
 
 
-def _until(holds: object, seconds: float) -> None:
+def _until(holds: Callable[[], bool], seconds: float, log: Path) -> None:
     end = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
+    while not holds():
         if time.monotonic() > end:
-            raise SystemExit(f"It did not happen within {seconds:g} s.")
+            raise SystemExit(f"It did not happen within {seconds:g} s:\n{log.read_text()[-3000:]}")
         time.sleep(0.2)
 
 
