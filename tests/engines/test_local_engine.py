@@ -282,6 +282,19 @@ def test_a_step_has_the_variables_of_azure_ml_and_none_of_prefect(machine: Machi
     assert "OWN=${{inputs.rate}} x\n" in ran.said("b")
 
 
+def test_a_step_has_the_variables_of_its_component_and_its_own_before_those(machine: Machine, write: Write) -> None:
+    component = """
+        type: command
+        name: shown
+        environment: azureml:e:1
+        environment_variables: {KEPT: component, CHANGED: component}
+        command: echo "$KEPT $CHANGED"
+    """
+    node = "{type: command, component: ./c.yml, environment_variables: {CHANGED: step}}"
+    write({**pipeline(a=node), "c.yml": component})
+    assert "component step\n" in machine.run().said("a")
+
+
 def test_a_step_that_may_install_another_mlflow_logs_over_http(machine: Machine, write: Write) -> None:
     script = """\
         import os, mlflow
