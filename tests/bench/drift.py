@@ -168,7 +168,7 @@ def speed() -> list[list[str]]:
 def main() -> int:
     """Measure, print the tables (or JSON), and return 1 if a limit is missed, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=1000, help="cases of each false-alarm rate; a fifth for shifts")
+    parser.add_argument("--cases", type=int, default=300, help="cases of each false-alarm rate; a fifth for shifts")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the tables")
     args = parser.parse_args()
     asked = list(questions(args.cases))

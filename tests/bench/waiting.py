@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore")
 
 from flows.run_file import run_file  # noqa: E402
 
-START_SECONDS = 0.5
+START_SECONDS = 1.0
 
 
 def resident_mib() -> float:
