@@ -3,11 +3,13 @@
 import pytest
 
 from flows.errors import ServiceError, SettingsError
+from flows.runs import RunStatus
 from flows.settings import Settings
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
 
-from .conftest import Await
+from .conftest import Await, Write
+from .jobs import COMPUTE, JobRunner, command, pipeline
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azure_client_allowed")]
 
@@ -46,3 +48,12 @@ def test_first_token_that_is_refused_is_told_with_what_to_do(
     with pytest.raises(SettingsError, match=r"No credential was accepted(.|\n)*az login") as raised:
         looked(run)
     assert "wrong" not in str(raised.value)
+
+
+def test_token_that_ends_once_the_compute_target_was_found_is_no_fault_of_the_pipeline(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write
+) -> None:
+    """The SDK's own validation would ask for the compute target again, and take a refused token for a missing one."""
+    write({"job.yml": pipeline({"a": command("true", compute=COMPUTE)})})
+    azure_ml.faults.add(Fault("GET", r"/computes/", "expired", skip=1, times=None))
+    assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
