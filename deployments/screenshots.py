@@ -5,21 +5,20 @@ Server, worker and runs are started for it, on free ports and in a temporary fol
 
 import argparse
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deployments.background import background
 from deployments.chromium import chromium, find_chromium
 from flows.errors import ServiceError
 from flows.exit_codes import exit_code_of
-from flows.prefect_server import SERVED
+from flows.prefect_server import SERVED, free_port
 from flows.settings import PROJECT, Settings
 
 SHOWN = PROJECT / "deployments" / "screenshots"  # those of the README
@@ -46,7 +45,7 @@ def _take(folder: Path, every: bool) -> int:
         _served(Path(home)) as (environment, mlflow),
     ):
         _call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
-        with _process(environment, sys.executable, "-m", "deployments.deploy", "worker"):
+        with background((sys.executable, "-m", "deployments.deploy", "worker"), environment):
             for deployment, *parameters in _runs(Path(home), every):
                 print(deployment, *parameters, flush=True)
                 words = [word for parameter in parameters for word in ("-p", parameter)]
@@ -117,37 +116,15 @@ def _served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
     temporary.mkdir()
     places = {"TANDEM_HOME": home, "PREFECT_HOME": settings.prefect_home, "TMPDIR": temporary}
     environment = {**kept, **{name: str(folder) for name, folder in places.items()}}
-    prefect, mlflow = _free_port(), _free_port()
+    prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    with _process(environment, BIN / "tandem", "serve", *ports) as process:
+    with background((BIN / "tandem", "serve", *ports), environment) as process:
         while not (settings.prefect_home / SERVED).exists():
             if process.poll() is not None:
                 raise ServiceError(f"`make serve` ended with exit code {process.returncode}.")
             time.sleep(0.2)
         api = f"http://127.0.0.1:{prefect}/api"
         yield {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "1"}, f"http://127.0.0.1:{mlflow}"
-
-
-@contextmanager
-def _process(environment: Mapping[str, str], *words: str | Path) -> Generator["subprocess.Popen[bytes]"]:
-    """A process for as long as the block lasts; its children end with it. What it prints is kept from the terminal."""
-    process = subprocess.Popen(
-        [str(word) for word in words],
-        cwd=PROJECT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _call(environment: Mapping[str, str], *words: str | Path, may_fail: bool = False) -> None:
@@ -157,12 +134,6 @@ def _call(environment: Mapping[str, str], *words: str | Path, may_fail: bool = F
     if done.returncode and not may_fail:
         said = (done.stdout + done.stderr).strip()
         raise ServiceError(f"{' '.join(map(str, words))} ended with exit code {done.returncode}:\n{said}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _flow_runs(api: str) -> list[dict[str, Any]]:

@@ -98,10 +98,15 @@ def answers(url: str) -> bool:
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback goes past every proxy
 
 
-def _start_temporary(home: Path) -> PrefectApi:
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def _start_temporary(home: Path) -> PrefectApi:
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.temporary_server", str(port)],
         stdin=subprocess.PIPE,

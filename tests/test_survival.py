@@ -8,7 +8,6 @@ goes on with that job.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.prefect_server import server_environment
+from flows.prefect_server import free_port, server_environment
 from tests.azure_ml_service.faults import JobFault
 from tests.azure_ml_service.service import Service
 from tests.deployments.station import BIN, Station, until
@@ -73,9 +72,7 @@ class Machine:
 
 @contextmanager
 def a_machine(home: Path, service: Service) -> Generator[Machine]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     station = Station(home, f"http://127.0.0.1:{port}/api")
     station.environment |= service.environment
     with ExitStack() as stack:

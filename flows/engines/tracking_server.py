@@ -5,7 +5,6 @@ A database is read by the versions of MLflow that know its schema. Over HTTP, as
 
 import asyncio
 import re
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from flows.engines.interpreter import Interpreter
 from flows.engines.processes import Command, StepHost
 from flows.engines.step_python import mentions
 from flows.errors import ServiceError
-from flows.prefect_server import answers
+from flows.prefect_server import answers, free_port
 from flows.settings import Settings
 
 START_SECONDS = 60.0
@@ -58,9 +57,7 @@ async def serve_tracking(host: StepHost, settings: Settings, environment: Mappin
     Raises:
         ServiceError: It does not start.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = settings.home / "mlflow-server.log"
     words = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),

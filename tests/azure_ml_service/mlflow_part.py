@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from flows.prefect_server import free_port
 from tests.azure_ml_service.arm import API, Workspace
 from tests.azure_ml_service.messages import API_HOST, Answer, Json, Refused, Request, Route, route
 
@@ -48,9 +48,7 @@ class Mlflow:
 
     def start(self) -> None:
         """Start the server; it is waited for only when it is first needed."""
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._folder.mkdir(parents=True, exist_ok=True)
         proxies = ("http_proxy", "https_proxy", "all_proxy")
         environment = {

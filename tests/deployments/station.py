@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +18,10 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import rollout
+from deployments.background import background
 from deployments.deploy import DEPLOYMENTS, NOTIFICATIONS
 from deployments.made import Done
-from flows.prefect_server import server_environment
+from flows.prefect_server import free_port, server_environment
 from tests.terminal import PROJECT, Terminal
 
 T = TypeVar("T")
@@ -131,32 +129,17 @@ class Station:
     @contextmanager
     def process(self, *words: str, **environment: str) -> Generator["subprocess.Popen[bytes]"]:
         """A process for as long as the block lasts; its children end with it."""
-        with (self.home / "processes.log").open("ab") as log:
-            process = subprocess.Popen(
-                words,
-                cwd=PROJECT,
-                env={**self.environment, **environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            try:
-                yield process
-            finally:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with (
+            (self.home / "processes.log").open("ab") as log,
+            background(words, {**self.environment, **environment}, log, grace_seconds=10) as process,
+        ):
+            yield process
 
 
 @contextmanager
 def prefect_server(home: Path) -> Generator[Station]:
     """A server as ``make serve`` starts it, that schedules and notices what is late sooner."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     station = Station(home, f"http://127.0.0.1:{port}/api")
     folder = home / "prefect"
     folder.mkdir()
