@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from flows import mlflow_server
 from flows.errors import ServiceError
 from flows.prefect_server import SERVED, answers, server_environment
 from flows.settings import Settings
@@ -27,21 +28,18 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     home = settings.prefect_home
     home.mkdir(parents=True, exist_ok=True)
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-    bin_folder = Path(sys.executable).parent
+    prefect = Path(sys.executable).with_name("prefect")
     environment = {
         **os.environ,
         **server_environment(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
+        **mlflow_server.VARIABLES,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }
     commands = {
-        "Prefect": [bin_folder / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(prefect_port)],
-        "MLflow": [
-            *(bin_folder / "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"),
-            *("--backend-store-uri", settings.mlflow_uri),
-            *("--default-artifact-root", settings.mlflow_artifacts.as_uri()),
-        ],
+        "Prefect": [str(prefect), "server", "start", "--host", "127.0.0.1", "--port", str(prefect_port)],
+        "MLflow": mlflow_server.server_command(settings, mlflow_port),
     }
     for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
         _check_free(name, port)
@@ -52,9 +50,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     try:
         with log.open("ab") as output:
             for name, command in commands.items():
-                processes[name] = subprocess.Popen(
-                    [str(word) for word in command], env=environment, stdout=output, stderr=output
-                )
+                processes[name] = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
         addresses = {"url": environment["PREFECT_API_URL"], "mlflow": f"http://127.0.0.1:{mlflow_port}"}
         served.write_text(json.dumps(addresses), encoding="utf-8")

@@ -5,11 +5,11 @@ A database is read by the versions of MLflow that know its schema. Over HTTP, as
 
 import asyncio
 import re
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from flows import mlflow_server
 from flows.engines.interpreter import Interpreter
 from flows.engines.processes import Command, StepHost
 from flows.engines.step_python import mentions
@@ -59,12 +59,9 @@ async def serve_tracking(host: StepHost, settings: Settings, environment: Mappin
     """
     port = free_port()
     log = settings.home / "mlflow-server.log"
-    words = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", settings.mlflow_uri),
-        *("--default-artifact-root", settings.mlflow_artifacts.as_uri()),
-    ]
-    process = await host.run(Command(text=words, folder=settings.home, environment=environment, log=log))
+    words = list(mlflow_server.server_command(settings, port))
+    own = {**environment, **mlflow_server.VARIABLES}
+    process = await host.run(Command(text=words, folder=settings.home, environment=own, log=log))
     url = f"http://127.0.0.1:{port}"
     end = time.monotonic() + START_SECONDS
     while not await asyncio.to_thread(answers, url):
