@@ -1,6 +1,7 @@
 """The processes of a local run, started together when the first is needed: the step host and the MLflow worker.
 
-A command may start them before it imports Prefect (:func:`warm_up`): they import their libraries while it does.
+They take seconds to import their libraries. So a command starts them before it imports Prefect (:func:`warm_up`), and a
+deployed flow run in its pull step, after which Prefect makes its process another program (:func:`hand_over`).
 """
 
 import asyncio
@@ -79,6 +80,15 @@ class LocalProcesses:
         )
         self._host = StepHost.start(self.python, self.environment, preload, worker)
 
+    def survive_exec(self) -> str:
+        """See :meth:`StepHost.survive_exec`."""
+        assert self._host is not None
+        return self._host.survive_exec()
+
+    def after_exec(self, word: str) -> None:
+        """Go on with the processes that are left by that word, if they are."""
+        self._host = StepHost.after_exec(word)
+
     async def host(self) -> StepHost:
         """The step host, connected to the running event loop."""
         async with self._connecting:
@@ -119,6 +129,7 @@ class LocalProcesses:
 
 
 _warm: list[LocalProcesses] = []
+_HANDED_OVER = "TANDEM_STEP_HOST"
 
 
 def warm_up(settings: Settings, preload: Sequence[str], tracking: Where = "local", python: Path | None = None) -> None:
@@ -128,9 +139,24 @@ def warm_up(settings: Settings, preload: Sequence[str], tracking: Where = "local
     _warm.append(processes)
 
 
+def hand_over(settings: Settings) -> None:
+    """Start the processes of the run that this process is about to make, also if it becomes another program first.
+
+    They end with this process if no run takes them.
+    """
+    warm_up(settings, ())
+    os.environ[_HANDED_OVER] = _warm[-1].survive_exec()
+
+
 def take_processes(settings: Settings, tracking: Where = "local", python: Path | None = None) -> LocalProcesses:
-    """The processes that were warmed up for this run, or new ones, which start when they are first needed."""
-    return _warm.pop() if _warm else LocalProcesses(settings, tracking, python)
+    """The processes that were started ahead of this run, or new ones, which start when they are first needed."""
+    word = os.environ.pop(_HANDED_OVER, None)
+    if _warm:
+        return _warm.pop()
+    processes = LocalProcesses(settings, tracking, python)
+    if word is not None and tracking == "local" and processes.python == Path(sys.executable):
+        processes.after_exec(word)
+    return processes
 
 
 def step_environment(settings: Settings) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ class Process:
 class StepHost:
     """A step host process and the steps it runs. Not thread-safe: one event loop uses it, from :meth:`connect` on."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", helper: tuple[IO[bytes], IO[bytes]]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | _Child", helper: tuple[IO[bytes], IO[bytes]]) -> None:
         self._process = process
         self._helper: tuple[IO[bytes], IO[bytes]] | None = helper
         self._numbers = itertools.count(1)
@@ -93,6 +94,30 @@ class StepHost:
         process.stdin.write(_line(first) + _line({"preload": list(preload)}))
         process.stdin.flush()
         return host
+
+    def survive_exec(self) -> str:
+        """Leave the host to the program that this process becomes (``exec``), and return what :meth:`after_exec` needs.
+
+        Processes that this one starts do not get its pipes, unless they ask for all there are (``close_fds=False``).
+        """
+        assert self._helper is not None and self._process.stdin is not None and self._process.stdout is not None
+        pipes = [pipe.fileno() for pipe in (self._process.stdin, self._process.stdout, *self._helper)]
+        for pipe in pipes:
+            os.set_inheritable(pipe, True)
+        return ":".join(map(str, (self._process.pid, *pipes)))
+
+    @classmethod
+    def after_exec(cls, word: str) -> "StepHost | None":
+        """The host that the former program of this process has left; None if it is not there (any more)."""
+        pid, *pipes = map(int, word.split(":"))
+        child = _Child(pid)
+        if child.has_ended():
+            return None
+        for pipe in pipes:
+            os.set_inheritable(pipe, False)
+        to_host, from_host, from_helper, to_helper = pipes
+        child.stdin, child.stdout = os.fdopen(to_host, "wb"), os.fdopen(from_host, "rb")
+        return cls(child, (os.fdopen(from_helper, "rb"), os.fdopen(to_helper, "wb")))
 
     async def connect(self) -> None:
         """Attach to the running event loop. Must be called once, before :meth:`run`."""
@@ -173,6 +198,39 @@ class StepHost:
                     future.set_exception(ServiceError(_HOST_ENDED))
                     future.exception()  # a waiter that is itself being stopped need not retrieve it
         self._processes.clear()
+
+
+class _Child:
+    """A child of this process that it started before it became another program: what of ``Popen`` a host needs."""
+
+    stdin: IO[bytes] | None = None
+    stdout: IO[bytes] | None = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def has_ended(self) -> bool:
+        """Whether it has, or was never a child of this process."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG) != (0, 0)
+        except ChildProcessError:
+            return True
+
+    def wait(self, timeout: float) -> None:
+        """Return when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not, in so many seconds.
+        """
+        end = time.monotonic() + timeout
+        while not self.has_ended():
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(str(HOST_SCRIPT), timeout)
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """Kill it."""
+        os.kill(self.pid, signal.SIGKILL)
 
 
 _HOST_ENDED = (
