@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
+.PHONY: help env train job serve deploy undeploy worker screenshots test test-slow check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +47,11 @@ worker: $(READY) ## Run what the deployments start, until Ctrl+C
 screenshots: $(READY) ## Take the pictures of the README anew, with a headless Chromium
 	$(BIN)/python -m deployments.screenshots
 
-test: $(READY) ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(READY) ## Run the tests, but for the slow ones (some 7 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(READY) ## Run the slow ones: whole runs, killed, suspended, deployed (some 17 minutes)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 check: $(READY) ## Lint, types, architecture
 	$(BIN)/ruff check .

@@ -16,6 +16,8 @@ from tests.azure_ml_service.faults import JobFault
 from tests.azure_ml_service.service import Service
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 TANDEM = Path(sys.executable).with_name("tandem")
 DEADLINE_SECONDS = 240
 FILES = {

@@ -44,6 +44,7 @@ def test_pipeline_is_promoted_then_rejected_with_the_metrics_of_the_local_engine
     assert not azure_ml.violations
 
 
+@pytest.mark.slow
 def test_job_is_registered_from_its_own_output(terminal: Terminal, azure_ml: Service) -> None:
     summary = terminal.summary(JOB, "--model_name", "job-on-azure-ml")
     assert summary["model"] == {"name": "job-on-azure-ml", "version": 1, "created": True}
@@ -51,6 +52,7 @@ def test_job_is_registered_from_its_own_output(terminal: Terminal, azure_ml: Ser
     assert not azure_ml.violations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after_work", [False, True], ids=["before the work", "after the work"])
 def test_answer_that_is_lost_while_submitting_leads_to_one_job(
     terminal: Terminal, azure_ml: Service, after_work: bool
@@ -60,6 +62,7 @@ def test_answer_that_is_lost_while_submitting_leads_to_one_job(
     assert statuses(azure_ml, f"lost-{str(after_work).lower()}") == ["Completed"]
 
 
+@pytest.mark.slow
 def test_passing_trouble_while_waiting_is_no_failure(terminal: Terminal, azure_ml: Service) -> None:
     azure_ml.faults.add(Fault("GET", r"/jobs/", kind="status", code=429, retry_after=1, times=2))
     azure_ml.faults.add(Fault("GET", r"/jobs/", kind="expired", times=1))
@@ -67,6 +70,7 @@ def test_passing_trouble_while_waiting_is_no_failure(terminal: Terminal, azure_m
     assert terminal.summary(PIPELINE, "--model_name", "troubled")["verdict"] == "Promoted"
 
 
+@pytest.mark.slow
 def test_failed_step_is_told_with_its_job_and_the_end_of_its_log(terminal: Terminal, azure_ml: Service) -> None:
     data = terminal.home / "data.csv"
     data.write_text("no,such,columns\n1,2,3\n")
@@ -78,6 +82,7 @@ def test_failed_step_is_told_with_its_job_and_the_end_of_its_log(terminal: Termi
     assert not any(name.startswith("bad-data") for name in azure_ml.models)
 
 
+@pytest.mark.slow
 def test_job_that_stays_in_the_queue_too_long_is_canceled_and_says_so(terminal: Terminal, azure_ml: Service) -> None:
     azure_ml.faults.add(JobFault("stuck_queued", step="prep"))
     done = terminal.run(PIPELINE, "--pipeline", "stuck", "--queue_timeout_seconds", "3", "--force_rerun")
@@ -86,6 +91,7 @@ def test_job_that_stays_in_the_queue_too_long_is_canceled_and_says_so(terminal: 
     assert statuses(azure_ml, "stuck") == ["Canceled"]
 
 
+@pytest.mark.slow
 def test_command_that_is_terminated_cancels_its_job(terminal: Terminal, azure_ml: Service) -> None:
     azure_ml.faults.add(JobFault("hang", step="train"))
     words = terminal.words(PIPELINE, ("--pipeline", "stopped", "--force_rerun"))
@@ -112,6 +118,7 @@ def test_missing_compute_is_named_with_those_that_exist_and_nothing_is_sent(
     assert jobs_sent(azure_ml) == 0
 
 
+@pytest.mark.slow
 def test_environment_is_made_once_as_long_as_its_files_stay_the_same(terminal: Terminal, azure_ml: Service) -> None:
     for _ in range(2):
         terminal.summary(PIPELINE, "--model_name", "same-environment")

@@ -397,6 +397,7 @@ def test_what_is_against_the_contract_is_recorded(client: Any, azure_ml: Service
     assert "nothing answers GET" in text
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_after_a_restart_and_keeps_what_had_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reu
     assert third["metrics"] == second["metrics"]
 
 
+@pytest.mark.slow
 def test_lab_split_gives_the_figures_of_scikit_learn_alone(terminal: Terminal) -> None:
     import pandas as pd
     from sklearn.linear_model import LogisticRegression
@@ -77,6 +78,7 @@ def test_job_registers_its_model_once_and_leaves_its_outputs_where_asked(termina
     assert again["model"] == {"name": "diabetes-model-predict", "version": 1, "created": False}
 
 
+@pytest.mark.slow
 def test_flow_run_shows_steps_artifacts_and_verdict_in_prefect(terminal: Terminal, prefect_api: str) -> None:
     terminal.summary(PIPELINE, "--pipeline", "seen-in-prefect", "--model_name", "seen-in-prefect")
     import httpx
@@ -100,6 +102,7 @@ def test_flow_run_shows_steps_artifacts_and_verdict_in_prefect(terminal: Termina
         assert any(log["message"].startswith("train | training_roc_auc") for log in logs)
 
 
+@pytest.mark.slow
 def test_without_a_server_a_temporary_one_serves_the_run_and_ends_with_it(terminal_without_server: Terminal) -> None:
     done = terminal_without_server.run(PIPELINE)
     assert done.returncode == 0, done.stderr
@@ -111,6 +114,7 @@ def test_without_a_server_a_temporary_one_serves_the_run_and_ends_with_it(termin
     assert states == "evaluate Completed,prep Completed,profile Completed,train Completed"
 
 
+@pytest.mark.slow
 def test_blanks_and_quotes_in_the_paths_of_state_data_and_output_are_no_obstacle(
     tmp_path: Path, prefect_api: str
 ) -> None:
@@ -162,6 +166,7 @@ WRONG_DATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "message"), WRONG_DATA.values(), ids=WRONG_DATA.keys())
 def test_wrong_data_fails_prep_with_one_message_and_registers_nothing(
     terminal: Terminal, content: str, message: str
@@ -204,6 +209,7 @@ def test_broken_yaml_is_one_message_with_file_and_line(terminal_without_server: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_no_process_outlives_a_command_that_is_stopped_and_the_next_start_goes_on(
     terminal: Terminal, number: signal.Signals

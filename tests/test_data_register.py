@@ -48,6 +48,7 @@ def fewer_rows(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_new_data_is_the_next_version_once_and_is_what_the_name_means_from_then_on(
     terminal: Terminal, fewer_rows: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_data_that_many_register_at_once_gets_a_version_each(tmp_path: Path) -> 
     assert sorted(made) == [str(number) for number in range(1, 9)]
 
 
+@pytest.mark.slow
 def test_data_is_registered_in_the_workspace_with_its_digest(
     terminal: Terminal, azure_ml: Service, fewer_rows: Path
 ) -> None:

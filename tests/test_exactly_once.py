@@ -12,6 +12,8 @@ from tests.azure_ml_service.faults import Fault, JobFault
 from tests.azure_ml_service.service import Service
 from tests.terminal import PIPELINE, Terminal
 
+pytestmark = pytest.mark.slow
+
 # Each moment is a request of the command: it dies just before the service does its work, or just after.
 MOMENTS: dict[str, tuple[str, str, bool, int]] = {
     "at the first token": ("POST", r"/oauth2/v2.0/token", False, 0),

@@ -117,6 +117,7 @@ def kill_process_of(flow_run_id: str) -> None:
             continue
 
 
+@pytest.mark.slow
 def test_flow_run_that_is_canceled_or_whose_process_is_killed_ends_its_job(
     deployment: str, api: httpx.Client, azure_ml: Service, tmp_path: Path
 ) -> None:

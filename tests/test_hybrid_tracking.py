@@ -77,6 +77,7 @@ def local_store(terminal: Terminal, query: str) -> list[tuple[Any, ...]]:
         return store.execute(query).fetchall()
 
 
+@pytest.mark.slow
 def test_pipeline_is_tracked_in_the_workspace_and_its_model_registered_here(
     terminal: Terminal, azure_ml: Service
 ) -> None:
@@ -110,6 +111,7 @@ def test_pipeline_is_tracked_in_the_workspace_and_its_model_registered_here(
     assert not azure_ml.violations
 
 
+@pytest.mark.slow
 def test_job_shows_the_page_of_its_run_in_studio(terminal: Terminal, azure_ml: Service, prefect_api: str) -> None:
     done = terminal.run(JOB, *HYBRID, "--experiment_name", "hybrid-job")
     assert done.returncode == 0, done.stderr
@@ -175,6 +177,7 @@ def environment_of(step: Mapping[str, Any]) -> dict[str, str]:
     return json.loads(said)
 
 
+@pytest.mark.slow
 def test_forked_and_shell_steps_track_as_the_managed_identity_and_see_no_token(
     tmp_path: Path, prefect_api: str, azure_ml: Service
 ) -> None:
@@ -205,6 +208,7 @@ def test_forked_and_shell_steps_track_as_the_managed_identity_and_see_no_token(
     assert not azure_ml.violations
 
 
+@pytest.mark.slow
 def test_passing_trouble_of_the_workspace_is_no_failure(terminal: Terminal, azure_ml: Service) -> None:
     azure_ml.faults.add(Fault("GET", WORKSPACE, kind="expired"))
     azure_ml.faults.add(Fault("GET", r"/experiments/get-by-name", kind="status", code=429, retry_after=1))
@@ -218,6 +222,7 @@ def test_passing_trouble_of_the_workspace_is_no_failure(terminal: Terminal, azur
     assert {run["info"]["status"] for run in (job, *experiment.steps(job).values())} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_step_whose_run_cannot_be_ended_is_done_all_the_same(terminal: Terminal, azure_ml: Service) -> None:
     steps = {
         "pipeline.yml": """
@@ -238,6 +243,7 @@ def test_step_whose_run_cannot_be_ended_is_done_all_the_same(terminal: Terminal,
     assert reused(json.loads(again.stdout)) == ["one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dead", ["everything", "its MLflow"])
 def test_workspace_that_does_not_answer_is_said_before_a_step_runs(
     dead: str, terminal: Terminal, azure_ml: Service

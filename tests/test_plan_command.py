@@ -87,6 +87,7 @@ def running(small: Small, prefect_api: str) -> Small:
     return small
 
 
+@pytest.mark.slow
 def test_what_a_plan_says_is_what_a_run_does_and_why_tells_it_afterwards(running: Small) -> None:
     assert [state for state, _ in running.plan().values()] == ["run", "run", "run"]
     running.type("run", "pipeline.yml")
@@ -113,6 +114,7 @@ def test_what_a_plan_says_is_what_a_run_does_and_why_tells_it_afterwards(running
     ]
 
 
+@pytest.mark.slow
 def test_why_tells_a_person_in_a_few_lines(running: Small) -> None:
     running.type("run", "pipeline.yml")
     running.type("run", "pipeline.yml", "--set", "inputs.code=3", code=1)

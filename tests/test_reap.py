@@ -285,6 +285,7 @@ def test_missing_variables_are_named(capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
+@pytest.mark.slow
 def test_job_of_a_command_that_was_killed_is_found_in_the_database_of_local_runs_and_ended(
     tmp_path: Path, azure_ml: Service
 ) -> None:

@@ -111,6 +111,7 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_pipeline_runs_unmodified_and_leaves_all_in_the_folder_that_was_named(
     checkout: Checkout, tmp_path: Path
 ) -> None:

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from flows.prefect_server import free_port, served_mlflow
 from tests.processes import commands_with
 from tests.terminal import Terminal
+
+pytestmark = pytest.mark.slow
 
 
 def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Path) -> None:

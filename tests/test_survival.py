@@ -25,6 +25,8 @@ from tests.deployments.station import BIN, Station, until
 from tests.processes import commands_with
 from tests.test_suspend import WATCHER, job_of, started, suspended, task_runs
 
+pytestmark = pytest.mark.slow
+
 
 class Machine:
     """A server and a worker that can be killed, each with all that it has started, and started again."""

@@ -14,6 +14,8 @@ from tests.azure_ml_service.service import Service
 from tests.deployments.station import Station, prefect_server, until
 from tests.processes import commands_with
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = "train-pipeline/on-demand"
 WATCHER = "watch-jobs/watcher"
 

@@ -145,6 +145,7 @@ def test_without_a_champion_there_is_nothing_to_compare(watched: str, rows: File
     assert "--model_name never-trained" in str(summary_of(state).next_command)
 
 
+@pytest.mark.slow
 def test_data_of_the_champion_itself_is_nothing_new_under_whatever_name(watched: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.csv"
     copy.write_bytes(ROWS.read_bytes())
@@ -167,6 +168,7 @@ def test_data_of_the_same_kind_has_not_drifted_and_a_report_shows_it(watched: st
     assert picture is not None and picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_drift_is_told_once_however_often_it_is_found(watched: str, rows: Files) -> None:
     data = rows(feature="PlasmaGlucose", shift=0.5)
     first, second = watch(data_asset_name=data), watch(data_asset_name=data)
@@ -190,6 +192,7 @@ def test_drift_is_told_once_however_often_it_is_found(watched: str, rows: Files)
     assert payload["reasons"][0].startswith("PlasmaGlucose: PSI 0.")
 
 
+@pytest.mark.slow
 def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str, rows: Files) -> None:
     data = rows(feature="Age", shift=0.5)
     key = report_key(WatchSummary(MODEL, 1, str(data)), data_digest(data))
@@ -205,6 +208,7 @@ def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str,
     assert str(data) not in [event["payload"]["data_asset"] for event in told(watched)]
 
 
+@pytest.mark.slow
 def test_other_data_of_the_same_name_is_another_drift(watched: str, rows: Files) -> None:
     data = rows(feature="Pregnancies", shift=0.5)
     watch(data_asset_name=data)

@@ -50,6 +50,7 @@ async def running(client: PrefectClient, looked_seconds_ago: float | None = None
     return run.id
 
 
+@pytest.mark.slow
 def test_many_flow_runs_that_are_suspended_at_once_start_one_watcher(prefect_api: str) -> None:
     async def work(client: PrefectClient, watchers: Watchers) -> int:
         await asyncio.gather(*(watchers.see_to_one() for _ in range(20)))

@@ -16,6 +16,8 @@ from tests.azure_ml_service.service import Service
 
 from .conftest import Script
 
+pytestmark = pytest.mark.slow
+
 STEPS = Path(prep.__file__).parents[1]
 
 

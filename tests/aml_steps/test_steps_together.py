@@ -57,6 +57,7 @@ def test_figures_of_the_shipped_rows_with_default_parameters(shipped: Path, tmp_
 SHIPPED_FIGURES = (0.7331, 0.8229)
 
 
+@pytest.mark.slow
 def test_the_job_gives_what_the_steps_give_and_needs_only_its_snapshot(
     shipped: Path, tmp_path: Path, run_script: Callable[..., Any]
 ) -> None:

@@ -63,7 +63,7 @@ class Station:
     def __init__(self, home: Path, api: str) -> None:
         self.home = home
         self.environment = {**Terminal(home, api).environment, "NO_PROXY": "127.0.0.1", "COLUMNS": "500"}
-        self.api = httpx.Client(base_url=api, timeout=30, transport=Patient())
+        self.api = httpx.Client(base_url=api, timeout=DEADLINE_SECONDS, transport=Patient())
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

@@ -14,6 +14,8 @@ from flows.data_assets import ResolvedData
 from flows.events import Fact, data_registered, drift_detected, emit
 from tests.deployments.station import Receiver, Station, prefect_server, receiver, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[Receiver]:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from tests.processes import commands_with
 
 PULL = """
@@ -64,6 +66,7 @@ def test_flow_whose_pull_step_starts_none_starts_its_own(home: Path) -> None:
     assert pulled(home, FLOW, warm_up=False)[0] == "False None"
 
 
+@pytest.mark.slow
 def test_flow_in_another_process_than_its_pull_step_starts_its_own(home: Path) -> None:
     elsewhere = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {dedent(FLOW)!r}], check=True)"
     assert pulled(home, elsewhere)[0] == "False None"

@@ -295,6 +295,7 @@ def test_a_step_has_the_variables_of_its_component_and_its_own_before_those(mach
     assert "component step\n" in machine.run().said("a")
 
 
+@pytest.mark.slow
 def test_a_step_that_may_install_another_mlflow_logs_over_http(machine: Machine, write: Write) -> None:
     script = """\
         import os, mlflow
