@@ -9,7 +9,7 @@ from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
 
 from .conftest import Await, Write
-from .jobs import COMPUTE, JobRunner, command, pipeline
+from .jobs import COMPUTE, JobRunner, command, job, pipeline
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azure_client_allowed")]
 
@@ -57,3 +57,27 @@ def test_token_that_ends_once_the_compute_target_was_found_is_no_fault_of_the_pi
     write({"job.yml": pipeline({"a": command("true", compute=COMPUTE)})})
     azure_ml.faults.add(Fault("GET", r"/computes/", "expired", skip=1, times=None))
     assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Fault("POST", "/startPendingUpload", "reset", after_work=True), Fault("POST", "/startPendingUpload", "expired")],
+    ids=["cut", "token ended"],
+)
+def test_trouble_while_code_is_uploaded_is_passing(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write, trouble: Fault
+) -> None:
+    """The SDK wraps what a request ends with, as an error of the code."""
+    write({"code/say.py": f"print({trouble.kind!r})\n", "job.yml": job("python say.py", code="./code")})
+    azure_ml.faults.add(trouble)
+    assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
+    assert trouble.hits
+
+
+def test_upload_that_is_not_permitted_says_that_it_is_the_identity(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write
+) -> None:
+    write({"code/say.py": "print('not permitted')\n", "job.yml": job("python say.py", code="./code")})
+    azure_ml.faults.add(Fault("POST", "/startPendingUpload", code=403, times=None))
+    with pytest.raises(SettingsError, match="The identity may not do this in the workspace"):
+        azure_jobs.run()

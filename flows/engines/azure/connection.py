@@ -25,7 +25,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
-from flows.errors import ServiceError, SettingsError, UserError
+from flows.errors import ServiceError, SettingsError, TandemError, UserError
 from flows.settings import Settings
 
 R = TypeVar("R")
@@ -141,33 +141,44 @@ class Connection:
 def _translated(function: Callable[[], R], is_out_of_reach: Callable[[str], bool]) -> R:
     try:
         return function()
-    except ResourceNotFoundError as error:
-        raise NotFoundError(_text(error)) from error
-    except ResourceExistsError as error:
-        raise AlreadyThereError(_text(error)) from error
-    except ClientAuthenticationError as error:
-        if error.status_code == 401:
-            raise ServiceError(f"Azure ML does not take the token any more: {_text(error)}") from error
-        if is_out_of_reach(str(error)):
-            raise ServiceError(f"No token can be had at the moment: {_text(error)}") from error
-        raise SettingsError(
-            f"No credential was accepted: {_text(error)}\nSign in (`az login`), or set the variables of a service "
-            "principal, or MANAGED_IDENTITY_CLIENT_ID on a machine with that identity."
-        ) from error
-    except (ServiceRequestError, ServiceResponseError) as error:
-        raise ServiceError(f"Azure ML does not answer: {_text(error)}") from error
-    except HttpResponseError as error:
-        if error.status_code in _TRANSIENT_STATUS:
-            raise ServiceError(f"Azure ML answered {error.status_code}: {_text(error)}") from error
-        if error.status_code == 403:
-            raise SettingsError(f"The identity may not do this in the workspace: {_text(error)}") from error
-        raise UserError(f"Azure ML refused: {_text(error)}") from error
-    except MlException as error:
-        if _stems_from(error, ResourceNotFoundError):  # for a label, the SDK wraps what for a version it does not
-            raise NotFoundError(_text(error)) from error
-        raise UserError(f"Azure ML refused: {_text(error)}") from error
     except AzureError as error:
-        raise ServiceError(f"Azure ML cannot be reached: {_text(error)}") from error
+        raise _as_ours(error, _of_the_wire(error), is_out_of_reach) from error
+
+
+def _of_the_wire(error: AzureError) -> AzureError:
+    """What a request ended with, where the SDK tells it as an error of its own; else the error itself."""
+    found: BaseException | None = error
+    while isinstance(found, MlException) or (found is not None and not isinstance(found, AzureError)):
+        found = found.__cause__ or found.__context__
+    return error if found is None else found
+
+
+def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str], bool]) -> TandemError:
+    text = _text(error)
+    match wire:
+        case ResourceNotFoundError():
+            return NotFoundError(text)
+        case ResourceExistsError():
+            return AlreadyThereError(text)
+        case ClientAuthenticationError(status_code=401):
+            return ServiceError(f"Azure ML does not take the token any more: {text}")
+        case ClientAuthenticationError() if is_out_of_reach(str(wire)):
+            return ServiceError(f"No token can be had at the moment: {text}")
+        case ClientAuthenticationError():
+            return SettingsError(
+                f"No credential was accepted: {text}\nSign in (`az login`), or set the variables of a service "
+                "principal, or MANAGED_IDENTITY_CLIENT_ID on a machine with that identity."
+            )
+        case ServiceRequestError() | ServiceResponseError():
+            return ServiceError(f"Azure ML does not answer: {text}")
+        case HttpResponseError(status_code=status) if status in _TRANSIENT_STATUS:
+            return ServiceError(f"Azure ML answered {status}: {text}")
+        case HttpResponseError(status_code=403):
+            return SettingsError(f"The identity may not do this in the workspace: {text}")
+        case HttpResponseError() | MlException():
+            return UserError(f"Azure ML refused: {text}")
+        case _:
+            return ServiceError(f"Azure ML cannot be reached: {text}")
 
 
 def _stems_from(error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
