@@ -18,7 +18,8 @@ JobFaultKind: TypeAlias = Literal[
 class Fault:
     """What happens to the next ``times`` requests (None: to all) whose method and ``host/path`` match.
 
-    ``status`` answers ``code``, with ``Retry-After`` if ``retry_after`` is given; ``reset`` cuts the connection;
+    ``status`` answers ``code``, as the storage account would with its own word ``error``, and with ``Retry-After`` if
+    ``retry_after`` is given; ``reset`` cuts the connection;
     ``slow`` waits ``seconds`` and then answers as ever; ``expired`` answers 401, as for a token that is no longer good;
     ``empty`` answers a list that has nothing in it; ``overtaken``: somebody else asks the same a moment before, so that
     it is there already; ``answer`` answers 200 with ``body``. With ``after_work`` the service does what was asked and
@@ -30,6 +31,7 @@ class Fault:
     kind: FaultKind = "status"
     times: int | None = 1
     code: int = 503
+    error: str | None = None
     retry_after: float | None = None
     seconds: float = 0.0
     after_work: bool = False

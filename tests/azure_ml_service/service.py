@@ -266,7 +266,9 @@ def _failure(fault: Fault) -> Answer | None:
             answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
             return answer
         case _:
-            answer = Answer.error(fault.code, f"Injected{fault.code}", "An injected fault.")
+            answer = Answer.error(fault.code, fault.error or f"Injected{fault.code}", "An injected fault.")
+            if fault.error is not None:
+                answer.headers["x-ms-error-code"] = fault.error
             if fault.retry_after is not None:
                 answer.headers["Retry-After"] = f"{fault.retry_after:g}"
             return answer

@@ -13,6 +13,7 @@ from .jobs import COMPUTE, JobRunner, command, job, pipeline
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azure_client_allowed")]
 
+BLOB = r"\.blob\.core\.windows\.net/.*say\.py"
 LOGIN = r"login\.microsoftonline\.com"
 
 
@@ -61,14 +62,19 @@ def test_token_that_ends_once_the_compute_target_was_found_is_no_fault_of_the_pi
 
 @pytest.mark.parametrize(
     "trouble",
-    [Fault("POST", "/startPendingUpload", "reset", after_work=True), Fault("POST", "/startPendingUpload", "expired")],
-    ids=["cut", "token ended"],
+    [
+        Fault("POST", "/startPendingUpload", "reset", after_work=True),
+        Fault("POST", "/startPendingUpload", "expired"),
+        Fault("PUT", BLOB, code=429),
+        Fault("PUT", BLOB, "expired"),
+    ],
+    ids=["cut", "token ended", "blob: not now", "blob: token ended"],
 )
 def test_trouble_while_code_is_uploaded_is_passing(
     azure_jobs: JobRunner, azure_ml: Service, write: Write, trouble: Fault
 ) -> None:
-    """The SDK wraps what a request ends with, as an error of the code."""
-    write({"code/say.py": f"print({trouble.kind!r})\n", "job.yml": job("python say.py", code="./code")})
+    """The SDK wraps what a request ends with, as an error of the code, or leaves it in a thread and waits for ever."""
+    write({"code/say.py": f"print({str(trouble)!r})\n", "job.yml": job("python say.py", code="./code")})
     azure_ml.faults.add(trouble)
     assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
     assert trouble.hits
@@ -80,4 +86,14 @@ def test_upload_that_is_not_permitted_says_that_it_is_the_identity(
     write({"code/say.py": "print('not permitted')\n", "job.yml": job("python say.py", code="./code")})
     azure_ml.faults.add(Fault("POST", "/startPendingUpload", code=403, times=None))
     with pytest.raises(SettingsError, match="The identity may not do this in the workspace"):
+        azure_jobs.run()
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT"])
+def test_storage_that_is_not_permitted_says_which_role_is_missing(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write, method: str
+) -> None:
+    write({"code/say.py": f"print({method!r})\n", "job.yml": job("python say.py", code="./code")})
+    azure_ml.faults.add(Fault(method, BLOB, code=403, error="AuthorizationPermissionMismatch", times=None))
+    with pytest.raises(SettingsError, match=r"storage account(.|\n)*Storage Blob Data Contributor"):
         azure_jobs.run()

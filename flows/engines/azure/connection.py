@@ -34,6 +34,7 @@ SCOPE = "https://management.azure.com/.default"
 THREADS = 4
 READ_SECONDS = 100  # the SDK's own 300 would keep a thread for 20 minutes, tries included, where nobody answers
 _TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
+_STORAGE_REFUSES = ("AuthorizationPermissionMismatch", "AuthorizationFailure", "AuthenticationFailed")
 _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
 TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)  # in what a chain of credentials says
 _uploading = threading.Lock()
@@ -97,7 +98,7 @@ class Connection:
             return None
 
     async def upload(self, function: Callable[[Any], R]) -> R:
-        """A call that uploads files, which the SDK does with control characters on standard error."""
+        """A call that uploads files, while which the SDK draws progress bars on standard error."""
 
         def quietly(client: Any) -> R:
             with _uploading, contextlib.redirect_stderr(io.StringIO()):
@@ -132,7 +133,7 @@ class Connection:
                 self._workspace["AZUREML_ARM_SUBSCRIPTION"],
                 self._workspace["AZUREML_ARM_RESOURCEGROUP"],
                 self.name,
-                show_progress=False,
+                show_progress=True,  # without, the SDK waits for ever for a file of a folder that cannot be uploaded
                 **self._client_options,
             )
         return self._own.client
@@ -173,6 +174,11 @@ def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str
             return ServiceError(f"Azure ML does not answer: {text}")
         case HttpResponseError(status_code=status) if status in _TRANSIENT_STATUS:
             return ServiceError(f"Azure ML answered {status}: {text}")
+        case HttpResponseError(status_code=403) if getattr(wire, "error_code", None) in _STORAGE_REFUSES:
+            return SettingsError(
+                f"The identity may not use the storage account of the workspace: {text}\nGive it the role Storage Blob "
+                "Data Contributor there, and see whether the account's network rules let this machine in."
+            )
         case HttpResponseError(status_code=403):
             return SettingsError(f"The identity may not do this in the workspace: {text}")
         case HttpResponseError() | MlException():
