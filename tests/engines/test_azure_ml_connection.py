@@ -97,3 +97,15 @@ def test_storage_that_is_not_permitted_says_which_role_is_missing(
     azure_ml.faults.add(Fault(method, BLOB, code=403, error="AuthorizationPermissionMismatch", times=None))
     with pytest.raises(SettingsError, match=r"storage account(.|\n)*Storage Blob Data Contributor"):
         azure_jobs.run()
+
+
+def test_key_of_the_storage_account_that_cannot_be_had_at_the_moment_is_asked_for_again(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write
+) -> None:
+    """The SDK goes on without it, and would be refused."""
+    rows = {"type": "uri_file", "path": "./rows.csv"}
+    write({"rows.csv": "1,2\n", "job.yml": job("cat ${{inputs.rows}}", inputs={"rows": rows})})
+    trouble = Fault("POST", "/listSecrets", code=429)
+    azure_ml.faults.add(trouble)
+    assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
+    assert trouble.hits

@@ -34,7 +34,7 @@ SCOPE = "https://management.azure.com/.default"
 THREADS = 4
 READ_SECONDS = 100  # the SDK's own 300 would keep a thread for 20 minutes, tries included, where nobody answers
 _TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
-_STORAGE_REFUSES = ("AuthorizationPermissionMismatch", "AuthorizationFailure", "AuthenticationFailed")
+_STORAGE = re.compile(r"^https://[^/]+\.(blob|dfs|file)\.")
 _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
 TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)  # in what a chain of credentials says
 _uploading = threading.Lock()
@@ -42,6 +42,10 @@ _uploading = threading.Lock()
 
 class NotFoundError(UserError):
     """What was asked for is not in the workspace."""
+
+
+class StorageRefusedError(SettingsError):
+    """The storage account of the workspace refuses."""
 
 
 class AlreadyThereError(UserError):
@@ -84,9 +88,17 @@ class Connection:
             ServiceError: The service does not answer, or says that it cannot now; the call may be made again.
             UserError: It refuses; making the call again is useless.
         """
-        answer = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: _translated(lambda: function(self._client()), self._is_out_of_reach)
-        )
+
+        def once() -> R:
+            return _translated(lambda: function(self._client()), self._is_out_of_reach)
+
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(self._threads, once)
+        except StorageRefusedError:
+            # Where the workspace does not give the key at the moment, for whatever reason, the SDK comes to the storage
+            # account with our identity alone, which need not have any rights there.
+            answer = await loop.run_in_executor(self._threads, once)
         self._has_worked = True
         return answer
 
@@ -174,8 +186,8 @@ def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str
             return ServiceError(f"Azure ML does not answer: {text}")
         case HttpResponseError(status_code=status) if status in _TRANSIENT_STATUS:
             return ServiceError(f"Azure ML answered {status}: {text}")
-        case HttpResponseError(status_code=403) if getattr(wire, "error_code", None) in _STORAGE_REFUSES:
-            return SettingsError(
+        case HttpResponseError(status_code=403) if _STORAGE.match(_asked(wire)):
+            return StorageRefusedError(
                 f"The identity may not use the storage account of the workspace: {text}\nGive it the role Storage Blob "
                 "Data Contributor there, and see whether the account's network rules let this machine in."
             )
@@ -185,6 +197,11 @@ def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str
             return UserError(f"Azure ML refused: {text}")
         case _:
             return ServiceError(f"Azure ML cannot be reached: {text}")
+
+
+def _asked(error: HttpResponseError) -> str:
+    """The address of the request that was answered so; empty where it is not known."""
+    return str(getattr(getattr(error.response, "request", None), "url", ""))
 
 
 def _stems_from(error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
