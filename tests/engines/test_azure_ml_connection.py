@@ -109,3 +109,17 @@ def test_key_of_the_storage_account_that_cannot_be_had_at_the_moment_is_asked_fo
     azure_ml.faults.add(trouble)
     assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
     assert trouble.hits
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Fault("GET", "/discovery", "expired"), Fault("GET", "/discovery", "answer", body={"maintenance": True})],
+    ids=["refused", "something else"],
+)
+def test_address_of_the_run_history_that_cannot_be_had_at_the_moment_is_asked_for_again(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write, trouble: Fault
+) -> None:
+    write({"job.yml": pipeline({"a": command("true")})})
+    azure_ml.faults.add(trouble)
+    assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
+    assert trouble.hits

@@ -1,6 +1,5 @@
 """The jobs of a workspace."""
 
-import json
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry, download_text_from_url
+from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry
+from azure.core.exceptions import ServiceResponseError
 from azure.storage.blob import BlobClient
 
 from flows.engines.azure.binding import bound_job
@@ -185,7 +185,12 @@ def _run_history(client: Any) -> Any:
     if not jobs._api_base_url:
         found: Any = client.workspaces._operation.get(client.resource_group_name, client.workspace_name)
         pipeline: Any = create_requests_pipeline_with_retry(requests_pipeline=jobs._requests_pipeline)
-        jobs._api_base_url = json.loads(download_text_from_url(found.discovery_url, pipeline))["api"]
+        answer = pipeline.get(found.discovery_url)
+        answer.raise_for_status()
+        try:
+            jobs._api_base_url = answer.json()["api"]
+        except (ValueError, KeyError):
+            raise ServiceResponseError(f"{found.discovery_url} does not say where the run history is.") from None
     return jobs._runs_operations
 
 
