@@ -1,4 +1,4 @@
-"""The connection to a workspace: what its first token does when it cannot be had, and what is said of it."""
+"""The connection to a workspace: what cannot be had now is asked for again, what is refused says what to do."""
 
 import pytest
 

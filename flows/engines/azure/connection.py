@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -110,7 +110,7 @@ class Connection:
             return None
 
     async def upload(self, function: Callable[[Any], R]) -> R:
-        """A call that uploads files, while which the SDK draws progress bars on standard error."""
+        """A call that uploads files, for which the SDK draws progress bars on standard error."""
 
         def quietly(client: Any) -> R:
             with _uploading, contextlib.redirect_stderr(io.StringIO()):
@@ -135,7 +135,9 @@ class Connection:
             return False  # it is not set up here
         except AzureError as error:
             is_busy = re.search(r"HTTP (Error|status): (429|5\d\d)", str(error)) is not None  # nowhere but in its words
-            return is_busy or _stems_from(error, (ServiceRequestError, ServiceResponseError))
+            return is_busy or any(
+                isinstance(cause, ServiceRequestError | ServiceResponseError) for cause in _causes(error)
+            )
         return True
 
     def _client(self) -> Any:
@@ -160,10 +162,8 @@ def _translated(function: Callable[[], R], is_out_of_reach: Callable[[str], bool
 
 def _of_the_wire(error: AzureError) -> AzureError:
     """What a request ended with, where the SDK tells it as an error of its own; else the error itself."""
-    found: BaseException | None = error
-    while isinstance(found, MlException) or (found is not None and not isinstance(found, AzureError)):
-        found = found.__cause__ or found.__context__
-    return error if found is None else found
+    of_azure = (cause for cause in _causes(error) if isinstance(cause, AzureError))
+    return next((cause for cause in of_azure if not isinstance(cause, MlException)), error)
 
 
 def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str], bool]) -> TandemError:
@@ -204,10 +204,11 @@ def _asked(error: HttpResponseError) -> str:
     return str(getattr(getattr(error.response, "request", None), "url", ""))
 
 
-def _stems_from(error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
-    while error is not None and not isinstance(error, kinds):
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it came of, step by step."""
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _text(error: Exception) -> str:
