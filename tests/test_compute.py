@@ -118,7 +118,7 @@ def test_one_that_differs_only_from_the_file_is_no_error(service: Service, capsy
 
 
 def test_person_is_told_how_far_it_is_and_what_it_costs(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
-    service.computes.seconds = 1.0
+    service.computes.looks = 1
     assert main(["compute", "create", "slow-to-make", "--low-priority"]) == 0
     said = capsys.readouterr()
     assert said.err.startswith(
@@ -158,14 +158,14 @@ def test_answer_that_is_lost_leads_to_one_compute_target(
 
 
 def test_passing_trouble_while_waiting_is_no_failure(create: Callable[..., Any], service: Service) -> None:
-    service.computes.seconds = 1.0
+    service.computes.looks = 1
     service.faults.add(Fault("GET", r"/computes/troubled$", kind="expired", skip=1, times=2))
     code, made, _ = create("troubled")
     assert (code, made["state"]) == (0, "Succeeded")
 
 
 def test_command_that_was_killed_goes_on_from_what_is_there(create: Callable[..., Any], service: Service) -> None:
-    service.computes.seconds = 5.0
+    service.computes.looks = 4
     command = subprocess.Popen([TANDEM, "compute", "create", "begun-twice"], stderr=subprocess.PIPE)
     assert command.stderr is not None
     for line in command.stderr:

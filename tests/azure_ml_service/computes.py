@@ -1,8 +1,5 @@
 """Compute targets, which take their time to be made, and what of cores the region has and allows."""
 
-import time
-import uuid
-
 from tests.azure_ml_service.arm import LOCATION, Arm
 from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
 from tests.azure_ml_service.state import Documents
@@ -19,8 +16,9 @@ SIZES = {
 class Computes:
     """Answers for compute targets, their long-running operations, VM sizes and quotas.
 
-    ``seconds`` is how long making one takes, ``failure`` the code that it fails with, if any; ``quota`` says how many
-    cores are in use and allowed (-1: no limit), by family or ``total``, and tier.
+    ``looks`` is how many times one that is being made is told to be so before it is ready, ``failure`` the code that
+    it fails with, if any; ``quota`` says how many cores are in use and allowed (-1: no limit), by family or ``total``,
+    and tier.
     """
 
     def __init__(self, arm: Arm, documents: Documents) -> None:
@@ -31,7 +29,7 @@ class Computes:
 
     def reset(self) -> None:
         """Be quick, and generous, again."""
-        self.seconds = 0.0
+        self.looks = 0
         self.failure: str | None = None
         self.quota = {
             ("total", "dedicated"): (4, 100),
@@ -74,12 +72,11 @@ class Computes:
         size = str(request.json["properties"]["properties"].get("vmSize")).upper()
         if not any(size in sizes for sizes in SIZES.values()):
             raise Refused(400, "BadRequest", f"Specified VmSize {size} is not supported in location {LOCATION}.")
-        operation = str(uuid.uuid4())
         resource = self._put(name, request.json["properties"], "Creating", request.json.get("tags"))
-        ready = {"compute": name, "ready": time.time() + self.seconds, "failure": self.failure}
-        self._documents.put("computeOperations", operation, ready)
+        making = {"compute": name, "looks": self.looks, "failure": self.failure}
+        self._documents.put("computeOperations", name, making)
         region = REGION.format(subscription=self._arm.workspace.subscription, location=LOCATION)
-        url = f"https://{request.host}{region}/computeOperationsStatus/{operation}?api-version={request.api_version}"
+        url = f"https://{request.host}{region}/computeOperationsStatus/{name}?api-version={request.api_version}"
         return Answer.of(resource, 201, Azure_AsyncOperation=url)
 
     def operation(self, request: Request, subscription: str, location: str, name: str) -> Answer:
@@ -87,7 +84,7 @@ class Computes:
         if made is None:
             raise Refused(404, "NotFound", f"There is no operation {name}.")
         told: Json = {"id": request.path, "name": name}
-        if time.time() < made["ready"]:
+        if made["looks"]:
             return Answer.of({**told, "status": "InProgress"})
         if made["failure"] is None:
             return Answer.of({**told, "status": "Succeeded", "percentComplete": 100.0})
@@ -131,12 +128,14 @@ class Computes:
             found = self._documents.get("computes", name)
             if found is None or found["properties"]["provisioningState"] != "Creating":
                 return found
-            made = [made for made in self._documents.all("computeOperations") if made["compute"] == name][-1]
-            if time.time() < made["ready"]:
-                return found
-            properties = {**found["properties"], "provisioningState": "Failed" if made["failure"] else "Succeeded"}
-            if made["failure"]:
-                properties["provisioningErrors"] = [{"error": {"code": made["failure"], "message": "Not made."}}]
+            with self._documents.change("computeOperations", name) as making:
+                if making["looks"]:
+                    making["looks"] -= 1
+                    return found
+            made = "Failed" if making["failure"] else "Succeeded"
+            properties = {**found["properties"], "provisioningState": made}
+            if making["failure"]:
+                properties["provisioningErrors"] = [{"error": {"code": making["failure"], "message": "Not made."}}]
             self._documents.put("computes", name, {**found, "properties": properties})
             return {**found, "properties": properties}
 
