@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -43,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
         MLFLOW_DISABLE_TELEMETRY="true",
         DO_NOT_TRACK="true",
     )
+    # A shell starts what goes into its background with Ctrl+C ignored, which every command of a test would inherit.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Prefect leaves connections to its server for the garbage collector to close, in whatever test or hook that runs.
     config.addinivalue_line("filterwarnings", "ignore:unclosed .*127.0.0.1:ResourceWarning")
     warnings.filterwarnings("ignore", "unclosed .*127.0.0.1", ResourceWarning)
