@@ -3,3 +3,7 @@
 STARTED = "%s | started"
 ENDED = "%s | %s after %.1f s"
 REUSED = "%s | reused from the job %s"
+INPUT_CHANGED = (
+    "%s | its input %s is not what it was when the step was planned: the step, or something else, wrote to it. "
+    "The step will not be reused. Azure ML mounts inputs read-only: write to an output, or to a copy"
+)

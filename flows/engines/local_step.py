@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from flows.engines.digests import data_digest
 from flows.engines.environment import defined_environment
 from flows.engines.interpreter import interpreter
 from flows.engines.job_runs import JobRuns
@@ -30,7 +31,7 @@ from flows.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.model import Step
 from flows.spec.render import render_command
-from flows.step_messages import ENDED, STARTED
+from flows.step_messages import ENDED, INPUT_CHANGED, STARTED
 
 LOG_POLL_SECONDS = 0.1
 LAST_LINES = 20
@@ -132,8 +133,12 @@ class StepRunner:
     async def keep(
         self, plan: StepPlan, outputs: Mapping[str, Path], log: Path, seconds: float, run_id: str | None
     ) -> StepOutcome:
-        """Write down what a step has delivered, so that it will be reused, and end its MLflow run."""
+        """Write down what a step has delivered, so that it will be reused, and end its MLflow run.
+
+        Not where its data is no longer what it was planned with: whose result this is, nobody knows then.
+        """
         name = plan.step.name
+        changed = await asyncio.to_thread(_changed_inputs, plan)
         record = StepRecord(
             key=plan.key,
             step=name,
@@ -144,7 +149,10 @@ class StepRunner:
             seconds=round(seconds, 3),
             mlflow_run_id=run_id,
         )
-        self._store.save(record)
+        if changed:
+            get_run_logger().warning(INPUT_CHANGED, name, " and ".join(changed))
+        else:
+            self._store.save(record)
         await self._runs.close(run_id, "FINISHED")  # last: if that fails, the step is done all the same
         return StepOutcome(name, RunStatus.COMPLETED, seconds=seconds, outputs=outputs, log=log, mlflow_run_id=run_id)
 
@@ -215,6 +223,22 @@ class StepRunner:
             **step.component.environment_variables,
             **step.environment_variables,
         }
+
+
+def _changed_inputs(plan: StepPlan) -> list[str]:
+    """The data inputs, each with its path, that are not any more what the step was planned with."""
+    return [
+        f"{name} ({value.text})"
+        for name, value in plan.inputs.items()
+        if value is not None and value.digest is not None and not _is_unaltered(Path(value.text), value.digest)
+    ]
+
+
+def _is_unaltered(path: Path, digest: str) -> bool:
+    try:
+        return data_digest(path) == digest
+    except OSError:
+        return False  # gone
 
 
 def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:

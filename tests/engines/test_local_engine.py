@@ -487,6 +487,27 @@ def test_an_unchanged_job_is_reused_whole(machine: Machine, write: Write) -> Non
     assert parent == (second.outcome.mlflow_run_id,)
 
 
+def test_a_step_that_writes_into_its_input_is_told_and_not_reused(machine: Machine, write: Write) -> None:
+    read = "it: {type: uri_folder, path: ./data}"
+    write(
+        {
+            **pipeline(
+                writes=step("echo more >> ${{inputs.it}}/a.txt", inputs=read),
+                reads=step("cat ${{inputs.it}}/b.txt", inputs=read.replace("./data", "./other")),
+            ),
+            "data/a.txt": "one",
+            "other/b.txt": "two",
+        }
+    )
+    first = machine.run()
+
+    assert first.states() == {"writes": "Completed", "reads": "Completed"}
+    (said,) = [line for line in first.logs() if "is not what it was when the step was planned" in line]
+    assert said.startswith(f"writes | its input it ({machine.folder / 'data'}) ")
+    (machine.folder / "data" / "a.txt").write_text("one")
+    assert machine.run().states() == {"writes": "Completed", "reads": "Cached"}
+
+
 @pytest.mark.parametrize("change", ["altered", "gone"])
 def test_a_step_whose_earlier_output_was_changed_runs_again(change: str, machine: Machine, write: Write) -> None:
     write(REUSED)
