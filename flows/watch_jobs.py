@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 5.0  # a flow run that starts the watcher is suspended a moment later
 IDLE_LOOKS = 2
+GIVE_UP_SECONDS = 900.0  # without an answer of Prefect's API; the schedule starts another watcher when it is back
 
 
 @flow(name="watch-jobs", flow_run_name="watch jobs")
@@ -94,17 +95,24 @@ class Watcher:
                 self._say(failed)
 
     async def _until(self, idle_looks: int) -> list[Wait]:
-        """What waits now; nothing once nothing did so often in a row. Waits for Prefect's API if it does not answer."""
-        idle = 0
+        """What waits now; nothing once nothing did so often in a row.
+
+        Raises:
+            ServiceError: Prefect's API has not answered for a long time.
+        """
+        idle, asked = 0, time.monotonic()
         while True:
             try:
                 if self.beat is not None:
                     await self.beat()
                 waits = await self.runs.waiting()
             except httpx.HTTPError as error:
+                if time.monotonic() - asked > GIVE_UP_SECONDS:
+                    raise ServiceError(f"{said_of(error)} Not any more for {GIVE_UP_SECONDS:.0f} s.") from error
                 self._say(said_of(error))
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
+            asked = time.monotonic()
             idle += 1
             if waits or idle >= idle_looks:
                 return waits

@@ -13,8 +13,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Running, Scheduled
 
+import flows.watch_jobs
+from flows.errors import ServiceError
+from flows.settings import Settings
+from flows.suspended_runs import SuspendedRuns
 from flows.tags import LOOKED_AT
-from flows.watch_jobs import watch_jobs
+from flows.watch_jobs import Watcher, watch_jobs
 from flows.watchers import DEAD_SECONDS, Watchers, is_alive
 
 T = TypeVar("T")
@@ -102,3 +106,20 @@ def test_watcher_is_alive_if_it_began_or_looked_not_long_ago(
 
 def test_watcher_that_waits_for_a_worker_is_alive() -> None:
     assert is_alive(shown(Scheduled(), {}), datetime.now(UTC).timestamp() + 9000)
+
+
+def test_watcher_ends_when_nobody_at_the_api_has_answered_for_a_long_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    monkeypatch.setattr(flows.watch_jobs, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(flows.watch_jobs, "GIVE_UP_SECONDS", 0.2)
+
+    async def watch() -> None:
+        async with get_client() as client:
+            await Watcher(SuspendedRuns(client)).watch(Settings.from_environment())
+
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_CLIENT_MAX_RETRIES: 0}),
+        pytest.raises(ServiceError, match="Prefect's API does not answer"),
+    ):
+        asyncio.run(watch())
