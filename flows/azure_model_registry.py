@@ -1,8 +1,11 @@
 """The model registry of an Azure ML workspace. The champion is a tag that one version carries."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from flows.engines.azure.connection import RETRY_SECONDS, TRIES, AlreadyThereError, persistently
+from flows.errors import ServiceError, UserError
 from flows.model_registry import ModelVersion
 
 if TYPE_CHECKING:
@@ -21,14 +24,14 @@ class AzureModelRegistry:
     async def champion(self, model_name: str) -> ModelVersion | None:
         """See :meth:`flows.model_registry.ModelRegistry.champion`.
 
-        A run that died while it moved the tag has left two: the newer one is what it meant.
+        Where two versions carry the tag, as long as it is moved, the newer one is what is meant.
         """
-        tagged = [model for model in await self._workspace.models.versions(model_name) if ALIAS_TAG in model.tags]
+        tagged = [model for model in await self._versions(model_name) if ALIAS_TAG in model.tags]
         return _version(tagged[-1], alias="champion") if tagged else None
 
     async def version(self, model_name: str, version: int) -> ModelVersion | None:
         """See :meth:`flows.model_registry.ModelRegistry.version`."""
-        found = [model for model in await self._workspace.models.versions(model_name) if model.version == version]
+        found = [model for model in await self._versions(model_name) if model.version == version]
         return _version(found[0], alias=None) if found else None
 
     async def register(
@@ -42,20 +45,59 @@ class AzureModelRegistry:
         alias: str | None = None,
     ) -> ModelVersion:
         """See :meth:`flows.model_registry.ModelRegistry.register`. The alias moves once the version is there."""
-        known = await self._workspace.models.versions(model_name)
-        same = [version for version in known if idempotency_tags.items() <= version.tags.items()]
-        made = same[0] if same else await self._workspace.models.create(model_name, model, {**tags, **idempotency_tags})
-        if alias is not None:
-            if made.tags.get(ALIAS_TAG) != alias:
-                await self._workspace.models.tag(model_name, made.version, ALIAS_TAG, alias)
-            for other in known:
-                if other.version != made.version and other.tags.get(ALIAS_TAG) == alias:
-                    await self._workspace.models.tag(model_name, other.version, ALIAS_TAG, None)
-        return _version(made, alias=alias, created=not same)
+        made, created = await self._ensure(model_name, model, idempotency_tags, tags)
+        if alias is not None and not await self._give(alias, made):
+            alias = None
+        return _version(made, alias=alias, created=created)
 
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """See :meth:`flows.model_registry.ModelRegistry.tag`."""
-        await self._workspace.models.tag(model_name, version, name, value)
+        await self._tag(model_name, version, name, value)
+
+    async def _ensure(
+        self, model_name: str, model: str, idempotency_tags: Mapping[str, str], tags: Mapping[str, str]
+    ) -> tuple["RemoteModel", bool]:
+        """The version that carries the idempotency tags, and whether it is new. After any doubt it is looked for again.
+
+        It takes the number after those in which it was not found, so that of two who do this at once one is refused.
+        """
+        known, number_is_free = await self._versions(model_name), True
+        for tries in range(1, TRIES + 1):
+            same = [version for version in known if idempotency_tags.items() <= version.tags.items()]
+            if same:
+                return same[0], tries > 1
+            number = 1 + max((version.version for version in known), default=0) if number_is_free else None
+            before = known
+            try:
+                made = await self._workspace.models.create(model_name, number, model, {**tags, **idempotency_tags})
+                if idempotency_tags.items() <= made.tags.items():
+                    return made, True
+                known = await self._versions(model_name)
+            except (ServiceError, UserError) as error:
+                if isinstance(error, ServiceError):
+                    await asyncio.sleep(RETRY_SECONDS * tries)
+                known = await self._versions(model_name)
+                is_taken = isinstance(error, AlreadyThereError) or known != before
+                if tries == TRIES or not (is_taken or isinstance(error, ServiceError)):
+                    raise
+                number_is_free = known != before or isinstance(error, ServiceError)  # else an archived version has it
+        raise ServiceError(f"The workspace gave every new version of {model_name} to someone else, {TRIES} times.")
+
+    async def _give(self, alias: str, made: "RemoteModel") -> bool:
+        """Have the newest version that carries the alias, this one counted among them, be the only one; is it this?"""
+        if made.tags.get(ALIAS_TAG) != alias:
+            await self._tag(made.name, made.version, ALIAS_TAG, alias)
+        carriers = {version.version for version in await self._versions(made.name) if ALIAS_TAG in version.tags}
+        *others, newest = sorted(carriers | {made.version})
+        for other in others:
+            await self._tag(made.name, other, ALIAS_TAG, None)
+        return newest == made.version
+
+    async def _versions(self, model_name: str) -> tuple["RemoteModel", ...]:
+        return await persistently(lambda: self._workspace.models.versions(model_name))
+
+    async def _tag(self, model_name: str, version: int, name: str, value: str | None) -> None:
+        await persistently(lambda: self._workspace.models.tag(model_name, version, name, value))
 
 
 def _version(model: "RemoteModel", alias: str | None, created: bool = False) -> ModelVersion:

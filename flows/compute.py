@@ -124,11 +124,12 @@ def _conflict(settings: Settings, name: str, asked: Mapping[str, object]) -> str
 
 async def _create(settings: Settings, file: Path, changes: Mapping[str, object]) -> Made:
     from flows.engines.azure.computes import defined_target
+    from flows.engines.azure.connection import TRIES_FOR_A_PERSON, persistently
     from flows.engines.azure.workspace import open_workspace
 
     asked, progress = defined_target(file, changes), _Progress()
     async with open_workspace(settings) as workspace:
-        there = await workspace.computes.find(asked.name)
+        there = await persistently(lambda: workspace.computes.find(asked.name), TRIES_FOR_A_PERSON)
         if there is None:
             progress.say(f"Making {asked.name} in the workspace {workspace.name}: {described(asked)}.")
             try:

@@ -64,11 +64,14 @@ def _check(path: Path, settings: Settings) -> None:
 
 
 async def _register_in_workspace(settings: Settings, path: Path, name: str) -> tuple[ResolvedData, bool]:
+    from flows.engines.azure.connection import TRIES_FOR_A_PERSON, persistently
     from flows.engines.azure.workspace import open_workspace
 
     sha256 = data_digest(path)
     async with open_workspace(settings) as workspace:
-        found, created = await workspace.assets.register_data(path, name, sha256)
+        found, created = await persistently(
+            lambda: workspace.assets.register_data(path, name, sha256), TRIES_FOR_A_PERSON
+        )
     return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, sha256), created
 
 

@@ -39,6 +39,7 @@ async def end_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
 
 
 async def _end_jobs(flow: Flow[..., Any], flow_run: FlowRun, settings: Settings, say: Callable[[str], object]) -> None:
+    from flows.engines.azure.connection import persistently
     from flows.engines.azure.stopping import LONG_SECONDS, stop_job
     from flows.engines.azure.workspace import open_workspace
 
@@ -46,7 +47,7 @@ async def _end_jobs(flow: Flow[..., Any], flow_run: FlowRun, settings: Settings,
     async with open_workspace(settings) as workspace:
         if name is not None and await _end_attempts(workspace.jobs, name, say):
             return
-        for job in await workspace.jobs.tagged(FLOW_RUN):
+        for job in await persistently(lambda: workspace.jobs.tagged(FLOW_RUN)):
             if job.tags[FLOW_RUN] == str(flow_run.id) and job.status not in TERMINAL:
                 await stop_job(workspace.jobs, job.name, LONG_SECONDS, say)
 

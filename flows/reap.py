@@ -101,7 +101,9 @@ async def _reap(settings: Settings, wish: Wish, older_than: float, is_dead: Call
 
 
 async def _open_jobs(workspace: "Workspace") -> list[OpenJob]:
-    found = await workspace.jobs.tagged(FLOW_RUN)
+    from flows.engines.azure.connection import TRIES_FOR_A_PERSON, persistently
+
+    found = await persistently(lambda: workspace.jobs.tagged(FLOW_RUN), TRIES_FOR_A_PERSON)
     return [
         OpenJob(job.name, job.status, job.compute, job.created, job.tags[FLOW_RUN])
         for job in found

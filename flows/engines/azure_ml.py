@@ -3,18 +3,18 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import get_run_logger
 
 from flows.azure_model_registry import AzureModelRegistry
 from flows.data_assets import ResolvedData, is_path, resolve_data
-from flows.engines.azure.connection import AlreadyThereError
+from flows.engines.azure.connection import RETRY_SECONDS, AlreadyThereError, persistently
 from flows.engines.azure.jobs import RemoteJob
 from flows.engines.azure.stopping import stop_job
 from flows.engines.azure.workspace import Workspace, open_workspace
@@ -32,14 +32,10 @@ from flows.tags import ENVIRONMENT
 
 CANCELED = frozenset({"CancelRequested", "Canceled"})
 SUBMIT_TRIES = 4
-READ_TRIES = 5
-RETRY_SECONDS = 2.0
 CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
 PROGRESS_SECONDS = 60.0
 LAGGING_LOOKS = 4
 LAG_SECONDS = 1.0
-
-R = TypeVar("R")
 
 
 class AzureMlEngine:
@@ -64,13 +60,13 @@ class AzureMlEngine:
         if is_path(text):
             return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
         name, _, version = text.removeprefix("azureml:").replace("@latest", "").partition(":")
-        found = await _read(lambda: self._workspace.assets.find_data(name, version or None))
+        found = await persistently(lambda: self._workspace.assets.find_data(name, version or None))
         if found is None:
             local = await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
             if local.definition is None:
                 raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
             definition = local.definition
-            found = await _read(lambda: self._workspace.assets.create_data(definition, local.path))
+            found = await persistently(lambda: self._workspace.assets.create_data(definition, local.path))
         return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
 
     async def data_file(self, data: ResolvedData, folder: Path) -> Path:
@@ -78,7 +74,7 @@ class AzureMlEngine:
         if data.path is not None:
             return data.path
         name, version = str(data.name), str(data.version)
-        return await _read(lambda: self._workspace.data_files.download(name, version, folder))
+        return await persistently(lambda: self._workspace.data_files.download(name, version, folder))
 
     async def submit(self, request: PipelineRequest) -> Submission:
         """Send a job exactly once: its name is looked up before it is sent, and after any doubt."""
@@ -87,7 +83,7 @@ class AzureMlEngine:
                 f"{request.spec.source} is a component, which Azure ML runs only as a step of a pipeline. "
                 "Write a pipeline with this step, or run it with --engine local."
             )
-        job = await _read(lambda: self._workspace.jobs.find(request.job_name))
+        job = await persistently(lambda: self._workspace.jobs.find(request.job_name))
         if job is not None and job.status in CANCELED:
             return Submission(request, job.url, canceled=True, found=True)
         found = job is not None
@@ -102,7 +98,7 @@ class AzureMlEngine:
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
         """What is known of a job that is not over in time; None if it is, or if it is overdue or does not respond."""
         request, end = submission.request, time.monotonic() + seconds
-        job, children = await _read(lambda: self._look(request))
+        job, children = await persistently(lambda: self._look(request))
         watch = await self._watch_of(submission, job, children)
         while True:
             now, status = time.monotonic(), _effective_status(job, children.values())
@@ -112,13 +108,13 @@ class AzureMlEngine:
             if now >= end:
                 return Unfinished(status, watch.limit_seconds())
             await asyncio.sleep(min(watch.interval, end - now))
-            job, children = await _read(lambda: self._look(request))
+            job, children = await persistently(lambda: self._look(request))
 
     async def wait(self, submission: Submission) -> RunOutcome:
         """Wait until the job is over, its children shown as task runs; if we are stopped, so is the job."""
         request = submission.request
         # With its children: what is over already is shown at once, as it was.
-        job, children = await _read(lambda: self._look(request))
+        job, children = await persistently(lambda: self._look(request))
         picture, watch = Picture(job, children), await self._watch_of(submission, job, children)
         watching = asyncio.create_task(self._watch(request, picture, watch))
         steps = Steps(self._workspace.jobs, request, picture)
@@ -154,7 +150,7 @@ class AzureMlEngine:
         """Download a named output, of the job or else of the child that made it: the SDK is silent if nothing comes."""
         is_file, download = output in outcome.files, self._workspace.jobs.download
         for job, name in ((outcome.job_name, output), *filter(None, [outcome.delivered.get(output)])):
-            if await _read(lambda job=job, name=name: download(job, name, folder, is_file=is_file)):
+            if await persistently(lambda job=job, name=name: download(job, name, folder, is_file=is_file)):
                 return folder
         raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
 
@@ -193,8 +189,8 @@ class AzureMlEngine:
     async def _prepared(self, request: PipelineRequest) -> PipelineRequest:
         """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
         for compute in _named_computes(request.spec):
-            if not await _read(lambda name=compute: self._workspace.computes.has(name)):
-                known = ", ".join(await _read(self._workspace.computes.names)) or "none"
+            if not await persistently(lambda name=compute: self._workspace.computes.has(name)):
+                known = ", ".join(await persistently(self._workspace.computes.names)) or "none"
                 raise SettingsError(
                     f"There is no compute target {compute!r} in the workspace {self._workspace.name}; it has: {known}. "
                     f"Nothing was submitted. Make it with `tandem compute create {compute}`, or choose --compute_name."
@@ -207,7 +203,7 @@ class AzureMlEngine:
             if file is None:
                 continue  # one of the workspace's own
             version = environment_version(file)
-            await _read(lambda name=name, file=file, version=version: self._ensure(file, name, version))
+            await persistently(lambda name=name, file=file, version=version: self._ensure(file, name, version))
             spec = with_environment(spec, f"{name}:{version}")
             tags[ENVIRONMENT] = f"{name}:{version}"
         return replace(request, spec=spec, tags=tags)
@@ -224,7 +220,7 @@ class AzureMlEngine:
                     request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
                 )
             except (ServiceError, AlreadyThereError) as error:
-                found = await _read(lambda: self._workspace.jobs.find(request.job_name))
+                found = await persistently(lambda: self._workspace.jobs.find(request.job_name))
                 if found is not None:
                     return found
                 # A file or an asset that someone else makes at this moment is there the next time.
@@ -289,7 +285,7 @@ class AzureMlEngine:
         if not submission.found or watch.limit_seconds() is None or job.created is None:
             return watch
         is_pipeline = submission.request.spec.kind is JobKind.PIPELINE
-        ran = children.values() if is_pipeline else (await _read(lambda: self._workspace.jobs.run_of(job.name)),)
+        ran = children.values() if is_pipeline else (await persistently(lambda: self._workspace.jobs.run_of(job.name)),)
         begin, now = job.created.timestamp(), datetime.now(UTC).timestamp()
         seconds = covered_seconds(
             (max(begin, child.started.timestamp()), child.ended.timestamp() if child.ended else now)
@@ -351,16 +347,6 @@ def _progress(request: PipelineRequest, status: str, children: Mapping[str, Remo
     return f"{status}, {done} of {len(request.spec.steps)} steps done" + (
         f", running {', '.join(running)}" if running else ""
     )
-
-
-async def _read(call: Callable[[], Awaitable[R]]) -> R:
-    """Make a call that may be repeated freely, through passing trouble."""
-    for tries in range(1, READ_TRIES):
-        try:
-            return await call()
-        except ServiceError:
-            await asyncio.sleep(RETRY_SECONDS * tries)
-    return await call()
 
 
 @asynccontextmanager

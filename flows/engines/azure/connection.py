@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -32,6 +32,9 @@ R = TypeVar("R")
 
 SCOPE = "https://management.azure.com/.default"
 THREADS = 4
+TRIES = 5
+TRIES_FOR_A_PERSON = 2  # who can type the command again
+RETRY_SECONDS = 2.0
 READ_SECONDS = 100  # the SDK's own 300 would keep a thread for 20 minutes, tries included, where nobody answers
 _TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
 _STORAGE = re.compile(r"^https://[^/]+\.(blob|dfs|file)\.")
@@ -151,6 +154,20 @@ class Connection:
                 **self._client_options,
             )
         return self._own.client
+
+
+async def persistently(call: Callable[[], Awaitable[R]], tries: int = TRIES) -> R:
+    """Make a call that may be repeated freely, through passing trouble.
+
+    Raises:
+        ServiceError: The trouble does not pass.
+    """
+    for number in range(1, tries):
+        try:
+            return await call()
+        except ServiceError:
+            await asyncio.sleep(RETRY_SECONDS * number)
+    return await call()
 
 
 def _translated(function: Callable[[], R], is_out_of_reach: Callable[[str], bool]) -> R:

@@ -28,13 +28,19 @@ class Models:
         self._connection = connection
 
     async def versions(self, name: str) -> tuple[RemoteModel, ...]:
-        """Every version of a registered model, by number."""
+        """Every version of a registered model that is a number, by number; any other text is none of ours."""
         found: Iterable[Any] = await self._connection.look(lambda client: list(client.models.list(name=name))) or ()
-        return tuple(sorted(map(_remote_model, found), key=lambda model: model.version))
+        numbered = (_remote_model(model) for model in found if str(model.version).isdecimal())
+        return tuple(sorted(numbered, key=lambda model: model.version))
 
-    async def create(self, name: str, path: str, tags: Mapping[str, str]) -> RemoteModel:
-        """Register a model from the output of a job."""
-        model = Model(name=name, path=path, type=AssetTypes.MLFLOW_MODEL, tags=dict(tags))
+    async def create(self, name: str, version: int | None, path: str, tags: Mapping[str, str]) -> RemoteModel:
+        """Register a model from the output of a job; without a number, as the version that the workspace gives it.
+
+        Raises:
+            AlreadyThereError: The version is that of another model.
+        """
+        number = None if version is None else str(version)
+        model = Model(name=name, version=number, path=path, type=AssetTypes.MLFLOW_MODEL, tags=dict(tags))
         return _remote_model(await self._connection.call(lambda client: client.models.create_or_update(model)))
 
     async def tag(self, name: str, version: int, tag: str, value: str | None) -> None:
