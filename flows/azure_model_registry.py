@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flows.engines.azure.connection import RETRY_SECONDS, TRIES, AlreadyThereError, persistently
-from flows.errors import ServiceError, UserError
+from flows.errors import ServiceError, TandemError, UserError
 from flows.model_registry import ModelVersion
 
 if TYPE_CHECKING:
@@ -67,20 +67,21 @@ class AzureModelRegistry:
             if same:
                 return same[0], tries > 1
             number = 1 + max((version.version for version in known), default=0) if number_is_free else None
-            before = known
+            trouble: TandemError | None = None
             try:
                 made = await self._workspace.models.create(model_name, number, model, {**tags, **idempotency_tags})
                 if idempotency_tags.items() <= made.tags.items():
                     return made, True
-                known = await self._versions(model_name)
-            except (ServiceError, UserError) as error:
-                if isinstance(error, ServiceError):
-                    await asyncio.sleep(RETRY_SECONDS * tries)
-                known = await self._versions(model_name)
-                is_taken = isinstance(error, AlreadyThereError) or known != before
-                if tries == TRIES or not (is_taken or isinstance(error, ServiceError)):
-                    raise
-                number_is_free = known != before or isinstance(error, ServiceError)  # else an archived version has it
+            except ServiceError as error:
+                trouble = error
+                await asyncio.sleep(RETRY_SECONDS * tries)
+            except UserError as error:
+                trouble = error
+            before, known = known, await self._versions(model_name)
+            refused = isinstance(trouble, UserError) and known == before
+            if trouble and (tries == TRIES or (refused and not isinstance(trouble, AlreadyThereError))):
+                raise trouble
+            number_is_free = not refused  # else an archived version has it, which is not listed
         raise ServiceError(f"The workspace gave every new version of {model_name} to someone else, {TRIES} times.")
 
     async def _give(self, alias: str, made: "RemoteModel") -> bool:

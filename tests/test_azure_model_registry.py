@@ -62,20 +62,20 @@ def carriers(service: Service, name: str) -> dict[str, bool]:
     return {tags["tandem.model_of"]: tags.get("tandem.alias") == "champion" for tags in found.values()}
 
 
-@pytest.mark.parametrize("alone", ["GET", "PUT"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("after_work", [False, True], ids=["before the work", "after the work"])
-@pytest.mark.parametrize("skip", range(4))
+@pytest.mark.parametrize("skip", range(3))
 def test_token_that_ends_at_any_request_changes_nothing(
-    service: Service, alone: str, after_work: bool, skip: int
+    service: Service, method: str, after_work: bool, skip: int
 ) -> None:
-    name = f"ends-{alone}-{after_work}-{skip}"
-    first, _ = (
-        together(lambda: register(name, "a")),
-        service.faults.add(Fault(alone, rf"/models/{name}", "expired", skip=skip, times=2, after_work=after_work)),
-    )
+    name = f"ends-{method}-{after_work}-{skip}"
+    first = together(lambda: register(name, "a"))
+    ends = Fault(method, rf"/models/{name}", "expired", skip=skip, times=2, after_work=after_work)
+    service.faults.add(ends)
     second = together(lambda: register(name, "b"))
     assert [found.version for found in (*first, *second)] == [1, 2]
     assert carriers(service, name) == {"a": False, "b": True}
+    assert ends.hits
     assert not service.violations
 
 
@@ -104,3 +104,20 @@ def test_model_that_is_refused_is_told_at_once(service: Service) -> None:
         together(lambda: register("refused", "nothing-there"))
     assert sum(request.method == "PUT" for request in service.requests[before:]) == 1
     assert not carriers(service, "refused")
+
+
+def test_number_of_an_archived_version_is_left_to_the_workspace(service: Service) -> None:
+    together(lambda: register("archived", "a"))
+    with service.documents.change("models", "archived:1") as version:
+        version["properties"]["isArchived"] = True
+    (made,) = together(lambda: register("archived", "b"))
+    assert (made.version, made.created) == (2, True)
+
+
+def test_version_that_is_no_number_is_nobody_of_ours(service: Service) -> None:
+    together(lambda: register("by-hand", "a", alias=None))
+    document = service.documents.get("models", "by-hand:1")
+    assert document is not None
+    service.documents.put("models", "by-hand:best", {**document, "id": document["id"][:-1] + "best", "name": "best"})
+    (made,) = together(lambda: register("by-hand", "b"))
+    assert (made.version, made.alias) == (2, "champion")
