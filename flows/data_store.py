@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from flows.data_assets import data_assets, versions_of
+from flows.drafts import draft_of
 from flows.engines.digests import data_digest
 from flows.errors import SettingsError
 from flows.spec.assets import DataAsset, read_data_asset
@@ -73,7 +73,7 @@ class DataStore:
         if place.exists():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(place)
+        draft = draft_of(place)
         if path.is_dir():
             shutil.copytree(path, draft)
         else:
@@ -87,7 +87,7 @@ class DataStore:
         place = {"path": os.path.relpath(content, file.parent), "tags": {"tandem.sha256": digest}}
         asset = {"$schema": SCHEMA, **said, "version": file.stem, **place}
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(file)
+        draft = draft_of(file)
         draft.write_text(yaml.safe_dump(asset, sort_keys=False), encoding="utf-8")
         try:
             os.link(draft, file)  # fails where the version is there, as a rename would not
@@ -96,8 +96,3 @@ class DataStore:
         finally:
             draft.unlink()
         return True
-
-
-def _draft(place: Path) -> Path:
-    """Where to write what will be put in its place when it is whole; nobody else's."""
-    return place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")

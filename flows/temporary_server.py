@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+from flows.drafts import draft_of
 from flows.prefect_server import DATABASE
 
 
@@ -28,7 +29,7 @@ def _migrated_database(database: Path) -> None:
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tandem"
     template = cache / f"prefect-{version('prefect')}.db"
-    draft = database.with_suffix(f".{os.getpid()}.draft")
+    draft = draft_of(database)
     if template.exists():
         shutil.copyfile(template, draft)
         draft.replace(database)
@@ -38,7 +39,7 @@ def _migrated_database(database: Path) -> None:
     asyncio.run(provide_database_interface().create_db())
     with contextlib.suppress(OSError, sqlite3.Error):
         cache.mkdir(parents=True, exist_ok=True)
-        draft = template.with_suffix(f".{os.getpid()}.draft")
+        draft = draft_of(template)
         with (
             contextlib.closing(sqlite3.connect(database)) as source,
             contextlib.closing(sqlite3.connect(draft)) as copy,

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from flows.drafts import draft_of
 from flows.engines.digests import text_digest
 from flows.errors import SettingsError
 
@@ -141,7 +142,7 @@ def _scripts(code: Path) -> Iterator[str]:
 
 def _write(path: Path, text: str) -> None:
     """Write a program, whole or not at all: another run may be using it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = draft_of(path)
     draft.write_text(text, encoding="utf-8")
     draft.chmod(0o755)
     draft.replace(path)

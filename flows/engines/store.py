@@ -2,12 +2,12 @@
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.drafts import draft_of
 from flows.engines.digests import data_digest
 from flows.engines.fingerprint import Fingerprint, Part, canonical_digest
 from flows.engines.history import History, PastRun
@@ -122,7 +122,6 @@ class StepStore:
 
 
 def _write(target: Path, text: str) -> None:
-    draft = f"{target}.{os.getpid()}.{threading.get_ident()}.draft"
-    with open(draft, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(draft, target)
+    draft = draft_of(target)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(target)
