@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.engines.digests import data_digest
 from flows.errors import DataAssetError
 from flows.spec.assets import DataAsset, read_data_asset
 from flows.spec.model import DataReference
@@ -99,11 +100,34 @@ def data_assets(folders: Sequence[Path]) -> Iterator[DataAsset]:
 
 def versions_of(name: str, assets: Sequence[DataAsset]) -> list[DataAsset]:
     """The versions of a data asset, the newest last: by number, where they are numbers."""
-    return sorted((asset for asset in assets if asset.name == name), key=_version_order)
+    return sorted((asset for asset in assets if asset.name == name), key=lambda asset: _version_order(asset.version))
 
 
-def _version_order(asset: DataAsset) -> tuple[int, str]:
-    return (int(asset.version), "") if asset.version.isdigit() else (-1, asset.version)
+def other_data_here(text: str, found: ResolvedData, folders: Sequence[Path]) -> str:
+    """What this machine has under a name that was found in a workspace, where it is other data; else empty.
+
+    Args:
+        text: What was asked for, as for :func:`resolve_data`.
+        found: What the workspace has.
+        folders: Where this machine's data assets are.
+    """
+    try:
+        here = resolve_data(text, folders)
+    except DataAssetError:
+        return ""
+    if here.path is None or here.version is None or found.version is None:
+        return ""
+    if here.version == found.version and found.sha256 not in (None, data_digest(here.path)):
+        what = f"{here.path} has other content under the same version"
+    elif _version_order(here.version) > _version_order(found.version):
+        what = f"{here.path} is a newer version ({here.version}), which the workspace does not have"
+    else:
+        return ""
+    return f"{what}. To train on that: tandem data register {here.path} --name {here.name}"
+
+
+def _version_order(version: str) -> tuple[int, str]:
+    return (int(version), "") if version.isdigit() else (-1, version)
 
 
 def _check_readable(path: Path, what: str) -> None:

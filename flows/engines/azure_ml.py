@@ -13,7 +13,7 @@ from typing import Any
 from prefect import get_run_logger
 
 from flows.azure_model_registry import AzureModelRegistry
-from flows.data_assets import ResolvedData, is_path, resolve_data
+from flows.data_assets import ResolvedData, is_path, other_data_here, resolve_data
 from flows.engines.azure.connection import RETRY_SECONDS, AlreadyThereError, persistently
 from flows.engines.azure.jobs import RemoteJob
 from flows.engines.azure.stopping import stop_job
@@ -67,7 +67,10 @@ class AzureMlEngine:
                 raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
             definition = local.definition
             found = await persistently(lambda: self._workspace.assets.create_data(definition, local.path))
-        return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
+        data = ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
+        if other := await asyncio.to_thread(other_data_here, text, data, self._settings.data_assets):
+            get_run_logger().warning("data %s | of the workspace; %s", data.label, other)
+        return data
 
     async def data_file(self, data: ResolvedData, folder: Path) -> Path:
         """The file where it is, or downloaded from the workspace."""

@@ -87,3 +87,28 @@ def test_two_submissions_at_once_make_the_same_assets_once(
         assert outcome.status is RunStatus.COMPLETED
         assert said == f"{label} asset\n{label} file\n{label} code\n"
     assert len(versions(azure_ml, "data", label)) == len(versions(azure_ml, "environments", label)) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("version: '1'\npath: other.csv", "other.csv has other content under the same version"),
+        ("version: '2'\npath: other.csv", "other.csv is a newer version (2), which the workspace does not have"),
+        ("version: '1'\npath: rows.csv", ""),
+    ],
+    ids=["other content", "newer version", "the same"],
+)
+def test_data_of_the_workspace_is_used_and_other_data_of_that_name_here_is_told(
+    file: str, told: str, azure_jobs: JobRunner, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    definition = "name: here-and-there\ntype: uri_file\n"
+    write({"project/data/rows.csv": "1\n", "project/data/other.csv": "2\n"})
+    write({"project/data/data.yml": f"{definition}version: '1'\npath: rows.csv\n"})
+    azure_jobs.in_flow(lambda engine: engine.resolve_data("here-and-there"))
+    write({"project/data/data.yml": f"{definition}{file}\n"})
+
+    data = azure_jobs.in_flow(lambda engine: engine.resolve_data("here-and-there"))
+
+    assert data.label == "here-and-there:1"
+    said = [record.getMessage() for record in caplog.records if "of the workspace;" in record.getMessage()]
+    assert [told in line for line in said] == ([True] if told else [])
