@@ -50,9 +50,9 @@ class AzureModelRegistry:
             alias = None
         return _version(made, alias=alias, created=created)
 
-    async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
-        """See :meth:`flows.model_registry.ModelRegistry.tag`."""
-        await self._tag(model_name, version, name, value)
+    async def tag(self, model_name: str, version: int, name: str, value: str | None) -> None:
+        """See :meth:`flows.model_registry.ModelRegistry.tag`. Without a value the tag is taken away."""
+        await persistently(lambda: self._workspace.models.tag(model_name, version, name, value))
 
     async def _ensure(
         self, model_name: str, model: str, idempotency_tags: Mapping[str, str], tags: Mapping[str, str]
@@ -61,16 +61,20 @@ class AzureModelRegistry:
 
         It takes the number after those in which it was not found, so that of two who do this at once one is refused.
         """
+
+        def same(versions: tuple["RemoteModel", ...]) -> "RemoteModel | None":
+            return next((one for one in versions if idempotency_tags.items() <= one.tags.items()), None)
+
         known, number_is_free = await self._versions(model_name), True
+        if found := same(known):
+            return found, False
+        trouble: TandemError | None = None
         for tries in range(1, TRIES + 1):
-            same = [version for version in known if idempotency_tags.items() <= version.tags.items()]
-            if same:
-                return same[0], tries > 1
             number = 1 + max((version.version for version in known), default=0) if number_is_free else None
-            trouble: TandemError | None = None
+            trouble = None
             try:
                 made = await self._workspace.models.create(model_name, number, model, {**tags, **idempotency_tags})
-                if idempotency_tags.items() <= made.tags.items():
+                if same((made,)):
                     return made, True
             except ServiceError as error:
                 trouble = error
@@ -78,27 +82,26 @@ class AzureModelRegistry:
             except UserError as error:
                 trouble = error
             before, known = known, await self._versions(model_name)
+            if found := same(known):
+                return found, True
             refused = isinstance(trouble, UserError) and known == before
-            if trouble and (tries == TRIES or (refused and not isinstance(trouble, AlreadyThereError))):
-                raise trouble
+            if refused and not isinstance(trouble, AlreadyThereError):
+                break
             number_is_free = not refused  # else an archived version has it, which is not listed
-        raise ServiceError(f"The workspace gave every new version of {model_name} to someone else, {TRIES} times.")
+        raise trouble or ServiceError(f"The workspace gave every new version of {model_name} to someone else.")
 
     async def _give(self, alias: str, made: "RemoteModel") -> bool:
         """Have the newest version that carries the alias, this one counted among them, be the only one; is it this?"""
         if made.tags.get(ALIAS_TAG) != alias:
-            await self._tag(made.name, made.version, ALIAS_TAG, alias)
+            await self.tag(made.name, made.version, ALIAS_TAG, alias)
         carriers = {version.version for version in await self._versions(made.name) if ALIAS_TAG in version.tags}
         *others, newest = sorted(carriers | {made.version})
         for other in others:
-            await self._tag(made.name, other, ALIAS_TAG, None)
+            await self.tag(made.name, other, ALIAS_TAG, None)
         return newest == made.version
 
     async def _versions(self, model_name: str) -> tuple["RemoteModel", ...]:
         return await persistently(lambda: self._workspace.models.versions(model_name))
-
-    async def _tag(self, model_name: str, version: int, name: str, value: str | None) -> None:
-        await persistently(lambda: self._workspace.models.tag(model_name, version, name, value))
 
 
 def _version(model: "RemoteModel", alias: str | None, created: bool = False) -> ModelVersion:

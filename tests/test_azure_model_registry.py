@@ -79,6 +79,15 @@ def test_token_that_ends_at_any_request_changes_nothing(
     assert not service.violations
 
 
+def test_version_that_the_last_try_has_made_is_found_though_its_answer_was_lost(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.azure_model_registry.TRIES", 1)
+    service.faults.add(Fault("PUT", r"/models/last-try", "expired", after_work=True))
+    (made,) = together(lambda: register("last-try", "a"))
+    assert (made.version, made.created) == (1, True)
+
+
 def test_those_who_take_the_same_number_get_a_version_each_and_the_newest_is_the_champion(service: Service) -> None:
     late = Fault("PUT", r"/models/raced/versions/1$", "slow", seconds=1.0)
     service.faults.add(late)
