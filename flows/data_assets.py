@@ -117,7 +117,7 @@ def other_data_here(text: str, found: ResolvedData, folders: Sequence[Path]) -> 
         return ""
     if here.path is None or here.version is None or found.version is None:
         return ""
-    if here.version == found.version and found.sha256 not in (None, data_digest(here.path)):
+    if here.version == found.version and found.sha256 is not None and found.sha256 != data_digest(here.path):
         what = f"{here.path} has other content under the same version"
     elif _version_order(here.version) > _version_order(found.version):
         what = f"{here.path} is a newer version ({here.version}), which the workspace does not have"

@@ -49,6 +49,16 @@ def data_digest(path: Path) -> str:
     return text_digest("".join(f"{name}\0{file_digest(f'{path}/{name}')}\n" for _, name in named))
 
 
+def change_since(digest: str, path: Path) -> str | None:
+    """What became of a file or folder since its digest was taken: ``deleted``, ``altered``, or None if nothing did."""
+    if not path.exists():
+        return "deleted"
+    try:
+        return None if data_digest(path) == digest else "altered"
+    except OSError:
+        return "altered"  # what cannot be read any more, or goes while it is read
+
+
 def files_below(root: Path, is_left_out: Callable[[str], bool] = lambda folder: False) -> Iterator[str]:
     """Every file below a folder, links to files and folders among them, by its POSIX path from there; in any order.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from flows.engines.digests import data_digest
+from flows.engines.digests import change_since
 from flows.engines.environment import defined_environment
 from flows.engines.interpreter import interpreter
 from flows.engines.job_runs import JobRuns
@@ -230,15 +230,8 @@ def _changed_inputs(plan: StepPlan) -> list[str]:
     return [
         f"{name} ({value.text})"
         for name, value in plan.inputs.items()
-        if value is not None and value.digest is not None and not _is_unaltered(Path(value.text), value.digest)
+        if value is not None and value.digest is not None and change_since(value.digest, Path(value.text))
     ]
-
-
-def _is_unaltered(path: Path, digest: str) -> bool:
-    try:
-        return data_digest(path) == digest
-    except OSError:
-        return False  # gone
 
 
 def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:

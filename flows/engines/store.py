@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.drafts import draft_of
-from flows.engines.digests import data_digest
+from flows.engines.digests import change_since, data_digest
 from flows.engines.fingerprint import Fingerprint, Part, canonical_digest
 from flows.engines.history import History, PastRun
 
@@ -69,14 +69,8 @@ class StepStore:
 
     def lost(self, record: StepRecord) -> dict[str, str]:
         """What became of the outputs that are not as they were delivered, by name: ``deleted`` or ``altered``."""
-        found: dict[str, str] = {}
-        for name, output in record.outputs.items():
-            path = self.path(output)
-            if not path.exists():
-                found[name] = "deleted"
-            elif data_digest(path) != output.digest:
-                found[name] = "altered"
-        return found
+        became = {name: change_since(output.digest, self.path(output)) for name, output in record.outputs.items()}
+        return {name: change for name, change in became.items() if change is not None}
 
     def save(self, record: StepRecord) -> None:
         """Write a record, whole or not at all."""
