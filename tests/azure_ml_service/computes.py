@@ -73,8 +73,7 @@ class Computes:
         if not any(size in sizes for sizes in SIZES.values()):
             raise Refused(400, "BadRequest", f"Specified VmSize {size} is not supported in location {LOCATION}.")
         resource = self._put(name, request.json["properties"], "Creating", request.json.get("tags"))
-        making = {"compute": name, "looks": self.looks, "failure": self.failure}
-        self._documents.put("computeOperations", name, making)
+        self._documents.put("computeOperations", name, {"looks": self.looks, "failure": self.failure})
         region = REGION.format(subscription=self._arm.workspace.subscription, location=LOCATION)
         url = f"https://{request.host}{region}/computeOperationsStatus/{name}?api-version={request.api_version}"
         return Answer.of(resource, 201, Azure_AsyncOperation=url)
@@ -88,7 +87,7 @@ class Computes:
             return Answer.of({**told, "status": "InProgress"})
         if made["failure"] is None:
             return Answer.of({**told, "status": "Succeeded", "percentComplete": 100.0})
-        error = {"code": made["failure"], "message": f"Could not create {made['compute']}."}
+        error = {"code": made["failure"], "message": f"Could not create {name}."}
         return Answer.of({**told, "status": "Failed", "error": error})
 
     def usages(self, request: Request, subscription: str, location: str) -> Answer:
