@@ -17,9 +17,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
-
-from flows.spec.model import Place
 
 
 class TandemError(Exception):
@@ -48,6 +47,18 @@ class CannotRunHere(UserError):
 
 class SettingsError(UserError):
     """The environment is not set up: workspace, identity, a folder, an interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands: file, line (from 1) and dotted key, such as ``jobs.train.inputs.reg_rate``."""
+
+    file: Path
+    line: int
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.key}" if self.key else f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.errors import Fault
+from flows.errors import Fault, Place
 from flows.given_assets import given_assets
-from flows.spec.model import JobKind, JobSpec, Place
+from flows.spec.model import JobKind, JobSpec
 from flows.spec.reader import Examination, examine
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from flows.errors import Place
 from flows.spec.component import DECLARED, Work
 from flows.spec.locations import local
-from flows.spec.model import JobInput, JobKind, JobSpec, OutputPort, ParentInput, ParentOutput, Place, Step
+from flows.spec.model import JobInput, JobKind, JobSpec, OutputPort, ParentInput, ParentOutput, Step
 from flows.spec.nested import Graph
 from flows.spec.places import places_within
 from flows.spec.section import Section

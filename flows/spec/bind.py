@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from flows.errors import Fault, ParameterError
+from flows.errors import Fault, ParameterError, Place
 from flows.spec.checks import faults_of, values_given
 from flows.spec.locations import is_remote, local
-from flows.spec.model import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Place, Step
+from flows.spec.model import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Step
 from flows.spec.section import a, nearest
 
 

@@ -6,7 +6,7 @@ The Azure ML client lets most of these pass, and the service refuses them minute
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from flows.errors import Fault
+from flows.errors import Fault, Place
 from flows.spec.graph import cycle
 from flows.spec.literals import misfit
 from flows.spec.model import (
@@ -18,7 +18,6 @@ from flows.spec.model import (
     JobSpec,
     Literal,
     ParentInput,
-    Place,
     Step,
     StepOutput,
 )

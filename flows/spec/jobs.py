@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from flows.errors import Place
 from flows.spec import keys
 from flows.spec.assembly import job_spec, one_step_job, texts
 from flows.spec.component import (
@@ -28,7 +29,6 @@ from flows.spec.model import (
     JobSpec,
     Literal,
     OutputPort,
-    Place,
 )
 from flows.spec.nested import Graph
 from flows.spec.pipeline import Scope, graph_from

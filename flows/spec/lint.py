@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from flows.errors import Fault
+from flows.errors import Fault, Place
 from flows.spec.locations import exists, is_remote
-from flows.spec.model import DataReference, JobKind, JobSpec, ParentInput, Place, StepOutput
+from flows.spec.model import DataReference, JobKind, JobSpec, ParentInput, StepOutput
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _ARGUMENT = re.compile(r"\s*(--?[a-zA-Z][\w-]*)")

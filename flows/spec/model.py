@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from flows.errors import Place
 from flows.spec.hyperparameters import Sweep
 from flows.spec.mini_batches import Parallel
 
@@ -37,18 +38,6 @@ class JobKind(StrEnum):
     PARALLEL = "parallel"
     OTHER = "other"
     """A kind that runs on Azure ML only, such as Spark; the ``kind`` of its step says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands: file, line (from 1) and dotted key, such as ``jobs.train.inputs.reg_rate``."""
-
-    file: Path
-    line: int
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key}" if self.key else f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

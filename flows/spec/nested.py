@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from flows.errors import Fault
+from flows.errors import Fault, Place
 from flows.spec.model import (
     InputBinding,
     JobSpec,
@@ -12,7 +12,6 @@ from flows.spec.model import (
     NestedPipeline,
     OutputPort,
     ParentInput,
-    Place,
     Step,
     StepOutput,
 )

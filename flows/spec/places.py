@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from flows.spec.model import Place
+from flows.errors import Place
 from flows.spec.yaml_lines import Node
 
 

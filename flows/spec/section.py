@@ -7,9 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from flows.errors import Fault
+from flows.errors import Fault, Place
 from flows.spec.keys import SHOWN
-from flows.spec.model import Place
 from flows.spec.yaml_lines import Node
 
 T = TypeVar("T")

@@ -11,8 +11,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import yaml
 
-from flows.errors import Fault
-from flows.spec.model import Place
+from flows.errors import Fault, Place
 
 # libyaml composes recursively, on the C stack: deeper text would end the process, not raise.
 MAX_DEPTH = 100

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from flows.engines.fingerprint import component_part, variables_part
+from flows.errors import Place
 from flows.spec.hyperparameters import EarlyTermination, Hyperparameter, Objective, Sampling, Sweep
 from flows.spec.mini_batches import Parallel
-from flows.spec.model import Component, InputPort, OutputPort, Place, Step, StepOutput
+from flows.spec.model import Component, InputPort, OutputPort, Step, StepOutput
 
 SWEEP = Sweep({"rate": Hyperparameter("rate", "choice", ("1", "2"))}, Objective("maximize", "auc"), 4)
 PARALLEL = Parallel("score.py", "files")
