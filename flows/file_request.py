@@ -1,6 +1,8 @@
 """From a YAML file, ``--set`` and ``--asset`` to the job that is asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,3 +53,8 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
         force_rerun=parameters.force_rerun,
         python=None if parameters.python is None else python_named(parameters.python),
     )
+
+
+def file_job_name(parameters: Mapping[str, Any], settings: Settings, flow_run_id: str) -> str:
+    """The name of the first job of a flow run of the flow behind ``tandem run``."""
+    return file_request(FileParameters(**parameters), settings, flow_run_id=flow_run_id).job_name

@@ -10,40 +10,50 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger
 
 from flows.engines.choice import chosen_engine
 from flows.engines.polling import TERMINAL
 from flows.errors import TandemError
-from flows.file_request import FileParameters, file_request
-from flows.parameters import PipelineParameters
 from flows.settings import Settings
-from flows.spec.reader import read_job
 from flows.tags import FLOW_RUN
-from flows.training import job_name
 
 if TYPE_CHECKING:
     from flows.engines.azure.jobs import Jobs
 
 
-async def end_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Cancel the Azure ML job of a flow run that is over, and wait until the job is over too. Never raises."""
-    logger = flow_run_logger(flow_run, flow)
-    try:
-        settings = Settings.from_environment()
-        if chosen_engine(flow_run.parameters.get("engine", "auto"), settings).name == "azureml":
-            await _end_jobs(flow, flow_run, settings, logger.warning)
-    except Exception as error:
-        what = str(error) if isinstance(error, TandemError) else repr(error)
-        logger.error("The job of this flow run could not be canceled: %s\n`tandem reap` tells if it is running.", what)
+JobNameOf = Callable[[Mapping[str, Any], Settings, str], str]
+"""The name of the first job of a flow run: from its parameters, the settings and its id."""
 
 
-async def _end_jobs(flow: Flow[..., Any], flow_run: FlowRun, settings: Settings, say: Callable[[str], object]) -> None:
+def end_job(job_name_of: JobNameOf) -> FlowStateHook[..., Any]:
+    """Make the hook of a flow, which names its jobs by ``job_name_of``.
+
+    The hook cancels the Azure ML job of a flow run that is over, and waits until the job is over too. It never raises.
+    """
+
+    async def end_job_of_flow_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+        logger = flow_run_logger(flow_run, flow)
+        try:
+            settings = Settings.from_environment()
+            if chosen_engine(flow_run.parameters.get("engine", "auto"), settings).name == "azureml":
+                name = known_job_name(job_name_of, flow_run.parameters, settings, str(flow_run.id))
+                await _end_jobs(name, flow_run, settings, logger.warning)
+        except Exception as error:
+            what = str(error) if isinstance(error, TandemError) else repr(error)
+            logger.error(
+                "The job of this flow run could not be canceled: %s\n`tandem reap` tells if it is running.", what
+            )
+
+    return end_job_of_flow_run
+
+
+async def _end_jobs(name: str | None, flow_run: FlowRun, settings: Settings, say: Callable[[str], object]) -> None:
     from flows.engines.azure.connection import persistently
     from flows.engines.azure.stopping import LONG_SECONDS, stop_job
     from flows.engines.azure.workspace import open_workspace
 
-    name = known_job_name(flow.name, flow_run.parameters, settings, str(flow_run.id))
     async with open_workspace(settings) as workspace:
         if name is not None and await _end_attempts(workspace.jobs, name, say):
             return
@@ -66,17 +76,11 @@ async def _end_attempts(jobs: "Jobs", name: str, say: Callable[[str], object]) -
     raise AssertionError("unreachable")
 
 
-def known_job_name(flow_name: str, parameters: Mapping[str, Any], settings: Settings, flow_run_id: str) -> str | None:
+def known_job_name(
+    job_name_of: JobNameOf, parameters: Mapping[str, Any], settings: Settings, flow_run_id: str
+) -> str | None:
     """The name of the first job of a flow run; None if it cannot be told any more."""
     try:
-        match flow_name:
-            case "train-pipeline":
-                return job_name(PipelineParameters(**parameters).pipeline, flow_run_id, settings.pipeline_file)
-            case "train-job":
-                return job_name(read_job(settings.job_file).name, flow_run_id, settings.job_file)
-            case "run-file":
-                return file_request(FileParameters(**parameters), settings, flow_run_id=flow_run_id).job_name
-            case _:
-                return None
+        return job_name_of(parameters, settings, flow_run_id)
     except (TandemError, ValueError, OSError):  # the YAML has changed or is not on this machine
         return None

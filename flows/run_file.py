@@ -12,7 +12,7 @@ from flows.engines.engine import Engine
 from flows.engines.interpreter import python_named
 from flows.engines.open_engine import open_engine
 from flows.errors import StepFailed
-from flows.file_request import FileParameters, file_request
+from flows.file_request import FileParameters, file_job_name, file_request
 from flows.flow_errors import failures_as_states
 from flows.flow_hooks import end_job
 from flows.job_outputs import deliver, lay_out, register, write_outcome
@@ -23,7 +23,12 @@ from flows.settings import Settings
 from flows.submission import run_to_end
 
 
-@flow(name="run-file", flow_run_name="{file}", on_cancellation=[end_job], on_crashed=[end_job])
+@flow(
+    name="run-file",
+    flow_run_name="{file}",
+    on_cancellation=[end_job(file_job_name)],
+    on_crashed=[end_job(file_job_name)],
+)
 @failures_as_states
 @taking(FileParameters)
 async def run_file(parameters: FileParameters) -> State[Any]:

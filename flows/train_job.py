@@ -18,14 +18,14 @@ from flows.run_identity import run_identity
 from flows.settings import Settings
 from flows.submission import run_to_end
 from flows.summary import RunSummary
-from flows.training import job_request
+from flows.training import job_request, single_job_name
 
 
 @flow(
     name="train-job",
     flow_run_name="{model_name} {solver} {reg_rate}",
-    on_cancellation=[end_job],
-    on_crashed=[end_job],
+    on_cancellation=[end_job(single_job_name)],
+    on_crashed=[end_job(single_job_name)],
 )
 @failures_as_states
 @taking(JobParameters)

@@ -32,14 +32,14 @@ from flows.submission import run_to_end
 from flows.summary import RunSummary, SkippedRun
 from flows.suspension import suspended_before
 from flows.tags import REJECTED_BASIS
-from flows.training import pipeline_request
+from flows.training import pipeline_job_name, pipeline_request
 
 
 @flow(
     name="train-pipeline",
     flow_run_name="{model_name} {solver} {reg_rate}",
-    on_cancellation=[end_job],
-    on_crashed=[end_job],
+    on_cancellation=[end_job(pipeline_job_name)],
+    on_crashed=[end_job(pipeline_job_name)],
 )
 @failures_as_states
 @taking(PipelineParameters)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flows.basis import basis_of
 from flows.data_assets import ResolvedData
@@ -50,6 +51,16 @@ def job_name(label: str, flow_run_id: str, source: Path) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "job"
     digest = hashlib.sha256(f"{flow_run_id}\n{source.name}".encode()).hexdigest()
     return f"{slug}-{digest[:12]}"
+
+
+def pipeline_job_name(parameters: Mapping[str, Any], settings: Settings, flow_run_id: str) -> str:
+    """The name of the first job of a flow run of the pipeline flow."""
+    return job_name(PipelineParameters(**parameters).pipeline, flow_run_id, settings.pipeline_file)
+
+
+def single_job_name(parameters: Mapping[str, Any], settings: Settings, flow_run_id: str) -> str:
+    """The name of the first job of a flow run of the job flow."""
+    return job_name(read_job(settings.job_file).name, flow_run_id, settings.job_file)
 
 
 def _training_values(parameters: TrainingParameters, data: ResolvedData) -> Mapping[str, object]:

@@ -1,6 +1,7 @@
 """Flow runs that are canceled or crash leave no job behind: with Prefect's runner and worker, and the hook alone."""
 
 import asyncio
+import inspect
 import logging
 import os
 import signal
@@ -23,8 +24,8 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel
 
 from flows.data_assets import resolve_data
-from flows.file_request import FileParameters, file_request
-from flows.flow_hooks import end_job, known_job_name
+from flows.file_request import FileParameters, file_job_name, file_request
+from flows.flow_hooks import JobNameOf, known_job_name
 from flows.parameters import JobParameters, PipelineParameters, validated
 from flows.run_file import run_file
 from flows.runs import PipelineRequest
@@ -32,7 +33,7 @@ from flows.settings import Settings
 from flows.tags import FLOW_RUN
 from flows.train_job import train_job
 from flows.train_pipeline import train_pipeline
-from flows.training import job_name, job_request, pipeline_request
+from flows.training import job_name, job_request, pipeline_job_name, pipeline_request, single_job_name
 from tests.azure_ml_service.faults import Fault, JobFault
 from tests.azure_ml_service.service import Service
 from tests.terminal import PROJECT, Terminal
@@ -183,7 +184,8 @@ def flow_run(flow_run_id: str, parameters: Mapping[str, Any]) -> FlowRun:
 
 
 def call_hook(flow: Flow[..., Any], run: FlowRun) -> None:
-    asyncio.run(end_job(flow, run, Cancelling()))
+    hook: Any = flow.on_cancellation_hooks[0]
+    asyncio.run(hook(flow, run, Cancelling()))
 
 
 def submit(file: Path, flow_run_id: str, suffix: str = "", name: str = "") -> str:
@@ -279,12 +281,12 @@ import asyncio, os, sys
 from uuid import uuid4
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
-from flows.flow_hooks import end_job
 from flows.train_pipeline import train_pipeline
 
 def call(**parameters):
     run = FlowRun(id=uuid4(), flow_id=uuid4(), parameters=parameters)
-    asyncio.run(end_job(train_pipeline, run, Crashed()))
+    (hook,) = train_pipeline.on_crashed_hooks
+    asyncio.run(hook(train_pipeline, run, Crashed()))
     assert not [name for name in sys.modules if name.startswith("azure.")]
 
 call(engine="local")
@@ -297,17 +299,23 @@ call()
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_flow_has_the_hook_which_knows_the_name_that_the_flow_gives_its_job() -> None:
+def test_every_flow_has_a_hook_which_knows_the_name_that_the_flow_gives_its_job() -> None:
     settings, run = Settings.from_environment(), str(uuid4())
     data = resolve_data("diabetes-diagnostics", settings.data_assets)
     pipeline = validated(PipelineParameters, {"pipeline": "Any label"})
     job, file = validated(JobParameters, {}), validated(FileParameters, {"file": str(settings.pipeline_file)})
-    asked: list[tuple[Flow[..., Any], BaseModel, PipelineRequest]] = [
-        (train_pipeline, pipeline, pipeline_request(pipeline, settings, data, flow_run_id=run, champion=None)),
-        (train_job, job, job_request(job, settings, data, flow_run_id=run)),
-        (run_file, file, file_request(file, settings, flow_run_id=run)),
+    asked: list[tuple[Flow[..., Any], JobNameOf, BaseModel, PipelineRequest]] = [
+        (
+            train_pipeline,
+            pipeline_job_name,
+            pipeline,
+            pipeline_request(pipeline, settings, data, flow_run_id=run, champion=None),
+        ),
+        (train_job, single_job_name, job, job_request(job, settings, data, flow_run_id=run)),
+        (run_file, file_job_name, file, file_request(file, settings, flow_run_id=run)),
     ]
-    for flow, parameters, request in asked:
-        assert flow.on_cancellation_hooks == flow.on_crashed_hooks == [end_job]
-        assert known_job_name(flow.name, parameters.model_dump(mode="json"), settings, run) == request.job_name
+    for flow, job_name_of, parameters, request in asked:
+        for (hook,) in (flow.on_cancellation_hooks, flow.on_crashed_hooks):
+            assert inspect.getclosurevars(hook).nonlocals["job_name_of"] is job_name_of
+        assert known_job_name(job_name_of, parameters.model_dump(mode="json"), settings, run) == request.job_name
         assert request.tags[FLOW_RUN] == run
