@@ -21,7 +21,8 @@ from pydantic import BaseModel
 
 from flows.engines.choice import Where, chosen_engine
 from flows.engines.local_processes import warm_up
-from flows.engines.plan import Planner, modules_to_preload
+from flows.engines.plan import Planner
+from flows.engines.preload import modules_to_preload
 from flows.errors import (
     CannotRunHere,
     DataAssetError,

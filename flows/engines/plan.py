@@ -10,7 +10,6 @@ from flows.engines.digests import data_digest
 from flows.engines.environment import defined_environment, environment_part
 from flows.engines.fingerprint import Fingerprint, component_part, interpreter_part, variables_part
 from flows.engines.interpreter import interpreter
-from flows.engines.preload import imported_modules, plain_script
 from flows.engines.reasons import Cause, Reason, differences
 from flows.engines.snapshot import Snapshot
 from flows.engines.store import StepRecord, StepStore
@@ -18,7 +17,6 @@ from flows.errors import DataAssetError, SettingsError
 from flows.settings import Settings
 from flows.spec.graph import order
 from flows.spec.model import DataReference, Environment, JobSpec, Step, StepOutput
-from flows.spec.render import render_command
 from flows.spec.values import data_source, literal_text
 
 
@@ -247,15 +245,3 @@ class Planner:
         if environment not in self._environments:
             self._environments[environment] = defined_environment(environment, self._settings.environments)
         return self._environments[environment]
-
-
-def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str]:
-    """What the scripts of the steps that (may) run import, in the order in which the steps run."""
-    found: dict[str, None] = {}
-    for name in order(spec):
-        plan, component = plans.get(name), spec.steps[name].component
-        any_value = dict.fromkeys([*component.inputs, *component.outputs], "x")
-        script = plain_script(render_command(component.command, any_value, any_value))
-        if script and component.code is not None and not (plan is not None and plan.reused):
-            found.update(dict.fromkeys(imported_modules(component.code / script[0])))
-    return list(found)

@@ -3,8 +3,13 @@
 import ast
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from flows.engines.plan import StepPlan
+from flows.spec.graph import order
+from flows.spec.model import JobSpec
+from flows.spec.render import render_command
 
 # Only words that a shell would pass on as they are; anything else is left to a real shell.
 _PLAIN = re.compile(r"[\w \t./,:=@%+'\"-]*")
@@ -71,6 +76,18 @@ def imported_modules(script: Path) -> list[str]:
                     found[late] = None
 
     visit(script)
+    return list(found)
+
+
+def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str]:
+    """What the scripts of the steps that (may) run import, in the order in which the steps run."""
+    found: dict[str, None] = {}
+    for name in order(spec):
+        plan, component = plans.get(name), spec.steps[name].component
+        any_value = dict.fromkeys([*component.inputs, *component.outputs], "x")
+        script = plain_script(render_command(component.command, any_value, any_value))
+        if script and component.code is not None and not (plan is not None and plan.reused):
+            found.update(dict.fromkeys(imported_modules(component.code / script[0])))
     return list(found)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flows.engines.plan import Planner, modules_to_preload
+from flows.engines.plan import Planner
+from flows.engines.preload import modules_to_preload
 from flows.spec.reader import read_job
 
 from .conftest import Write
