@@ -5,7 +5,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}  # shtab.FILE, without importing it for every command
 EXAMPLES = """
 examples:
   tandem run aml_steps/train_pipeline.yml
@@ -115,10 +117,9 @@ def _create_compute(parsed: argparse.Namespace) -> int:
 
 
 def _completion(parsed: argparse.Namespace) -> int:
-    from flows.completion import bash_completion
+    import shtab
 
-    zsh = "autoload -U +X bashcompinit && bashcompinit\n" if parsed.shell == "zsh" else ""
-    print(zsh + bash_completion(_parser()))
+    print(shtab.complete(_parser(), parsed.shell))
     return 0
 
 
@@ -141,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="Run a job, pipeline or component YAML.")
     run.set_defaults(command=_run)
-    run.add_argument("file", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
+    _add_file(run, "file", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
     run.add_argument("--set", action="append", default=[], metavar="inputs.NAME=VALUE", help="A new value of an input.")
     _add_asset(run)
     run.add_argument("--output-dir", metavar="DIR", help="Copy outputs, logs and the outcome of the job to DIR.")
@@ -157,12 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="Print the outcome as JSON on standard output.")
     validate = commands.add_parser("validate", help="Say all that is wrong with YAML files, before anything runs.")
     validate.set_defaults(command=_validate)
-    validate.add_argument("files", nargs="+", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
+    _add_file(validate, "files", nargs="+", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
     _add_asset(validate)
     validate.add_argument("--json", action="store_true", help="Print the findings as JSON on standard output.")
     plan = commands.add_parser("plan", help="Show what would run and what would be reused, and why.")
     plan.set_defaults(command=_plan)
-    plan.add_argument("file", metavar="FILE.yml", help="Azure ML job or pipeline YAML.")
+    _add_file(plan, "file", metavar="FILE.yml", help="Azure ML job or pipeline YAML.")
     plan.add_argument("--set", action="append", default=[], metavar="inputs.NAME=VALUE", help="Another value.")
     _add_asset(plan)
     plan.add_argument("--python", metavar="PATH", help="The interpreter that would run the steps.")
@@ -181,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT")
     watch = commands.add_parser("watch", help="Say whether incoming data has drifted from what the champion knows.")
     watch.set_defaults(command=_watch)
-    watch.add_argument("data_asset_name", nargs="?", metavar="DATA", help="A data asset or a file.")
+    _add_file(watch, "data_asset_name", nargs="?", metavar="DATA", help="A data asset or a file.")
     watch.add_argument("--model-name", metavar="NAME", help="The registered model whose champion is watched.")
     watch.add_argument("--psi-threshold", metavar="PSI", help="Least difference that counts; 0.1 by default.")
     watch.add_argument("--significance", metavar="P", help="Most probability of a false alarm; 0.01 by default.")
@@ -193,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         "register", help="Make the next version of a data asset, and tell who waits for new data."
     )
     register.set_defaults(command=_register_data)
-    register.add_argument("file", metavar="FILE", help="A CSV or Parquet file of the pipeline's columns.")
+    _add_file(register, "file", metavar="FILE", help="A CSV or Parquet file of the pipeline's columns.")
     register.add_argument("--name", default="diabetes-diagnostics", metavar="NAME", help="Of the data asset.")
     register.add_argument("--engine", choices=("auto", "local", "azureml"), default="auto", help="Where to.")
     register.add_argument("--json", action="store_true", help="Print what came of it as JSON on standard output.")
@@ -222,6 +223,11 @@ def _parser() -> argparse.ArgumentParser:
     completion.set_defaults(command=_completion)
     completion.add_argument("shell", choices=("bash", "zsh"), help="The shell that evaluates what is printed.")
     return parser
+
+
+def _add_file(parser: argparse.ArgumentParser, name: str, **details: Any) -> None:
+    """Add a positional argument for which a shell completes the names of files."""
+    parser.add_argument(name, **details).complete = _FILES  # pyright: ignore[reportAttributeAccessIssue] (shtab's way)
 
 
 def _add_asset(parser: argparse.ArgumentParser) -> None:
