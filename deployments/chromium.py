@@ -1,31 +1,23 @@
-"""A headless Chromium, spoken to over a pipe in the DevTools protocol: no driver and no library is needed for it."""
+"""Pages in a headless Chromium of this machine, driven by Playwright."""
 
-import base64
-import itertools
-import json
-import os
-import select
 import shutil
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING
 
 from flows.errors import ServiceError, SettingsError
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
+# Beyond what Playwright sets: no telemetry and no look for updates, on a machine whose network may be closed.
+FLAGS = ("--disable-gpu", "--disable-quic", "--disable-component-update", "--disable-sync", "--hide-scrollbars")
 DEADLINE_SECONDS = 120.0  # for one answer, and for a page until it is still
 STILL_SECONDS = 4.0  # so long a page's text must be the same until it counts as complete
 LOOK_SECONDS = 0.3
-_ON_A_PIPE = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null'  # where Chromium expects its pipe
 
 
 def find_chromium() -> str:
@@ -40,86 +32,62 @@ def find_chromium() -> str:
     raise SettingsError("There is no Chromium on the PATH. Nothing was done. Install it: apt-get install chromium")
 
 
-class Chromium:
-    """A running Chromium with one page."""
-
-    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
-        self._requests = requests
-        self._answers = answers
-        self._read = b""
-        self._ids = itertools.count(1)
-        self._session: str | None = None
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-
-    def photograph(self, url: str, size: tuple[int, int], picture: Path) -> None:
-        """Write a picture of a page as it is once its text does not change any more.
-
-        Raises:
-            ServiceError: The browser ended, does not answer or refuses.
-        """
-        width, height = size
-        # From an empty page on: an address that differs only after its # would not be loaded anew.
-        self._call("Page.navigate", url="about:blank")
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        failed = self._call("Page.navigate", url=url).get("errorText")
-        if failed:
-            raise ServiceError(f"Chromium cannot show {url}: {failed}")
-        self._wait_until_still()
-        picture.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
-
-    def _wait_until_still(self) -> None:
-        text, since, end = "", time.monotonic(), time.monotonic() + DEADLINE_SECONDS
-        while (now := time.monotonic()) < end and (not text or now - since < STILL_SECONDS):
-            time.sleep(LOOK_SECONDS)
-            shown = self._call("Runtime.evaluate", expression="document.body?.innerText ?? ''")["result"]["value"]
-            if shown != text:
-                text, since = shown, time.monotonic()
-
-    def _call(self, method: str, **params: Any) -> dict[str, Any]:
-        id = next(self._ids)
-        session = {} if self._session is None else {"sessionId": self._session}
-        try:
-            self._requests.write(json.dumps({"id": id, "method": method, "params": params, **session}).encode() + b"\0")
-            self._requests.flush()
-        except BrokenPipeError:
-            raise ServiceError("Chromium has ended.") from None
-        while (answer := self._next()).get("id") != id:
-            pass  # an event
-        if "error" in answer:
-            raise ServiceError(f"Chromium refuses {method}: {answer['error']['message']}")
-        return answer["result"]
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._read:
-            if not select.select([self._answers], [], [], DEADLINE_SECONDS)[0]:
-                raise ServiceError(f"Chromium has not answered for {DEADLINE_SECONDS:g} s.")
-            chunk = os.read(self._answers.fileno(), 1 << 16)
-            if not chunk:
-                raise ServiceError("Chromium has ended.")
-            self._read += chunk
-        message, _, self._read = self._read.partition(b"\0")
-        return json.loads(message)
-
-
 @contextmanager
-def chromium(program: str) -> Generator[Chromium]:
-    """A Chromium for as long as the block lasts, with nothing of any other."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        process = subprocess.Popen(
-            ["sh", "-c", _ON_A_PIPE, "sh", program, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert process.stdin is not None and process.stdout is not None
+def chromium(program: str) -> Generator["Browser"]:
+    """A Chromium for as long as the block lasts, with a profile of its own.
+
+    Raises:
+        ServiceError: It does not start.
+    """
+    from playwright.sync_api import Error, sync_playwright
+
+    with sync_playwright() as playwright:
         try:
-            yield Chromium(process.stdin, process.stdout)
+            browser = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=DEADLINE_SECONDS * 1000)
+        except Error as error:
+            raise ServiceError(f"Chromium does not start: {_first_line(error)}") from error
+        try:
+            yield browser
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
-            with suppress(BrokenPipeError):
-                process.stdin.close()
+            browser.close()
+
+
+def photograph(browser: "Browser", url: str, size: tuple[int, int], picture: Path) -> None:
+    """Write a picture of a page as it is once its text does not change any more.
+
+    Args:
+        browser: That shows it.
+        url: Of the page.
+        size: Of the picture: width and height in pixels.
+        picture: The PNG file.
+
+    Raises:
+        ServiceError: The browser has ended, or cannot show the page.
+    """
+    from playwright.sync_api import Error
+
+    width, height = size
+    try:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        try:
+            page.goto(url, timeout=DEADLINE_SECONDS * 1000)
+            wait_until_still(page)
+            page.screenshot(path=picture)
+        finally:
+            page.close()
+    except Error as error:
+        raise ServiceError(f"Chromium cannot show {url}: {_first_line(error)}") from error
+
+
+def wait_until_still(page: "Page") -> None:
+    """Return when the text of a page has not changed for some seconds, or at the deadline."""
+    text, since, end = "", time.monotonic(), time.monotonic() + DEADLINE_SECONDS
+    while (now := time.monotonic()) < end and (not text or now - since < STILL_SECONDS):
+        page.wait_for_timeout(LOOK_SECONDS * 1000)
+        shown: str = page.evaluate("document.body?.innerText ?? ''")
+        if shown != text:
+            text, since = shown, time.monotonic()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

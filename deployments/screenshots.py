@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.background import background
-from deployments.chromium import chromium, find_chromium
+from deployments.chromium import chromium, find_chromium, photograph
 from flows.errors import ServiceError
 from flows.exit_codes import exit_code_of
 from flows.prefect_server import SERVED, free_port
@@ -55,7 +55,7 @@ def _take(folder: Path, every: bool) -> int:
         with chromium(browser) as shown:
             for name, (page, size) in pages.items():
                 picture = folder / f"{name}.png"
-                shown.photograph(page, size, picture)
+                photograph(shown, page, size, picture)
                 print(f"{picture}  {picture.stat().st_size / 1000:.0f} kB", flush=True)
     return 0
 
