@@ -79,10 +79,10 @@ def photograph(browser: "Browser", url: str, size: tuple[int, int], picture: Pat
         raise ServiceError(f"Chromium cannot show {url}: {_first_line(error)}") from error
 
 
-def wait_until_still(page: "Page") -> None:
-    """Return when the text of a page has not changed for some seconds, or at the deadline."""
+def wait_until_still(page: "Page", seconds: float = STILL_SECONDS) -> None:
+    """Return when the text of a page has not changed for so many seconds, or at the deadline."""
     text, since, end = "", time.monotonic(), time.monotonic() + DEADLINE_SECONDS
-    while (now := time.monotonic()) < end and (not text or now - since < STILL_SECONDS):
+    while (now := time.monotonic()) < end and (not text or now - since < seconds):
         page.wait_for_timeout(LOOK_SECONDS * 1000)
         shown: str = page.evaluate("document.body?.innerText ?? ''")
         if shown != text:

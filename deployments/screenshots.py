@@ -42,14 +42,14 @@ def _take(folder: Path, every: bool) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="tandem-", ignore_cleanup_errors=True) as home,
-        _served(Path(home)) as (environment, mlflow),
+        served(Path(home)) as (environment, mlflow),
     ):
-        _call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
+        call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
         with background((sys.executable, "-m", "deployments.deploy", "worker"), environment):
             for deployment, *parameters in _runs(Path(home), every):
                 print(deployment, *parameters, flush=True)
                 words = [word for parameter in parameters for word in ("-p", parameter)]
-                _call(environment, BIN / "prefect", "deployment", "run", deployment, *words, "--watch", may_fail=every)
+                call(environment, BIN / "prefect", "deployment", "run", deployment, *words, "--watch", may_fail=every)
         api = environment["PREFECT_API_URL"]
         pages = readme_pages(api) if not every else {**readme_pages(api), **_more_pages(api, mlflow)}
         with chromium(browser) as shown:
@@ -94,7 +94,7 @@ def _more_pages(api: str, mlflow: str) -> Pages:
         pages[name] = (f"{ui}/runs/flow-run/{run['id']}", size)
         for artifact in _artifacts(api, run["id"]):
             pages[f"{name}-{artifact['key']}"] = (f"{ui}/artifacts/artifact/{artifact['id']}", size)
-    for deployment in _asked(api, "deployments", {}):
+    for deployment in asked(api, "deployments", {}):
         name = f"{deployment['entrypoint'].rpartition('.')[2]}-{deployment['name']}"
         pages[f"deployment-{name}"] = (f"{ui}/deployments/deployment/{deployment['id']}", size)
         pages[f"form-{name}"] = (f"{ui}/deployments/deployment/{deployment['id']}/run", (1400, 3400))
@@ -107,7 +107,7 @@ def _more_pages(api: str, mlflow: str) -> Pages:
 
 
 @contextmanager
-def _served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
+def served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
     """What `make serve` starts: the environment of who uses it, and the address of MLflow."""
     ours = ("PREFECT_", "AZUREML_", "TANDEM_", "MLFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -127,7 +127,12 @@ def _served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
         yield {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "1"}, f"http://127.0.0.1:{mlflow}"
 
 
-def _call(environment: Mapping[str, str], *words: str | Path, may_fail: bool = False) -> None:
+def call(environment: Mapping[str, str], *words: str | Path, may_fail: bool = False) -> None:
+    """Run a command to its end.
+
+    Raises:
+        ServiceError: It failed, and may not.
+    """
     done = subprocess.run(
         [str(word) for word in words], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
     )
@@ -139,14 +144,15 @@ def _call(environment: Mapping[str, str], *words: str | Path, may_fail: bool = F
 def _flow_runs(api: str) -> list[dict[str, Any]]:
     """The flow runs that have ended, the newest first."""
     ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}
-    return _asked(api, "flow_runs", {"sort": "START_TIME_DESC", "flow_runs": ended})
+    return asked(api, "flow_runs", {"sort": "START_TIME_DESC", "flow_runs": ended})
 
 
 def _artifacts(api: str, flow_run_id: str) -> list[dict[str, Any]]:
-    return _asked(api, "artifacts", {"artifacts": {"flow_run_id": {"any_": [flow_run_id]}}})
+    return asked(api, "artifacts", {"artifacts": {"flow_run_id": {"any_": [flow_run_id]}}})
 
 
-def _asked(api: str, kind: str, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+def asked(api: str, kind: str, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a Prefect API has of a kind, such as ``flow_runs``, by its ``filter`` call."""
     import httpx
 
     answer = httpx.post(f"{api}/{kind}/filter", json=wanted, timeout=60, trust_env=False)
