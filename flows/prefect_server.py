@@ -108,16 +108,17 @@ def free_port() -> int:
 def _start_temporary(home: Path) -> PrefectApi:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.temporary_server", str(port)],
+        [sys.executable, "-P", "-m", "flows.temporary_server", str(port)],
         stdin=subprocess.PIPE,
-        env={**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": _python_path()},
+        env={**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
         start_new_session=True,
     )
     atexit.register(_stop, process)  # registered before Prefect's own exit hooks, so it runs after them
     return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process)
 
 
-def _python_path() -> str:
+def python_path() -> str:
+    """The ``PYTHONPATH`` by which a process of ours finds this package, wherever it works."""
     return os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 from flows import mlflow_server
 from flows.errors import ServiceError
-from flows.prefect_server import SERVED, answers, server_environment
+from flows.prefect_server import SERVED, answers, python_path, server_environment
 from flows.settings import Settings
 
 START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
@@ -28,17 +28,17 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     home = settings.prefect_home
     home.mkdir(parents=True, exist_ok=True)
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-    prefect = Path(sys.executable).with_name("prefect")
     environment = {
         **os.environ,
         **server_environment(home),
+        "PYTHONPATH": python_path(),
         "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
         **mlflow_server.VARIABLES,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }
     commands = {
-        "Prefect": [str(prefect), "server", "start", "--host", "127.0.0.1", "--port", str(prefect_port)],
+        "Prefect": [sys.executable, "-P", "-m", "flows.serve_prefect", str(prefect_port)],
         "MLflow": mlflow_server.server_command(settings, mlflow_port),
     }
     for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from flows.drafts import draft_of
+from flows.own_pages import listen
 from flows.prefect_server import DATABASE
 
 
@@ -56,13 +57,12 @@ def _serve(port: int) -> None:
     gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the start
     if not database.exists():
         _migrated_database(database)
-    import uvicorn
     from prefect.server.api.server import create_app
 
     app = create_app()
     gc.freeze()
     gc.enable()
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", lifespan="on")
+    listen(app, port, log_level="error", lifespan="on")
 
 
 if __name__ == "__main__":

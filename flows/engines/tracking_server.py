@@ -14,7 +14,7 @@ from flows.engines.interpreter import Interpreter
 from flows.engines.processes import Command, StepHost
 from flows.engines.step_python import mentions
 from flows.errors import ServiceError
-from flows.prefect_server import answers, free_port
+from flows.prefect_server import answers, free_port, python_path
 from flows.settings import Settings
 
 START_SECONDS = 60.0
@@ -60,7 +60,7 @@ async def serve_tracking(host: StepHost, settings: Settings, environment: Mappin
     port = free_port()
     log = settings.home / "mlflow-server.log"
     words = list(mlflow_server.server_command(settings, port))
-    own = {**environment, **mlflow_server.VARIABLES}
+    own = {**environment, **mlflow_server.VARIABLES, "PYTHONPATH": python_path()}
     process = await host.run(Command(text=words, folder=settings.home, environment=own, log=log))
     url = f"http://127.0.0.1:{port}"
     end = time.monotonic() + START_SECONDS

@@ -1,0 +1,89 @@
+"""Refuses what foreign web pages send to a server on this machine: Host and Origin are checked before its application.
+
+A page that somebody has open may send requests to any port of their machine, and neither Prefect nor MLflow asks enough
+of them: a form needs no permission to be posted, a websocket none to be opened, and a name that an attacker lets stand
+for 127.0.0.1 (DNS rebinding) makes the answers readable too. Who can use Prefect's API can have a worker run commands.
+So every server of ours goes through :func:`listen`, which lets through
+
+- only requests to ``127.0.0.1``, ``localhost`` or ``[::1]`` with the port of the server (the header ``Host``);
+- of those, what programs send, which name no origin, and what the server's own pages send (``Origin``);
+- of what else a browser sends (``Sec-Fetch-Site``), a link to a page that a person follows, and nothing more.
+
+There is no setting that opens it: a server that others can reach needs authentication, which is another set-up.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+NAMES = ("127.0.0.1", "localhost", "[::1]")
+_HTTP_PORT = 80  # a browser leaves it out
+_ASKED_BY_OWN_PAGE_OR_PERSON = {"same-origin", "none"}  # none: the address was typed, or is a bookmark
+_LINK = {"sec-fetch-mode": ["navigate"], "sec-fetch-dest": ["document"]}  # for a tab, not for a frame or a picture
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def listen(application: Any, port: int, **options: Any) -> None:
+    """Serve an ASGI application at a port of this machine, to programs and its own pages, until a signal ends it.
+
+    ``options`` are uvicorn's.
+    """
+    import uvicorn
+
+    uvicorn.run(OwnPagesOnly(application, port), host=NAMES[0], port=port, **options)
+
+
+def refusal(method: str, headers: Iterable[tuple[str, str]], port: int) -> str | None:
+    """Why a request is refused, as a sentence for who sent it; None if it is not.
+
+    Args:
+        method: GET, POST, …; GET for the handshake of a websocket.
+        headers: Names, in lower case, and values.
+        port: Where the server listens.
+    """
+    said: dict[str, list[str]] = {}
+    for name, value in headers:
+        said.setdefault(name, []).append(value.strip().lower())
+    hosts = {f"{name}:{port}" for name in NAMES} | {name for name in NAMES if port == _HTTP_PORT}
+    host, origins, sites = said.get("host", []), said.get("origin", []), said.get("sec-fetch-site", [])
+    here = f"http://{NAMES[0]}:{port} or http://{NAMES[1]}:{port}"
+    if len(host) != 1 or host[0] not in hosts:
+        return (
+            f"Refused: this server is {here}, and was asked for as {' and '.join(host) or 'nothing'}. "
+            "Where its port is forwarded, the number must be the same on both sides."
+        )
+    if not {f"http://{name}" for name in hosts}.issuperset(origins):
+        return (
+            f"Refused: a web page of {' and '.join(origins)} has sent this. Only pages of {here} may use this server."
+        )
+    is_link = method in ("GET", "HEAD") and all(said.get(name) == value for name, value in _LINK.items())
+    if not origins and not is_link and not _ASKED_BY_OWN_PAGE_OR_PERSON.issuperset(sites):
+        return f"Refused: a web page from elsewhere has sent this. Only pages of {here} may use this server."
+    return None
+
+
+class OwnPagesOnly:
+    """An ASGI application that answers refused requests itself, and leaves the others to the application it is for."""
+
+    def __init__(self, application: Application, port: int) -> None:
+        self._application = application
+        self._port = port
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request or handshake."""
+        headers = [
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope.get("headers", ())
+        ]
+        reason = None if scope["type"] == "lifespan" else refusal(scope.get("method", "GET"), headers, self._port)
+        if reason is None:
+            await self._application(scope, receive, send)
+        elif scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close"})  # before it is accepted, which the server tells as 403
+        else:
+            kind = "websocket.http" if scope["type"] == "websocket" else "http"
+            plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+            await send({"type": f"{kind}.response.start", "status": 403, "headers": plain})
+            await send({"type": f"{kind}.response.body", "body": f"{reason}\n".encode()})
