@@ -15,6 +15,7 @@ import yaml
 from flows.commands import exit_code_of
 from flows.errors import ServiceError, SettingsError
 from flows.prefect_server import PrefectApi, find_prefect_api, use_prefect_api
+from flows.private import keep_private
 from flows.settings import PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[], int]] = {"deploy": _deploy, "undeploy": _undeploy, "worker": _worker}
     parser = argparse.ArgumentParser(prog="python -m deployments.deploy", description=__doc__)
     parser.add_argument("command", choices=list(commands))
-    return exit_code_of(commands[parser.parse_args(arguments).command])
+    command = commands[parser.parse_args(arguments).command]
+    keep_private()
+    return exit_code_of(command)
 
 
 def _deploy() -> int:

@@ -23,8 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit code."""
     parsed = _parser().parse_args(arguments)
     from flows.exit_codes import exit_code_of
+    from flows.private import keep_private
 
-    return exit_code_of(lambda: parsed.command(parsed))
+    def command() -> int:
+        keep_private()
+        return parsed.command(parsed)
+
+    return exit_code_of(command)
 
 
 def _run(parsed: argparse.Namespace) -> int:

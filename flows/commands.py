@@ -37,6 +37,7 @@ from flows.errors import (
 from flows.exit_codes import exit_code_of
 from flows.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from flows.prefect_server import use_prefect_api
+from flows.private import keep_private, make_folder
 from flows.runs import PipelineRequest
 from flows.settings import Settings
 
@@ -78,6 +79,7 @@ def run_command(
     """Parse the flags (one for every field of ``model``), run the flow, print its summary, return the exit code."""
 
     def command() -> int:
+        keep_private()
         known, unknown = _parser(model, description).parse_known_args(arguments)
         _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json")])
         flags = vars(known)
@@ -181,7 +183,7 @@ def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser
 def check_writable(flag: str, folder: Path) -> None:
     """See before anything is run that the results can be put where the person wants them."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise SettingsError(
             f"{flag}: the folder {folder} cannot be made: {error.strerror}. Choose another one."

@@ -12,6 +12,7 @@ from flows.data_assets import data_assets, versions_of
 from flows.drafts import draft_of
 from flows.engines.digests import data_digest
 from flows.errors import SettingsError
+from flows.private import tighten
 from flows.spec.assets import DataAsset, read_data_asset
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/data.schema.json"
@@ -78,6 +79,7 @@ class DataStore:
             shutil.copytree(path, draft)
         else:
             shutil.copyfile(path, draft)
+        tighten(draft)
         draft.rename(place)
         return place
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.data_store import DataStore
 from flows.errors import SettingsError
 from flows.local_job import MODEL_TYPES
+from flows.private import hand_out, hand_out_text, make_folder
 from flows.runs import RunOutcome, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.locations import is_remote
@@ -82,8 +83,8 @@ def write_outcome(outcome: RunOutcome, folder: Path) -> RunOutcome:
         SettingsError: The folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / OUTCOME).write_text(outcome_as_json(outcome) + "\n", encoding="utf-8")
+        make_folder(folder)
+        hand_out_text(outcome_as_json(outcome) + "\n", folder / OUTCOME)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return outcome
@@ -131,12 +132,9 @@ def _copy(source: Path, target: Path) -> None:
     if os.path.realpath(source) == os.path.realpath(target):
         return
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
-        elif source.is_file():  # neither a pipe nor a link to nothing
-            shutil.copy2(source, target)
-    except (OSError, shutil.Error) as error:
+        make_folder(target.parent)
+        hand_out(source, target)
+    except OSError as error:
         raise _unwritable(target, error) from error
 
 

@@ -31,7 +31,7 @@ def _migrated_database(database: Path) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tandem"
     template = cache / f"prefect-{version('prefect')}.db"
     draft = draft_of(database)
-    if template.exists():
+    if _is_ours(template):
         shutil.copyfile(template, draft)
         draft.replace(database)
         return
@@ -47,6 +47,15 @@ def _migrated_database(database: Path) -> None:
         ):
             source.backup(copy)
         draft.replace(template)
+
+
+def _is_ours(template: Path) -> bool:
+    """Whether a file is there that nobody but this user can have written."""
+    try:
+        found = template.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def _serve(port: int) -> None:

@@ -7,6 +7,7 @@ import os
 
 from flows.engines.choice import chosen_engine
 from flows.engines.local_processes import hand_over
+from flows.private import keep_private
 from flows.settings import Settings
 
 
@@ -15,6 +16,7 @@ def of_this_run(warm_up: bool = True) -> dict[str, str]:
 
     ``warm_up`` starts here what a local run will need: it imports its libraries while Prefect loads the flow.
     """
+    keep_private()
     settings = Settings.from_environment()
     folder = settings.home / "runs" / os.environ["PREFECT__FLOW_RUN_ID"]
     folder.mkdir(parents=True, exist_ok=True)

@@ -123,9 +123,11 @@ def nothing_leaves_this_machine() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def environment_is_left_as_it_was() -> Iterator[None]:
-    """Take back what code under test has put into the environment: the Prefect API of a command, the SDK's cloud."""
-    before = dict(os.environ)
+    """Take back what code under test has changed: the Prefect API of a command, the SDK's cloud, the umask."""
+    before, umask = dict(os.environ), os.umask(0o022)
+    os.umask(umask)
     yield
+    os.umask(umask)
     os.environ.clear()
     os.environ.update(before)
 

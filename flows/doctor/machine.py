@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 from flows.doctor.findings import Finding, fail, ok, skip, warn
+from flows.private import is_open
 from flows.settings import WORKSPACE_VARIABLES, Settings
 
 CLIENT_IDS = "az identity list --query '[].[name,clientId]'"
@@ -22,6 +23,9 @@ def check_state(settings: Settings) -> Finding:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         return fail("state", f"{folder} cannot be written: {error.strerror}", "Set TANDEM_HOME to a folder that can be")
+    if is_open(settings.home):
+        told = f"other users of this machine may enter {settings.home}, which has the data of runs"
+        return warn("state", told, "Set TANDEM_HOME to a folder that is yours alone")
     return ok("state", f"{settings.home}" + ("" if settings.home.exists() else ", made by the first run"))
 
 

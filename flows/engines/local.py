@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,6 +28,7 @@ from flows.engines.store import StepRecord
 from flows.errors import RunError, SettingsError, TandemError
 from flows.model_registry import MlflowTracking
 from flows.prefect_server import served_mlflow
+from flows.private import hand_out, make_folder
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -153,12 +153,11 @@ class LocalEngine:
         """Copy a named output to ``folder``; what lay there under the same names is replaced."""
         source = _delivered(outcome, output)
         try:
-            if source.is_dir():
-                await asyncio.to_thread(shutil.copytree, source, folder, dirs_exist_ok=True)
-                return folder
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            return Path(await asyncio.to_thread(shutil.copy2, source, folder))
-        except (OSError, shutil.Error) as error:
+            target = folder / source.name if source.is_file() and folder.is_dir() else folder
+            make_folder(target.parent)
+            await asyncio.to_thread(hand_out, source, target)
+            return target
+        except OSError as error:
             raise SettingsError(f"The output {output!r} cannot be written to {folder}: {error}.") from error
 
     async def resolve_data(self, text: str) -> ResolvedData:

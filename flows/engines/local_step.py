@@ -27,6 +27,7 @@ from flows.engines.snapshot import Snapshot
 from flows.engines.step_python import ThrowAway, installs_packages
 from flows.engines.store import StepRecord, StepStore
 from flows.engines.tracking_server import brings_its_own_mlflow, tracking_variables
+from flows.private import tighten
 from flows.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.model import Step
@@ -120,6 +121,7 @@ class StepRunner:
             if throw_away is not None:
                 await asyncio.to_thread(throw_away.remove)
         seconds = time.monotonic() - started
+        await asyncio.to_thread(self._close, folder, run_id)
         message = _failure(step, ended, timed_out, outputs, log)
         if message:
             message += await asyncio.to_thread(self._hint, step, log, code)
@@ -186,6 +188,12 @@ class StepRunner:
         if not installs and python == Path(sys.executable):
             return False
         return brings_its_own_mlflow(command, code, installs, interpreter(python), interpreter())
+
+    def _close(self, folder: Path, run_id: str | None) -> None:
+        """Close what a step has left, which may have copied files with their modes."""
+        tighten(folder)
+        if run_id is not None:
+            tighten(self._settings.mlflow_artifacts / run_id)
 
     def _hint(self, step: Step, log: Path, code: Path) -> str:
         """The packages that a failed step seems to miss, as a line of its message; empty if it speaks of none."""

@@ -14,6 +14,7 @@ from azure.storage.blob import BlobClient
 from flows.engines.azure.binding import bound_job
 from flows.engines.azure.connection import Connection
 from flows.errors import TandemError
+from flows.private import hand_out, make_folder
 from flows.spec.model import JobKind, JobSpec
 
 _LOG_BYTES = 65536
@@ -168,8 +169,8 @@ class Jobs:
                 files = [file for file in source.rglob("*") if file.is_file()]
                 for file in files:
                     place_of_file = target if is_file else target / file.relative_to(source)
-                    place_of_file.parent.mkdir(parents=True, exist_ok=True)
-                    place_of_file.write_bytes(file.read_bytes())
+                    make_folder(place_of_file.parent)
+                    hand_out(file, place_of_file)
             return bool(files)
 
         return await self._connection.call(fetch)
