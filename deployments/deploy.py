@@ -7,13 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from flows.commands import exit_code_of
 from flows.errors import ServiceError, SettingsError
+from flows.hidden_memory import hide_memory
 from flows.prefect_server import PrefectApi, find_prefect_api, use_prefect_api
 from flows.private import keep_private
 from flows.settings import PROJECT, Settings
@@ -63,8 +63,9 @@ def _worker() -> int:
     configs = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
     (pool,) = {config["work_pool"]["name"] for config in configs}
     print(f"Prefect: {api.url} ({api.origin}); work pool: {pool}", flush=True)
-    prefect = Path(sys.executable).with_name("prefect")
-    os.execv(prefect, [str(prefect), "worker", "start", "--pool", pool, "--type", "process"])
+    hide_memory()  # an exec would take it back, and the steps of flow runs would see what this process has
+    sys.argv = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    return import_module("prefect.cli").app()
 
 
 def _server() -> PrefectApi:

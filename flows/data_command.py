@@ -14,6 +14,7 @@ from flows.data_assets import ResolvedData, is_path, resolve_data
 from flows.data_store import DataStore
 from flows.engines.choice import chosen_engine
 from flows.engines.digests import data_digest
+from flows.engines.step_variables import passed_on
 from flows.errors import DataAssetError
 from flows.parameters import EngineName
 from flows.prefect_server import find_prefect_api, use_prefect_api
@@ -56,7 +57,7 @@ def _check(path: Path, settings: Settings) -> None:
             [sys.executable, str(settings.project / "aml_steps" / "prep" / "prep.py"), "--data", str(path), *outputs],
             capture_output=True,
             text=True,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            env={name: value for name, value in passed_on(os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"},
         )
     if done.returncode:
         said = "\n".join(line.removeprefix("prep: ") for line in done.stderr.splitlines()[-20:])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from flows.hidden_memory import hide_memory
 from flows.own_pages import listen
 from flows.settings import Settings
 
@@ -37,4 +38,5 @@ def main(port: int, uri: str, artifacts: str) -> None:
 
 
 if __name__ == "__main__":
+    hide_memory()
     main(int(sys.argv[1]), *sys.argv[2:])

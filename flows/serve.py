@@ -12,6 +12,7 @@ from types import FrameType
 
 from flows import mlflow_server
 from flows.errors import ServiceError
+from flows.hidden_memory import hide_memory
 from flows.prefect_server import SERVED, answers, python_path, server_environment
 from flows.settings import Settings
 
@@ -24,6 +25,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     Raises:
         ServiceError: One of them ended, or did not start in time.
     """
+    hide_memory()
     settings = Settings.from_environment()
     home = settings.prefect_home
     home.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ What ``prefect server start`` does, with the check of :mod:`flows.own_pages` bef
 
 import sys
 
+from flows.hidden_memory import hide_memory
 from flows.own_pages import listen
 
 
@@ -25,4 +26,5 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    hide_memory()
     main(int(sys.argv[1]))

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from flows.drafts import draft_of
+from flows.hidden_memory import hide_memory
 from flows.own_pages import listen
 from flows.prefect_server import DATABASE
 
@@ -60,6 +61,7 @@ def _is_ours(template: Path) -> bool:
 
 def _serve(port: int) -> None:
     """Be the temporary server, until standard input or a signal ends it."""
+    hide_memory()
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     os.environ.update(PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
     database = Path(os.environ["PREFECT_HOME"]) / DATABASE

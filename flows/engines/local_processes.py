@@ -16,8 +16,10 @@ import flows
 from flows.engines.choice import Where
 from flows.engines.processes import Command, StepHost
 from flows.engines.step_python import command_folders
+from flows.engines.step_variables import passed_on
 from flows.engines.tracking_server import serve_tracking
 from flows.errors import SettingsError
+from flows.hidden_memory import hide_memory
 from flows.settings import Settings
 
 WORKER_SCRIPT = Path(flows.__file__).with_name("mlflow_worker.py")
@@ -30,10 +32,6 @@ WORKER_MODULES = (
 CLOSE_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM and SIGKILL
 # skops searches every module that is loaded for some 300 functions of NumPy and SciPy: 1.5 s less if it comes first.
 FIRST_MODULES = ("skops.io",)
-# Variables of this process that are none of a step's business: a component knows nothing of Prefect, and a step gets
-# no token, and no credential unless it is to track with it.
-_WITHHELD = ("PREFECT_", "PREFECT__", "MLFLOW_TRACKING_TOKEN", "AZUREML_RUN_TOKEN")
-_CREDENTIALS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE", "AZURE_PASSWORD")
 
 
 class LocalProcesses:
@@ -61,6 +59,7 @@ class LocalProcesses:
         """Start both, if they do not run yet; ``preload`` is what the steps will import. Needs no event loop."""
         if self._host is not None:
             return
+        hide_memory()
         try:
             self._settings.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,6 +86,7 @@ class LocalProcesses:
 
     def after_exec(self, word: str) -> None:
         """Go on with the processes that are left by that word, if they are."""
+        hide_memory()
         self._host = StepHost.after_exec(word)
 
     async def host(self) -> StepHost:
@@ -161,7 +161,7 @@ def take_processes(settings: Settings, tracking: Where = "local", python: Path |
 
 def step_environment(settings: Settings) -> Mapping[str, str]:
     """The variables that every step of a local run has."""
-    return _environment(settings, (*_WITHHELD, *_CREDENTIALS))
+    return _environment(settings, "local")
 
 
 def tracking_environment(settings: Settings) -> Mapping[str, str]:
@@ -170,7 +170,7 @@ def tracking_environment(settings: Settings) -> Mapping[str, str]:
     It asks azure-identity, which knows a managed identity by ``AZURE_CLIENT_ID`` alone. (Inside a job of Azure ML, its
     name is in ``DEFAULT_IDENTITY_CLIENT_ID``.) Where no cloud is named, it would ask Azure which there are.
     """
-    found = _environment(settings, _WITHHELD)
+    found = _environment(settings, "azureml")
     names = (found.get("AZURE_CLIENT_ID"), settings.managed_identity_client_id, found.get("DEFAULT_IDENTITY_CLIENT_ID"))
     identity = next((name for name in names if name), None)
     return {
@@ -180,12 +180,11 @@ def tracking_environment(settings: Settings) -> Mapping[str, str]:
     }
 
 
-def _environment(settings: Settings, withheld: tuple[str, ...]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
+def _environment(settings: Settings, tracking: Where) -> dict[str, str]:
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        **kept,
+        **passed_on(os.environ, tracking),
         "PATH": _path([Path(sys.executable).parent]),
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_TRACKING_URI": settings.mlflow_uri,

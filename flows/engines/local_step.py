@@ -25,6 +25,7 @@ from flows.engines.processes import Command, Ended, Process, StepHost
 from flows.engines.shell_paths import ShellPaths
 from flows.engines.snapshot import Snapshot
 from flows.engines.step_python import ThrowAway, installs_packages
+from flows.engines.step_variables import wanted
 from flows.engines.store import StepRecord, StepStore
 from flows.engines.tracking_server import brings_its_own_mlflow, tracking_variables
 from flows.private import tighten
@@ -196,8 +197,10 @@ class StepRunner:
             tighten(self._settings.mlflow_artifacts / run_id)
 
     def _hint(self, step: Step, log: Path, code: Path) -> str:
-        """The packages that a failed step seems to miss, as a line of its message; empty if it speaks of none."""
+        """The variables or packages that a failed step seems to miss, as a line of its message; empty if none."""
         lines = _last_lines(log)
+        if withheld := wanted(lines, os.environ, "local" if self._runs.page is None else "azureml"):
+            return f"\n  {withheld}"
         if not speaks_of_packages(lines):
             return ""
         asked, python = step.component.environment, self._processes.python
