@@ -12,12 +12,14 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.errors import ServiceError, SettingsError, TandemError
+from flows.state.locks import locked, try_lock
 
+LOCK = ".lock"
 LONGEST_SECONDS = 7 * 24 * 3600.0  # what is older is not what a person means by starting the same again
 
 
@@ -44,18 +46,18 @@ def begun(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunI
     key = hashlib.sha256(json.dumps(list(wanted), sort_keys=True, default=str).encode()).hexdigest()
     place = folder / key
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with locked(folder / LOCK):
+            place.mkdir(exist_ok=True)
             file, lock = _taken_over(place) or _new(place, run_id)
     except OSError as error:
         raise SettingsError(f"The folder of begun runs cannot be written: {place}: {error.strerror}.") from error
     try:
         yield RunIdentity(file.stem, resumed=file.stem != run_id)
-        file.unlink(missing_ok=True)
+        _forget(folder, file)
     except ServiceError:
         raise  # what became of the job is not known: the next start will see
     except TandemError:
-        file.unlink(missing_ok=True)
+        _forget(folder, file)
         raise
     finally:
         os.close(lock)
@@ -65,9 +67,9 @@ def process_is_gone(folder: Path, run_id: str) -> bool | None:
     """Whether the process of a run that has not ended is gone; None if nothing is known of the run here."""
     if not folder.is_dir():
         return None
-    with _alone(folder):
+    with locked(folder / LOCK):  # a lock that is tried looks like one that is held
         for file in folder.glob(f"*/{run_id}.json"):
-            lock = _locked(file)
+            lock = try_lock(file)
             if lock is None:
                 return False
             os.close(lock)
@@ -75,20 +77,17 @@ def process_is_gone(folder: Path, run_id: str) -> bool | None:
     return None
 
 
-@contextmanager
-def _alone(folder: Path) -> Generator[None]:
-    """For the moment in which locks are tried: a lock that is tried looks like one that is held."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+def _forget(folder: Path, file: Path) -> None:
+    """Take away what is written down of a run, and the folder of its kind if no other run is in it."""
+    with locked(folder / LOCK):  # nobody puts a file into the folder meanwhile
+        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.parent.rmdir()
 
 
 def _taken_over(place: Path) -> tuple[Path, int] | None:
     for file in sorted(place.glob("*.json")):
-        if (lock := _locked(file)) is not None:
+        if (lock := try_lock(file)) is not None:
             if time.time() - file.stat().st_mtime < LONGEST_SECONDS:
                 return file, lock
             file.unlink()
@@ -102,20 +101,3 @@ def _new(place: Path, run_id: str) -> tuple[Path, int]:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.fsync(lock)
     return file, lock
-
-
-def _locked(file: Path) -> int | None:
-    """The lock of a file that nobody holds; None if someone does, or if the file was taken away meanwhile."""
-    try:
-        lock = os.open(file, os.O_RDWR)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    if os.fstat(lock).st_nlink == 0:
-        os.close(lock)
-        return None
-    return lock

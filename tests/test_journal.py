@@ -19,6 +19,16 @@ with begun(Path(sys.argv[1]), {wanted}, sys.argv[2]):
     os.kill(os.getpid(), 9)
 """
 
+MANY = """
+import sys
+from pathlib import Path
+from flows.journal import begun
+for number in range(100):
+    name = f"{{sys.argv[2]}}-{{number}}"
+    with begun(Path(sys.argv[1]), {wanted}, name) as identity:
+        assert identity.id == name
+"""
+
 
 def dies(folder: Path, run_id: str) -> None:
     """Begin a run in a process that is killed."""
@@ -68,3 +78,23 @@ def test_run_that_was_interrupted_long_ago_is_forgotten(tmp_path: Path) -> None:
     with begun(tmp_path, WANTED, "new") as identity:
         assert identity.id == "new"
     assert not file.exists()
+
+
+def test_no_file_and_no_folder_is_left_of_runs_that_have_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "begun"
+    with begun(folder, WANTED, "one"), begun(folder, ["else"], "other"):
+        pass
+    with pytest.raises(RunError), begun(folder, WANTED, "failed"):
+        raise RunError("a step failed")
+    assert process_is_gone(folder, "one") is None
+    assert list(folder.iterdir()) == []
+
+
+def test_runs_that_begin_and_end_at_once_never_take_each_others_folder_away(tmp_path: Path) -> None:
+    """The folder of one kind is made and taken away by several processes all the time."""
+    words = [sys.executable, "-c", MANY.format(wanted=WANTED), str(tmp_path / "begun")]
+    processes = [subprocess.Popen([*words, name], stderr=subprocess.PIPE, text=True) for name in "abcd"]
+    for process in processes:
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, said
+    assert list((tmp_path / "begun").iterdir()) == []
