@@ -16,6 +16,7 @@ examples:
   tandem validate aml_steps/*.yml
   tandem serve
   tandem doctor
+  tandem state check
 """
 
 
@@ -132,6 +133,10 @@ def _doctor(parsed: argparse.Namespace) -> int:
     return import_module("flows.doctor.examination").doctor(as_json=parsed.json)
 
 
+def _state(parsed: argparse.Namespace) -> int:
+    return getattr(import_module("flows.state.commands"), parsed.action)(as_json=parsed.json)
+
+
 def _reap(parsed: argparse.Namespace) -> int:
     module = import_module("flows.reap")
     return module.reap(module.Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
@@ -224,6 +229,16 @@ def _parser() -> argparse.ArgumentParser:
     reap.add_argument("--unknown-too", action="store_true", help="Also jobs of flow runs that Prefect does not know.")
     reap.add_argument("--older-than", metavar="TIME", help="Only jobs of at least this age, such as 30m, 2h or 1d.")
     reap.add_argument("--json", action="store_true", help="Print what was found as JSON on standard output.")
+    state = commands.add_parser("state", help="Examine, repair or delete the local state: runs, models, databases.")
+    actions = state.add_subparsers(required=True, metavar="ACTION")
+    for name, said in (
+        ("check", "Say whether the local state is whole, and what to do if not."),
+        ("repair", "Move what is broken aside, and save what can be read of it; the models are kept."),
+        ("clean", "Delete the local state, unless something runs on it."),
+    ):
+        action = actions.add_parser(name, help=said, description=said)
+        action.set_defaults(command=_state, action=name)
+        action.add_argument("--json", action="store_true", help="Print what was found or done as JSON.")
     completion = commands.add_parser("completion", help='Complete words: eval "$(tandem completion bash)".')
     completion.set_defaults(command=_completion)
     completion.add_argument("shell", choices=("bash", "zsh"), help="The shell that evaluates what is printed.")

@@ -6,6 +6,7 @@ started; only then is Prefect imported, while they do.
 
 import argparse
 import asyncio
+import atexit
 import difflib
 import gc
 import json
@@ -40,6 +41,8 @@ from flows.prefect_server import use_prefect_api
 from flows.private import keep_private, make_folder
 from flows.runs import PipelineRequest
 from flows.settings import Settings
+from flows.state.closing import Closing
+from flows.state.living import Living, as_typed, begin
 
 # The terminal shows short lines; flows/console.py has the handler. What a person has set stays.
 CONSOLE_SETTINGS = {
@@ -110,7 +113,12 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     choice = chosen_engine(run.parameters.engine, settings, run.parameters.tracking)
     print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
     preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
+    entry = begin(settings.home, as_typed())
+    atexit.register(entry.end_if_settled)  # before what ends the temporary server, so it runs after that
+    closing = Closing.begin(settings)
     api = use_prefect_api(settings)
+    if api.origin == "configured":
+        entry.tell(api=api.url)
     if preload is not None:
         warm_up(settings, preload, choice.tracking, run.python)
     for variable, value in CONSOLE_SETTINGS.items():
@@ -122,8 +130,11 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     gc.enable()
     end_table: Callable[[], None] = import_module("flows.console").end_table
     api.wait_until_ready()
+    if closing is not None:
+        closing.finish(api, lambda line: print(line, file=sys.stderr))
+    entry.unsettled = True
     try:
-        return asyncio.run(_result(flow_function, run.parameters.model_dump()))
+        return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
     finally:
         end_table()
 
@@ -139,8 +150,11 @@ def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[s
     return modules_to_preload(asked.spec, plans)
 
 
-async def _result(flow_function: Any, parameters: dict[str, Any]) -> Any:
-    state = await flow_function(**parameters, return_state=True)
+async def _result(flow_function: Any, parameters: dict[str, Any], entry: Living) -> Any:
+    tags: Any = import_module("prefect").tags
+    with tags(entry.life.flow_run_tag):
+        state = await flow_function(**parameters, return_state=True)
+    entry.unsettled = False
     if state.is_cancelled():
         raise RunCanceled(state.message or "The run was canceled.")
     if not state.is_completed():

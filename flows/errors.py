@@ -12,7 +12,8 @@
     ├── RunError                exit code 1: it was run, and it failed
     │   ├── StepFailed          a step's command ended with an error; names the step and its log
     │   └── RunCanceled         someone stopped it
-    └── ServiceError            exit code 3: a server did not answer or refused; the only kind worth a retry
+    ├── ServiceError            exit code 3: a server did not answer or refused; the only kind worth a retry
+    └── StateError              exit code 4: the local state cannot be used: full, read-only, another's, broken, in use
 """
 
 from collections.abc import Sequence
@@ -108,3 +109,9 @@ class ServiceError(TandemError):
     """A server did not answer, or refused. The only kind of error that a retry may cure."""
 
     exit_code = 3
+
+
+class StateError(TandemError):
+    """The local state cannot be used: no space, no permission, a broken database, or somebody else is using it."""
+
+    exit_code = 4

@@ -27,6 +27,7 @@ from prefect.utilities import engine as prefect_engine
 from rich.console import Console
 
 from flows.errors import RunCanceled, ServiceError, SettingsError, TandemError
+from flows.state.flow_runs import written_down
 
 P = ParamSpec("P")
 
@@ -106,7 +107,7 @@ def failures_as_states(function: Callable[P, Awaitable[State[Any]]]) -> Callable
         delays: tuple[float, ...] = ()
         try:
             delays = retry_delays(os.environ)
-            with canceled_by_sigterm(), unheard_if_need_be():
+            with canceled_by_sigterm(), unheard_if_need_be(), written_down():
                 return await function(*values, **named)
         except RunCanceled as error:
             return Cancelled(message=str(error))

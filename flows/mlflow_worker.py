@@ -119,6 +119,31 @@ class Tracking:
             raise Refused(f"A run ends as FINISHED, FAILED or KILLED, not as {status!r}.")
         self._runs.set_terminated(run_id, status)
 
+    def kill_runs(self, tag: str, values: Sequence[str]) -> int:
+        """End as KILLED the runs that have one of these values of a tag, and those below them; answer how many.
+
+        Those that have ended by themselves are left as they are.
+        """
+        experiments = [one.experiment_id for one in self._pages(self._client.search_experiments)]
+
+        def found(name: str, value: str) -> "list[Run]":
+            query = f"tags.`{name}` = '{value}'"
+            return list(self._pages(self._client.search_runs, experiment_ids=experiments, filter_string=query))
+
+        waiting = [run for value in values for run in found(tag, value)]
+        seen: set[str] = set()
+        killed = 0
+        while waiting:
+            run = waiting.pop()
+            if run.info.run_id in seen:
+                continue
+            seen.add(run.info.run_id)
+            waiting += found("mlflow.parentRunId", run.info.run_id)
+            if run.info.status in ("RUNNING", "SCHEDULED"):
+                self._client.set_terminated(run.info.run_id, "KILLED")
+                killed += 1
+        return killed
+
     def copy_run_data(self, from_run_id: str, to_run_id: str) -> None:
         """Copy params, last metrics (with step and time) and a person's tags, as for a step that was not run again.
 
@@ -242,6 +267,16 @@ class Tracking:
                 self._client.set_registered_model_alias(model_name, alias, number)
             return described
 
+    @staticmethod
+    def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page: Any = search(**arguments, max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
     def _create_run(
         self, experiment_id: str, name: str, parent_run_id: str | None = None, tags: Mapping[str, str] | None = None
     ) -> str:
@@ -286,13 +321,7 @@ class Tracking:
         return experiment.experiment_id
 
     def _versions(self, query: str) -> "Iterator[ModelVersion]":
-        token: str | None = None
-        while True:
-            page: Any = self._client.search_model_versions(query, max_results=_PAGE, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return self._pages(self._client.search_model_versions, filter_string=query)
 
     def _find_version(self, model_name: str, tags: Mapping[str, str]) -> "ModelVersion | None":
         # Compared here and not in the query, whose language cannot quote every value.

@@ -12,6 +12,8 @@ So every server of ours goes through :func:`listen`, which lets through
 There is no setting that opens it: a server that others can reach needs authentication, which is another set-up.
 """
 
+import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -26,14 +28,28 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-def listen(application: Any, port: int, **options: Any) -> None:
+def listen(application: Any, port: int, on_started: Callable[[], None] | None = None, **options: Any) -> None:
     """Serve an ASGI application at a port of this machine, to programs and its own pages, until a signal ends it.
 
-    ``options`` are uvicorn's.
+    Args:
+        application: The application.
+        port: Where it listens, on the loopback interface only.
+        on_started: What to call once it has started and listens.
+        options: Of uvicorn.
     """
     import uvicorn
 
-    uvicorn.run(OwnPagesOnly(application, port), host=NAMES[0], port=port, **options)
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if on_started is not None:
+                on_started()
+
+    server = Server(uvicorn.Config(OwnPagesOnly(application, port), host=NAMES[0], port=port, **options))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(3)  # as uvicorn's own command does
 
 
 def refusal(method: str, headers: Iterable[tuple[str, str]], port: int) -> str | None:

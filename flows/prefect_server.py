@@ -15,14 +15,18 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from flows.errors import ServiceError
 from flows.settings import PROJECT, Settings
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # several that start at once on a new state wait for each other
 STOP_SECONDS = 10.0
 DATABASE = "prefect.db"
+DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
+STARTING = ".starting.lock"  # beside the database: held while a server makes it, or starts on it
+LOG = "server.log"  # beside the database: what temporary servers say
 SERVED = "served.json"  # beside the Prefect database: where the two servers of ``make serve`` listen
 # A server that lives as long as one run has nobody to show pages to and nothing to schedule, which saves 0.6 s.
 _TEMPORARY = {
@@ -41,6 +45,7 @@ class PrefectApi:
     url: str
     origin: str
     process: "subprocess.Popen[bytes] | None" = None
+    log: Path | None = None
 
     def wait_until_ready(self) -> None:
         """Return when the API answers. A configured or served one was asked before.
@@ -53,9 +58,13 @@ class PrefectApi:
         end = time.monotonic() + START_SECONDS
         while not answers(self.url):
             if self.process.poll() is not None:
-                raise ServiceError(f"The temporary Prefect server ended with exit code {self.process.returncode}.")
+                raise ServiceError(
+                    f"The temporary Prefect server ended with exit code {self.process.returncode}; see {self.log}."
+                )
             if time.monotonic() > end:
-                raise ServiceError(f"The temporary Prefect server did not answer within {START_SECONDS:g} s.")
+                raise ServiceError(
+                    f"The temporary Prefect server did not answer within {START_SECONDS:g} s; see {self.log}."
+                )
             time.sleep(0.02)
 
 
@@ -71,7 +80,7 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
         return found
     home = settings.prefect_home
     home.mkdir(parents=True, exist_ok=True)
-    api = found or _start_temporary(home)
+    api = found or start_temporary(home)
     os.environ.update(PREFECT_API_URL=api.url, PREFECT_HOME=str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     return api
@@ -105,16 +114,28 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _start_temporary(home: Path) -> PrefectApi:
+def start_temporary(home: Path) -> PrefectApi:
+    """Start a server on the local state, which ends with this process at the latest."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.temporary_server", str(port)],
-        stdin=subprocess.PIPE,
-        env={**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
-        start_new_session=True,
-    )
+    log = home / LOG
+    with _log(log) as output:  # not the terminal: what it says of its own troubles is told in one message
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.temporary_server", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
+            start_new_session=True,
+        )
     atexit.register(_stop, process)  # registered before Prefect's own exit hooks, so it runs after them
-    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process)
+    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process, log)
+
+
+def _log(place: Path) -> IO[bytes]:
+    try:
+        return place.open("ab")
+    except OSError:
+        return open(os.devnull, "wb")
 
 
 def python_path() -> str:
@@ -141,7 +162,7 @@ def server_environment(home: Path) -> Mapping[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # In memory, a limit of concurrency would stay used up when the server is killed.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / DATABASE}",
+        DATABASE_URL: f"sqlite+aiosqlite:///{home / DATABASE}",
     }
 
 

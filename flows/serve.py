@@ -7,14 +7,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from flows import mlflow_server
 from flows.errors import ServiceError
 from flows.hidden_memory import hide_memory
-from flows.prefect_server import SERVED, answers, python_path, server_environment
+from flows.prefect_server import DATABASE, SERVED, STARTING, PrefectApi, answers, python_path, server_environment
 from flows.settings import Settings
+from flows.state.closing import Closing
+from flows.state.living import begin, enlist
+from flows.state.locks import held, locked
 
 START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
 
@@ -28,6 +33,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     hide_memory()
     settings = Settings.from_environment()
     home = settings.prefect_home
+    entry = begin(settings.home, "tandem serve")
     home.mkdir(parents=True, exist_ok=True)
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -50,10 +56,16 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     served = home / SERVED
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with log.open("ab") as output:
+        closing = Closing.begin(settings)
+        # While they make their databases, or bring them up to date, nobody else does.
+        with log.open("ab") as output, locked(home / STARTING), held(settings.home / "mlflow.db.lock"):
+            _make_database(home, environment, output)
             for name, command in commands.items():
-                processes[name] = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
+                processes[name] = _started(settings.home, name, command, environment, output)
+            _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
+        if closing is not None:
+            os.environ.update(PREFECT_API_URL=environment["PREFECT_API_URL"], PREFECT_HOME=str(home))
+            closing.finish(PrefectApi(environment["PREFECT_API_URL"], "served"), print)
         addresses = {"url": environment["PREFECT_API_URL"], "mlflow": f"http://127.0.0.1:{mlflow_port}"}
         served.write_text(json.dumps(addresses), encoding="utf-8")
         print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   http://127.0.0.1:{mlflow_port}")
@@ -72,10 +84,29 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+        entry.end()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _started(
+    home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
+) -> "subprocess.Popen[bytes]":
+    """Start a server, which counts as using the state for as long as it lives, also without us."""
+    entry = enlist(home, f"the {name} server of tandem serve")
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=[entry.lend()])
+    entry.tell(pid=process.pid)
+    entry.leave()
+    return process
+
+
+def _make_database(home: Path, environment: Mapping[str, str], output: IO[bytes]) -> None:
+    """Make Prefect's database whole or not at all; if that fails, the server is the one to say why."""
+    if not (home / DATABASE).exists():
+        words = [sys.executable, "-P", "-m", "flows.temporary_server", "database"]
+        subprocess.run(words, env=environment, stdout=output, stderr=output, check=False)
 
 
 def _check_free(name: str, port: int) -> None:

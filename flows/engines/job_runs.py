@@ -8,6 +8,7 @@ from flows.errors import TandemError
 from flows.model_registry import MlflowTracking, RunEnd
 from flows.runs import PipelineRequest
 from flows.spec.model import Literal
+from flows.state.living import PROCESS, current
 
 if TYPE_CHECKING:
     from flows.engines.azure.tracking import WorkspaceTracking
@@ -34,7 +35,7 @@ class JobRuns:
     async def open(self) -> None:
         """Create the job's own run; its params are the literal inputs of the job."""
         request = self._request
-        tags = {**request.tags, "tandem.job": request.job_name}
+        tags = {**request.tags, "tandem.job": request.job_name, **self._process()}
         self.run_id = await self._tracking.create_run(request.experiment_name, request.job_name, tags=tags)
         inputs = request.spec.inputs.items()
         literals = {name: given.value.text for name, given in inputs if isinstance(given.value, Literal)}
@@ -72,8 +73,17 @@ class JobRuns:
             **({} if run_id is None else {"MLFLOW_RUN_ID": run_id}),
         }
 
+    def _process(self) -> dict[str, str]:
+        """The tag by which the runs are found if this process is killed; its entry says first that there are some."""
+        entry = current()
+        if entry is None or self._workspace is not None:
+            return {}
+        if not entry.life.mlflow:
+            entry.tell(mlflow=True)
+        return {PROCESS: entry.life.id}
+
     async def _create(self, name: str, tags: dict[str, str], parent: str | None = None) -> str:
-        tags = {"tandem.job": self._request.job_name, "tandem.step": name, **tags}
+        tags = {"tandem.job": self._request.job_name, "tandem.step": name, **self._process(), **tags}
         return await self._tracking.create_run(
             self._request.experiment_name, name, parent_run_id=parent or self.run_id, tags=tags
         )

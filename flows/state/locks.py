@@ -26,6 +26,14 @@ def locked(file: Path) -> Generator[None]:
         os.close(lock)
 
 
+@contextmanager
+def held(file: Path) -> Generator[None]:
+    """Hold the lock of a file that stays, as the MLflow worker's does."""
+    with file.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def try_lock(file: Path) -> int | None:
     """The descriptor of a lock that nobody holds; None if somebody does, or if the file is not there (any more)."""
     try:
