@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from flows import interrupts
+
 _FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}  # shtab.FILE, without importing it for every command
 EXAMPLES = """
 examples:
@@ -22,6 +24,8 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit code."""
+    if arguments is None:
+        interrupts.begin()
     parsed = _parser().parse_args(arguments)
     from flows.exit_codes import exit_code_of
     from flows.private import keep_private
@@ -93,7 +97,8 @@ def _why(parsed: argparse.Namespace) -> int:
 def _serve(parsed: argparse.Namespace) -> int:
     from flows.serve import serve
 
-    return serve(parsed.prefect_port, parsed.mlflow_port)
+    with interrupts.raised():
+        return serve(parsed.prefect_port, parsed.mlflow_port)
 
 
 def _validate(parsed: argparse.Namespace) -> int:
@@ -111,7 +116,8 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 def _register_data(parsed: argparse.Namespace) -> int:
     module = import_module("flows.data_command")
-    return module.register_data(parsed.file, parsed.name, parsed.engine, as_json=parsed.json)
+    with interrupts.raised():
+        return module.register_data(parsed.file, parsed.name, parsed.engine, as_json=parsed.json)
 
 
 def _create_compute(parsed: argparse.Namespace) -> int:
@@ -119,7 +125,9 @@ def _create_compute(parsed: argparse.Namespace) -> int:
     asked = {"name": parsed.name, "size": parsed.size, "max_instances": parsed.max_instances, "tier": tier}
     changes = {key: value for key, value in asked.items() if value is not None}
     # By name, as the flows are: it brings the SDK.
-    return import_module("flows.compute").create_compute(changes, as_json=parsed.json)
+    module = import_module("flows.compute")
+    with interrupts.raised():
+        return module.create_compute(changes, as_json=parsed.json)
 
 
 def _completion(parsed: argparse.Namespace) -> int:
@@ -130,7 +138,9 @@ def _completion(parsed: argparse.Namespace) -> int:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    return import_module("flows.doctor.examination").doctor(as_json=parsed.json)
+    module = import_module("flows.doctor.examination")
+    with interrupts.raised():
+        return module.doctor(as_json=parsed.json)
 
 
 def _state(parsed: argparse.Namespace) -> int:
@@ -139,7 +149,8 @@ def _state(parsed: argparse.Namespace) -> int:
 
 def _reap(parsed: argparse.Namespace) -> int:
     module = import_module("flows.reap")
-    return module.reap(module.Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
+    with interrupts.raised():
+        return module.reap(module.Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
 
 
 def _parser() -> argparse.ArgumentParser:

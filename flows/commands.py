@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel
 
+from flows import interrupts
 from flows.engines.choice import Where, chosen_engine
 from flows.engines.local_processes import warm_up
 from flows.engines.plan import Planner
@@ -114,6 +115,7 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
     preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
     entry = begin(settings.home, as_typed())
+    interrupts.on_quit(entry.end_if_settled)
     atexit.register(entry.end_if_settled)  # before what ends the temporary server, so it runs after that
     closing = Closing.begin(settings)
     api = use_prefect_api(settings)
@@ -134,7 +136,8 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
         closing.finish(api, lambda line: print(line, file=sys.stderr))
     entry.unsettled = True
     try:
-        return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
+        with interrupts.raised():
+            return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
     finally:
         end_table()
 

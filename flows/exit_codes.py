@@ -5,11 +5,19 @@ import select
 import sys
 from collections.abc import Callable
 
+from flows import interrupts
 from flows.errors import TandemError
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command; an error that is raised on purpose becomes one message and its exit code."""
+    try:
+        return _exit_code_of(command)
+    finally:
+        interrupts.command_is_over()
+
+
+def _exit_code_of(command: Callable[[], int]) -> int:
     try:
         code = command()
         sys.stdout.flush()

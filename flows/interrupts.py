@@ -1,0 +1,86 @@
+"""Ctrl+C over the whole life of a command: one line and exit code 130, whatever it meets.
+
+As an exception in the middle of an import it may come out as another error, or as a traceback of some library. So it is
+raised only while a command does work that is to be ended in good order (:class:`raised`). Before that it ends the
+process at once: the processes that this one has started end when its pipes close. After that, what is still to be
+written is written first.
+"""
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+INTERRUPTED = 130
+_on_quit: list[Callable[[], object]] = []
+_begun = _noted = False
+
+
+def begin() -> None:
+    """Take care of Ctrl+C from now on; the first thing that a command does. One that ignores it goes on to do so."""
+    global _begun
+    if _begun or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    _begun = True
+    atexit.register(_end)  # the first that is registered runs last
+    signal.signal(signal.SIGINT, _quit)
+
+
+def on_quit(callback: Callable[[], object]) -> None:
+    """Call this if the process is ended at once. It must be short, and wait for nothing."""
+    _on_quit.append(callback)
+
+
+def command_is_over() -> None:
+    """From now on Ctrl+C lets the process end as it would anyway, with exit code 130; a second one ends it at once."""
+    if _begun:
+        signal.signal(signal.SIGINT, _note)
+
+
+class raised:  # noqa: N801 (a context manager is written like a function)
+    """A block in which Ctrl+C raises KeyboardInterrupt, and cancels the main task of asyncio."""
+
+    def __enter__(self) -> None:
+        if _begun:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        if _begun:
+            signal.signal(signal.SIGINT, _quit)
+
+
+def _quit(number: int, frame: FrameType | None) -> None:
+    for callback in _on_quit:
+        try:
+            callback()
+        except Exception:  # there is nobody left to tell
+            pass
+    if not _noted:
+        _say("Interrupted. Nothing is left running.")
+    os._exit(INTERRUPTED)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global _noted
+    _noted = True
+    _say("Interrupted while the command was ending; what it has done is kept.")
+    signal.signal(signal.SIGINT, _quit)
+
+
+def _end() -> None:
+    if _noted:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass
+        os._exit(INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    try:
+        os.write(2, f"\n{text}\n".encode())  # not print: it may be what was interrupted
+    except OSError:
+        pass
