@@ -10,6 +10,7 @@ import atexit
 import difflib
 import gc
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from flows.errors import (
     RunError,
     ServiceError,
     SettingsError,
+    StateError,
     StepFailed,
     TandemError,
 )
@@ -44,6 +46,7 @@ from flows.runs import PipelineRequest
 from flows.settings import Settings
 from flows.state.closing import Closing
 from flows.state.living import Living, as_typed, begin
+from flows.state.usable import check_usable, explained
 
 # The terminal shows short lines; flows/console.py has the handler. What a person has set stays.
 CONSOLE_SETTINGS = {
@@ -108,12 +111,22 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
     """Run a flow in this process and return what it returns.
 
     Raises:
-        TandemError: It did not complete; the message is that of its final state.
+        TandemError: It did not complete; the message is that of its final state, or what is wrong with the local state.
     """
     settings = Settings.from_environment()
+    logging.raiseExceptions = False  # else a log that a broken server does not take prints a traceback each time
+    try:
+        return _run_flow(run, settings, quiet)
+    except Exception as error:
+        told = explained(error, settings)
+        raise told from None if told is not error else error.__cause__
+
+
+def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     choice = chosen_engine(run.parameters.engine, settings, run.parameters.tracking)
     print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
     preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
+    check_usable(settings)
     entry = begin(settings.home, as_typed())
     interrupts.on_quit(entry.end_if_settled)
     atexit.register(entry.end_if_settled)  # before what ends the temporary server, so it runs after that
@@ -167,7 +180,7 @@ async def _result(flow_function: Any, parameters: dict[str, Any], entry: Living)
 
 async def _failure(state: Any) -> TandemError:
     """The error that ended a flow run, as which its state is named, with the outcome of the job if there is one."""
-    message, kinds = state.message or "The run failed.", (ServiceError, *_USER_ERRORS)
+    message, kinds = state.message or "The run failed.", (ServiceError, StateError, *_USER_ERRORS)
     if state.name == StepFailed.__name__:
         return StepFailed(message, None if state.data is None else await state.aresult(raise_on_failure=False))
     return next((kind(message) for kind in kinds if state.name == kind.__name__), RunError(message))

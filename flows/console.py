@@ -10,6 +10,7 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.live import Live
 
+from flows.state.usable import is_of_the_state
 from flows.step_table import StepTable
 
 # Said better by the steps' own lines, or naming a temporary server that will be gone.
@@ -58,6 +59,8 @@ class ConsoleHandler(PrefectConsoleHandler):
         """Write a line, unless it is noise."""
         if record.getMessage().startswith(_NOISE):
             return False
+        if record.exc_info and record.exc_info[1] is not None and is_of_the_state(record.exc_info[1]):
+            return False  # told in one message at the end
         if _screen.table.observe(record.msg, record.args):
             _screen.show_table()
         return super().handle(record)

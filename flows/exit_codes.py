@@ -2,11 +2,14 @@
 
 import os
 import select
+import sqlite3
 import sys
 from collections.abc import Callable
 
 from flows import interrupts
 from flows.errors import TandemError
+from flows.settings import Settings
+from flows.state.faults import cause_of, state_error
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -29,6 +32,12 @@ def _exit_code_of(command: Callable[[], int]) -> int:
         if not _nobody_reads():
             raise
         return 141
+    except (OSError, sqlite3.Error) as error:
+        if cause_of(error) is None:
+            raise
+        told = state_error(error, Settings.from_environment().home)
+        print(f"Error: {told}", file=sys.stderr)
+        return told.exit_code
     except KeyboardInterrupt:
         print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
         return 130

@@ -27,6 +27,8 @@ from prefect.utilities import engine as prefect_engine
 from rich.console import Console
 
 from flows.errors import RunCanceled, ServiceError, SettingsError, TandemError
+from flows.settings import Settings
+from flows.state.faults import cause_of, state_error
 from flows.state.flow_runs import written_down
 
 P = ParamSpec("P")
@@ -117,6 +119,11 @@ def failures_as_states(function: Callable[P, Awaitable[State[Any]]]) -> Callable
             return Failed(message=str(error), name=type(error).__name__)
         except TandemError as error:
             return Failed(message=str(error), name=type(error).__name__)
+        except Exception as error:
+            if cause_of(error) is None:
+                raise
+            told = state_error(error, Settings.from_environment().home)
+            return Failed(message=str(told), name=type(told).__name__)
 
     return guarded
 

@@ -53,7 +53,7 @@ class raised:  # noqa: N801 (a context manager is written like a function)
 
 def _quit(number: int, frame: FrameType | None) -> None:
     for callback in _on_quit:
-        try:
+        try:  # noqa: SIM105 (this module is to be imported first, and imports next to nothing)
             callback()
         except Exception:  # there is nobody left to tell
             pass
@@ -72,7 +72,7 @@ def _note(number: int, frame: FrameType | None) -> None:
 def _end() -> None:
     if _noted:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            try:  # noqa: SIM105
                 stream.flush()
             except (OSError, ValueError):
                 pass
@@ -80,7 +80,7 @@ def _end() -> None:
 
 
 def _say(text: str) -> None:
-    try:
+    try:  # noqa: SIM105
         os.write(2, f"\n{text}\n".encode())  # not print: it may be what was interrupted
     except OSError:
         pass

@@ -38,6 +38,7 @@ CHAMPION = "champion"
 MODEL_PATH = "model"
 _KIND = "mlflow.experimentKind"  # opens the experiment on its training runs, not on traces of language models
 _PAGE = 200
+_LOG = "registry.jsonl"  # beside the database
 # What MLflow's log_batch takes at once.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
 # What MLflow calls a server that is away, out of order, or does not take the token any more.
@@ -265,6 +266,7 @@ class Tracking:
             number = str(version.version)
             if alias and alias not in self._client.get_model_version(model_name, number).aliases:
                 self._client.set_registered_model_alias(model_name, alias, number)
+            self._write_down(version, alias)
             return described
 
     @staticmethod
@@ -339,6 +341,28 @@ class Tracking:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
+    def _write_down(self, version: "ModelVersion", alias: str | None) -> None:
+        """Add a version to the log (`flows/state/registry_log.py`), unless the model's last line says the same."""
+        log, lines = self._lock.with_name(_LOG), [_line(version, alias)]
+        try:
+            known = [json.loads(each) for each in log.read_text(encoding="utf-8").splitlines()]
+            if [each for each in known if each["name"] == version.name][-1:] == lines:
+                return
+        except FileNotFoundError:  # so nothing is written down of what was registered before there was a log
+            lines = list(self._all_lines())
+        except ValueError:
+            pass  # a line was cut off
+        with log.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _all_lines(self) -> Iterator[dict[str, Any]]:
+        for found in sorted(self._versions(""), key=lambda version: (version.name, int(version.version))):
+            aliases = self._client.get_model_version(found.name, str(found.version)).aliases
+            for alias in aliases or [None]:
+                yield _line(found, alias)
+
     def _copy_model(self, folder: Path, run_id: str) -> str:
         """Copy the model into the run's artifacts on this machine, and answer the URI of the copy."""
         if not _files(folder):
@@ -360,6 +384,18 @@ class Tracking:
             shutil.rmtree(target)  # what a copy that was cut short left behind
         shutil.copytree(folder, target)
         return source
+
+
+def _line(version: "ModelVersion", alias: str | None) -> dict[str, Any]:
+    """What the log has of a version."""
+    return {
+        "name": version.name,
+        "version": int(version.version),
+        "source": version.source,
+        "run_id": version.run_id,
+        "tags": dict(version.tags),
+        "alias": alias,
+    }
 
 
 def _described(version: "ModelVersion") -> dict[str, Any]:
@@ -417,7 +453,7 @@ def _error(error: Exception, uri: str, in_workspace: bool = False) -> dict[str, 
     if isinstance(error, Refused):
         return {"kind": "run", "message": str(error)}
     if isinstance(error, OSError):
-        return {"kind": "run", "message": f"The MLflow store {uri} cannot be used: {error}"}
+        return {"kind": "service", "message": f"The MLflow store {uri} cannot be used: {error}"}
     from mlflow import MlflowException
     from sqlalchemy.exc import OperationalError
 

@@ -59,13 +59,23 @@ class PrefectApi:
         while not answers(self.url):
             if self.process.poll() is not None:
                 raise ServiceError(
-                    f"The temporary Prefect server ended with exit code {self.process.returncode}; see {self.log}."
+                    f"The temporary Prefect server ended with exit code {self.process.returncode}: "
+                    f"{_last_words(self.log)}; see {self.log}."
                 )
             if time.monotonic() > end:
                 raise ServiceError(
                     f"The temporary Prefect server did not answer within {START_SECONDS:g} s; see {self.log}."
                 )
             time.sleep(0.02)
+
+
+def _last_words(log: Path | None) -> str:
+    try:
+        lines = [] if log is None else log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    telling = [line.strip() for line in lines if "Error" in line and not line.startswith(" ")]
+    return (telling or ["it said nothing"])[-1]
 
 
 def use_prefect_api(settings: Settings) -> PrefectApi:

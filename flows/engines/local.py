@@ -33,6 +33,7 @@ from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Subm
 from flows.settings import Settings
 from flows.spec.graph import order
 from flows.spec.model import JobSpec, Step, StepOutput
+from flows.state.faults import cause_of, state_error
 from flows.step_messages import REUSED
 
 if TYPE_CHECKING:
@@ -201,6 +202,11 @@ class LocalEngine:
                     outcome = await self._run(job, plan)
             except TandemError as error:
                 outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {error}")
+            except Exception as error:
+                if cause_of(error) is None:
+                    raise
+                told = state_error(error, job.folder)
+                outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {told}")
             outcomes.append(outcome)
             if outcome.status is RunStatus.COMPLETED:
                 return {"step": step.name, "key": plan.key, "job": job.request.job_name}

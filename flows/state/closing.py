@@ -74,30 +74,15 @@ class Closing:
         if said:
             say(f"Closed what was left open by processes that are gone: {', '.join(said)}.")
         if trouble:
-            say(
-                f"What {_count(len(kept), 'process')} that {'is' if len(kept) == 1 else 'are'} gone left open cannot be "
-                f"closed now, and will be by a later command: {trouble.partition(chr(10))[0]}"
-            )
+            left = _count(len(kept), "process")
+            cause = trouble.partition("\n")[0]
+            say(f"What {left} left open when killed cannot be closed now; a later command tries again: {cause}")
 
     def _start_mlflow(self, ids: list[str]) -> "subprocess.Popen[str] | None":
         home = self._settings.home
         if not ids or not (home / "mlflow.db").exists():
             return None
-        from flows.engines.local_processes import step_environment
-
-        with (home / "mlflow-worker.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, str(WORKER_SCRIPT)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-                env={
-                    **step_environment(self._settings),
-                    "TANDEM_MLFLOW_ARTIFACTS": str(self._settings.mlflow_artifacts),
-                },
-            )
+        process = start_mlflow(self._settings)
         assert process.stdin is not None
         request = {"id": 1, "call": "kill_runs", "args": {"tag": PROCESS, "values": ids}}
         process.stdin.write(json.dumps(request) + "\n")
@@ -134,6 +119,23 @@ class Closing:
         # Without the credentials of the API that is configured now, which are none of another's business.
         async with PrefectClient(url, auth_string="", api_key="") as client:
             return await _crash(client, lives, kept)
+
+
+def start_mlflow(settings: Settings, uri: str | None = None) -> "subprocess.Popen[str]":
+    """Start an MLflow worker on the local store, or on another; it makes the store, and ends when its input does."""
+    from flows.engines.local_processes import step_environment
+
+    variables = {**step_environment(settings), "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
+    with (settings.home / "mlflow-worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, str(WORKER_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env=variables | ({} if uri is None else {"MLFLOW_TRACKING_URI": uri}),
+        )
 
 
 async def _crash(client: "PrefectClient", lives: Sequence[Life], kept: set[str]) -> int:

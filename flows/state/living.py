@@ -12,9 +12,9 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,7 @@ class Living:
 
     def tell(self, **facts: Any) -> None:
         """Write down more of what it does."""
-        told = {name: getattr(self.life, name) for name in Life.__slots__} | facts
-        self.life = Life(**told)
+        self.life = replace(self.life, **facts)
         _write(self._lock, self.life)
 
     def lend(self) -> int:
@@ -223,15 +222,15 @@ def _look(folder: Path) -> tuple[list[Life], list[Dead]]:
 
 def _read(file: Path) -> Life:
     try:
-        values: Mapping[str, Any] = json.loads(file.read_bytes())
-        worker = values.get("worker")
-        return Life(**{**values, "id": file.stem, "worker": None if worker is None else tuple(worker)})
-    except (OSError, ValueError, TypeError, AttributeError):
+        values: dict[str, Any] = json.loads(file.read_bytes())
+        worker = values.pop("worker")
+        return Life(worker=None if worker is None else tuple(worker), **values)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return Life(file.stem, 0, "a command", 0.0, mlflow=True)  # killed while it was written
 
 
 def _write(lock: int, life: Life) -> None:
-    text = json.dumps({name: getattr(life, name) for name in Life.__slots__}).encode()
+    text = json.dumps(asdict(life)).encode()
     os.pwrite(lock, text, 0)
     os.ftruncate(lock, len(text))
 

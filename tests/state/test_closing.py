@@ -115,7 +115,7 @@ def test_flow_runs_of_a_server_that_does_not_answer_are_left_for_a_later_command
 ) -> None:
     killed(tmp_path, api="http://127.0.0.1:1/api")
     (said,) = close(PrefectApi(prefect_api, "configured"), tmp_path)
-    assert said.startswith("What 1 process that is gone left open cannot be closed now") and "\n" not in said
+    assert said.startswith("What 1 process left open when killed cannot be closed now") and "\n" not in said
     assert has_entries(tmp_path)
 
 
