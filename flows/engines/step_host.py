@@ -26,22 +26,19 @@ Answers::
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import importlib
 import importlib.util
-import io
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 import types
-from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
+from typing import Any, Dict, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
 # Imported before a fork these start no Python threads and hold no locks or connections; those that start native ones
 # (OpenBLAS, Arrow) know how to start anew in the child. A test of this project checks both.
@@ -264,66 +261,12 @@ class Host:
             groups |= self.left
 
 
-def run_script(script: str, arguments: Sequence[str]) -> NoReturn:
-    """Run ``script`` as ``python script arguments…`` would, in this process, and end the process with its exit code."""
-    sys.argv = [script, *arguments]
-    path = os.path.abspath(script)
-    folder = os.path.dirname(os.path.realpath(path))
-    sys.path.insert(0, folder)
-    main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=__builtins__, __annotations__={}, __cached__=None)
-    sys.modules["__main__"] = main
-    code: object = None
-    try:
-        with open(path, "rb") as source:
-            compiled = compile(source.read(), path, "exec")
-        exec(compiled, main.__dict__)
-    except SystemExit as error:
-        code = error.code
-    except BaseException as error:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
-        if isinstance(error, KeyboardInterrupt):
-            sys.excepthook = lambda kind, value, trace: None  # said; the interpreter ends by the signal, in good order
-            raise
-        code = 1
-    end_process(code, folder)
-
-
-def end_process(code: object, folder: str) -> NoReturn:
-    """End as the interpreter does after a script, but leave the libraries as they are.
-
-    Tearing down what was imported before the fork would copy all of it, page by page: more work than most steps do.
-    What the script itself made is let go, so that an open file is written and a finalizer runs.
-    """
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-    flush_files()
-    sys.last_value = sys.last_traceback = None
-    for name, module in reversed(list(sys.modules.items())):
-        if name == "__main__" or str(getattr(module, "__file__", None) or "").startswith(folder + os.sep):
-            vars(module).clear()
-    gc.collect()
-    flush_files()
-    os._exit((code or 0) & 0xFF)
-
-
-def flush_files() -> None:
-    """Write what is still in the buffers of open files: also of those in a circle, which the collector may lose."""
-    made_here = [thing for thing in gc.get_objects() if isinstance(thing, (io.TextIOWrapper, io.BufferedWriter))]
-    for file in (sys.stdout, sys.stderr, *made_here):
-        with contextlib.suppress(Exception):  # closed, or not a stream at all
-            file.flush()
-
-
 if __name__ == "__main__":
-    sys.path.pop(0)  # the folder of this file is not the steps' business
+    from step_script import run_script
+
+    del sys.modules["step_script"]  # neither this name
+    sys.path.pop(0)  # nor the folder of this file is the steps' business
     to_run = Host().serve()
     if to_run is None:
         os._exit(0)
-    run_script(to_run["script"][0], to_run["script"][1:])
+    run_script(to_run["script"])

@@ -4,14 +4,22 @@ import asyncio
 import json
 import os
 import select
-from collections.abc import Mapping
+import sysconfig
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.engines.engine import Engine
+from flows.engines.local import open_local_engine
+from flows.engines.polling import Patience
+from flows.settings import Settings
+
 from .conftest import Await, Write
 from .jobs import DEADLINE_SECONDS, FILE, FOLDER, JobRunner, Ran, command, delivered_by, pipeline
+from .projects import virtual_environment
 
 # With the habits of the scripts that run on Azure ML.
 SCORE = """\
@@ -135,6 +143,34 @@ def test_files_are_processed_in_mini_batches_and_the_results_appended_in_order(
     assert local_jobs.run().outcome.reused == ("score", "read")
     write({"data/d": "another"})
     assert local_jobs.run().outcome.reused == ("read",)  # the names of the files are as they were
+
+
+@pytest.mark.slow
+def test_a_script_that_imports_mlflow_ends_well_under_another_interpreter(
+    prefect_api: str, write: Write, tmp_path: Path, run: Await
+) -> None:
+    """One without Azure's packages: the driver of the mini-batches, which lies beside the step host, is forked."""
+    python = virtual_environment(tmp_path / "venv")
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.startswith(("azure", "__", "_")):
+            (site / package.name).symlink_to(package)
+    settings = Settings(tmp_path / "project", tmp_path / "home", {})
+    script = scoring("return [os.path.basename(path) for path in mini_batch]")
+    script = {name: f"import mlflow\n{text}" for name, text in script.items()}
+    score = parallel(outputs={"rows": FILE}, append="rows")
+    write({**FILES, **script, "job.yml": pipeline({"score": score})})
+
+    @asynccontextmanager
+    async def engine(_: Patience) -> AsyncGenerator[Engine]:
+        async with open_local_engine(settings, python=python) as opened:
+            yield opened
+
+    ran = JobRunner("local", engine, tmp_path, run).run()
+
+    assert ran.step("score").message == ""
+    assert said(ran) == ["3 mini-batches, 5 items: 0 items and 0 mini-batches failed"]
+    assert ran.step("score").outputs["rows"].read_text().split() == ["a", "y", "z", "c", "d"]
 
 
 def test_rows_of_an_mltable_come_as_frames_and_go_as_lines(local_jobs: JobRunner, write: Write) -> None:

@@ -18,8 +18,9 @@ from typing import TextIO
 
 import pytest
 
+from flows.engines import processes
 from flows.engines.local_processes import step_environment
-from flows.engines.processes import Command, Ended, Process, StepHost
+from flows.engines.processes import HOST_SCRIPT, Command, Ended, Process, StepHost
 from flows.engines.step_host import PRELOADABLE
 from flows.errors import ServiceError, SettingsError
 from flows.settings import Settings
@@ -55,7 +56,7 @@ SAME = {
     "open_files": "import os; print(len(os.listdir('/proc/self/fd')))",
     "signals": """
         import signal
-        print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)])
+        print([signal.getsignal(number) for number in sorted(signal.valid_signals())], signal.set_wakeup_fd(-1))
         print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
     """,
     "exit_code": "import sys; print('a'); sys.exit(3)",
@@ -162,6 +163,113 @@ SAME = {
         print(pickle.dumps(Model()), type(pickle.loads(pickle.dumps(Model()))) is Model)
     """,
     "children": "import subprocess; print(subprocess.run(['sh', '-c', 'echo $0; exit 4'], stdin=-3).returncode)",
+    "loader_of_main": "print(type(__loader__).__name__, __loader__.path, __loader__.get_filename('__main__'))",
+    "original_arguments": "import sys; print(sys.orig_argv)",
+    "annotations": """
+        def fit(rate: float) -> int: ...
+        print(fit.__annotations__)
+    """,
+    "excepthook_that_fails": """
+        import sys
+        def hook(*_):
+            raise TypeError("worse")
+        sys.excepthook = hook
+        {}["missing"]
+    """,
+    "excepthook_that_exits": "import sys; sys.excepthook = lambda *_: sys.exit(7); 1 / 0",
+    "exit_with_what_cannot_be_printed": """
+        import sys
+        class Reason:
+            def __str__(self):
+                raise ValueError
+        sys.exit(Reason())
+    """,
+    "exit_in_a_thread": "import sys, threading; threading.Thread(target=sys.exit, args=(3,)).start(); print('hello')",
+    "exit_from_the_system_in_a_thread": """
+        import os, threading
+        threading.Thread(target=os._exit, args=(9,)).start()
+        threading.Event().wait()
+    """,
+    "at_exit_within_at_exit": """
+        import atexit, sys
+        def first():
+            atexit.register(print, "second")
+            print("first")
+        atexit.register(first)
+        sys.exit(4)
+    """,
+    "thread_started_at_the_end": """
+        import threading, time
+        def late():
+            threading.main_thread().join()
+            threading.Thread(target=print, args=("later",)).start()
+        threading.Thread(target=late).start()
+    """,
+    "daemon_thread_that_works_to_the_end": """
+        import threading
+        class Counter: ...
+        started = threading.Event()
+        def count():
+            while True:
+                Counter.value = sum(map(int, "123"))
+                started.set()
+        threading.Thread(target=count, daemon=True).start()
+        started.wait()
+        print("hello")
+    """,
+    "finalizers_use_globals_and_modules": """
+        import near, string
+        WORDS = ["deleted"]
+        class Thing:
+            def __del__(self):
+                print(WORDS, near.VALUE, string.digits)
+        kept = Thing()
+        string.thing = Thing
+    """,
+    "text_of_a_library_in_c": "import ctypes; ctypes.CDLL(None).printf(b'from C\\n')",
+    "forked_by_the_script": """
+        import os
+        pid = os.fork()
+        if pid:
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        else:
+            raise SystemExit(5)
+    """,
+    "run_by_runpy": """
+        import runpy, sys
+        if sys.argv[1:] != ["again"]:
+            sys.argv[1:] = ["again"]
+            print(sorted(runpy.run_path("main.py", run_name="__main__")), __name__)
+            print(runpy.run_module("near", alter_sys=True)["VALUE"], sys.modules["__main__"].__file__)
+    """,
+    "own_main_module_for_multiprocessing": """
+        import multiprocessing, sys
+        print(sys.modules["__mp_main__"] is sys.modules["__main__"])
+    """,
+    "shared_memory_and_queue": """
+        import multiprocessing
+        from multiprocessing import shared_memory
+        def fill(name, queue):
+            shared = shared_memory.SharedMemory(name)
+            shared.buf[0] = 7
+            shared.close()
+            queue.put(multiprocessing.current_process().name)
+        if __name__ == "__main__":
+            shared, queue = shared_memory.SharedMemory(create=True, size=10), multiprocessing.Queue()
+            child = multiprocessing.Process(target=fill, args=(shared.name, queue))
+            child.start()
+            print(queue.get(), child.join(), shared.buf[0])
+            shared.close()
+            shared.unlink()
+    """,
+    "joblib": """
+        import joblib
+        def square(number):
+            return number * number
+        if __name__ == "__main__":
+            for backend in ("threading", "multiprocessing", "loky"):
+                print(joblib.Parallel(2, backend=backend)(joblib.delayed(square)(number) for number in range(4)))
+    """,
     "event_loop": "import asyncio; print(asyncio.run(asyncio.sleep(0, 'slept')))",
     **{
         f"multiprocessing_{method}": f"""
@@ -171,6 +279,19 @@ SAME = {
             if __name__ == "__main__":
                 with multiprocessing.get_context("{method}").Pool(2) as pool:
                     print(pool.map(square, range(5)))
+        """
+        for method in ("fork", "spawn", "forkserver")
+    },
+    **{
+        f"pool_of_processes_that_return_an_object_of_main_{method}": f"""
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+            class Row:
+                def __init__(self, number):
+                    self.number = number
+            if __name__ == "__main__":
+                with ProcessPoolExecutor(2, multiprocessing.get_context("{method}")) as pool:
+                    print([row.number for row in pool.map(Row, range(5))])
         """
         for method in ("fork", "spawn", "forkserver")
     },
@@ -239,8 +360,8 @@ async def opened(folder: Path, preload: Sequence[str] = (), **environment: str) 
 
 @pytest.fixture(scope="module")
 def warm(run: Await, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StepHost]:
-    """A host that has imported NumPy, for all tests that do it no harm."""
-    context = opened(tmp_path_factory.mktemp("warm"), ["numpy"])
+    """A host that has imported NumPy and multiprocessing, for all tests that do it no harm."""
+    context = opened(tmp_path_factory.mktemp("warm"), ["numpy", "joblib"])
     yield run(context.__aenter__()).host
     run(context.__aexit__(None, None, None))
 
@@ -291,6 +412,23 @@ def test_a_script_in_a_folder_finds_the_modules_beside_it(host: Host, write: Wri
 
     assert forked
     assert ran == as_new_process(host, "sub/main.py")
+
+
+@pytest.mark.parametrize("place", ["engines", "."])
+def test_a_script_beside_the_host_or_above_it_ends_like_any_other(
+    place: str, tmp_path: Path, write: Write, run: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in HOST_SCRIPT.parent.glob("step_*.py"):
+        write({f"code/engines/{module.name}": module.read_text(encoding="utf-8")})
+    monkeypatch.setattr(processes, "HOST_SCRIPT", tmp_path / "code" / "engines" / "step_host.py")
+    write({f"code/{place}/main.py": "import multiprocessing; kept = open('kept.txt', 'w'); kept.write('kept')"})
+
+    async def ran() -> tuple[Ran, bool]:
+        async with opened(tmp_path / "code") as cold:
+            return await cold.run(f"{place}/main.py", modules=["joblib"])
+
+    assert run(ran()) == (Ran(0, ""), True)
+    assert (tmp_path / "code" / "kept.txt").read_text() == "kept"
 
 
 def test_a_script_that_is_not_there_fails_as_python_says_it(host: Host, run: Await) -> None:
