@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +21,18 @@ from flows.errors import ServiceError, SettingsError
 HOST_SCRIPT = Path(__file__).with_name("step_host.py")
 STOP_SECONDS = 6.0
 HELPER = "helper"
+_log = logging.getLogger(__name__)
+
+# What to do where the system does not start a process, by the number of its error.
+_REMEDIES = {
+    errno.E2BIG: "Its command or its environment variables are too long: put what is long into a file.",
+    errno.EAGAIN: "This user may have no more processes (`ulimit -u`): end some, and start the same command again.",
+    errno.ENOMEM: "There is no memory left for it: end other programs, and start the same command again.",
+    errno.EMFILE: "Too many files are open: raise `ulimit -n`, and start the same command again.",
+    errno.ENFILE: "Too many files are open on this machine: end other programs, and start the same command again.",
+    errno.ENOSPC: "Free some space, and start the same command again.",
+    errno.EDQUOT: "Free some space, and start the same command again.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,8 @@ class StepHost:
         self._processes: dict[str, Process] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._left: set[int] = set()  # process groups of ended steps in which something still ran
+        self._ending = "has ended"
 
     @classmethod
     def start(cls, python: Path, environment: Mapping[str, str], preload: Sequence[str], helper: Command) -> "StepHost":
@@ -169,35 +185,81 @@ class StepHost:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._writer is None or self._reading is None or self._reading.done():
-            raise ServiceError(_HOST_ENDED)
+            raise self._ended()
         self._writer.write(_line(message))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
+        try:
+            while True:
+                try:
+                    line = await reader.readline()
+                except ValueError as error:  # longer than any answer is
+                    _log.warning("The process that starts the steps said what makes no sense: %s", error)
+                    continue
+                if not line:
+                    break
+                self._take(line)
+        finally:
+            await self._over()
+
+    def _take(self, line: bytes) -> None:
+        """Do what an answer says. One that makes no sense is told, and no more: the next ones are waited for."""
+        try:
             answer: dict[str, Any] = json.loads(line)
             if HELPER in answer.values():
-                continue  # whoever talks with the helper sees its line end
+                return  # whoever talks with the helper sees its line end
             if "started" in answer:
                 process = self._processes[answer["started"]]
-                process.pid = answer["pid"]
-                process.started.set_result(answer["forked"])
+                process.pid = int(answer["pid"])
+                _resolve(process.started, bool(answer["forked"]))
             elif "ended" in answer:
-                process = self._processes.pop(answer["ended"])
                 scale = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
-                peak = int(answer["peak_kilobytes"]) * scale
-                process.ended.set_result(Ended(answer["code"], answer["cpu_seconds"], peak))
+                ended = Ended(int(answer["code"]), float(answer["cpu_seconds"]), int(answer["peak_kilobytes"]) * scale)
+                process = self._processes.pop(answer["ended"])
+                if answer["left"] and process.pid is not None:
+                    self._left.add(process.pid)
+                _resolve(process.ended, ended)
             else:
                 process = self._processes.pop(answer["refused"])
-                process.started.set_exception(SettingsError(f"The step cannot be started: {answer['message']}."))
+                _resolve(process.started, _refusal(answer["message"], answer["errno"]))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            said = line[:200].decode(errors="replace")
+            _log.warning("The process that starts the steps said what makes no sense: %r: %s", error, said)
+
+    async def _over(self) -> None:
+        """End what the host has left, if it did not end in good order, and tell who waits for a step."""
+        _kill(process.pid for process in self._processes.values() if process.pid is not None)
+        self._ending = await asyncio.to_thread(self._how_it_ended)
+        if self._process.returncode:  # else it has ended these itself
+            _kill(self._left)
         for process in self._processes.values():
-            if process.pid is not None:  # the host was killed, and could not end it
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
             for future in (process.started, process.ended):
                 if not future.done():
-                    future.set_exception(ServiceError(_HOST_ENDED))
+                    future.set_exception(self._ended())
                     future.exception()  # a waiter that is itself being stopped need not retrieve it
         self._processes.clear()
+
+    def _how_it_ended(self) -> str:
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        code = self._process.returncode
+        if code is None or code == 0:
+            return "has ended before its time"
+        if code > 0:
+            return f"has failed with exit code {code}; what it said of that is above"
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            memory = "; the machine may have run out of memory" if -code == signal.SIGKILL else ""
+            return f"was ended by the signal {name}{memory}"
+        return f"was ended by the signal {-code}"
+
+    def _ended(self) -> ServiceError:
+        return ServiceError(
+            f"The process that starts the steps {self._ending}. No step is left running; finished steps are kept. "
+            "Start the same command again to go on from there."
+        )
 
 
 class _Child:
@@ -205,6 +267,7 @@ class _Child:
 
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
+    returncode: int | None = None
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -212,9 +275,12 @@ class _Child:
     def has_ended(self) -> bool:
         """Whether it has, or was never a child of this process."""
         try:
-            return os.waitpid(self.pid, os.WNOHANG) != (0, 0)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
             return True
+        if pid:
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return bool(pid)
 
     def wait(self, timeout: float) -> None:
         """Return when it has ended.
@@ -233,10 +299,27 @@ class _Child:
         os.kill(self.pid, signal.SIGKILL)
 
 
-_HOST_ENDED = (
-    "The process that starts the steps has ended (out of memory, or killed). No step is left running; "
-    "finished steps are kept. Start the same command again to go on from there."
-)
+def _kill(groups: Iterable[int]) -> None:
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
+    """Give a future its result, unless whoever waited has given it up."""
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+        future.exception()  # who has given up waiting need not retrieve it
+    else:
+        future.set_result(result)
+
+
+def _refusal(message: str, number: int) -> SettingsError:
+    """That a step cannot be started, why, and what to do about it."""
+    remedy = _REMEDIES.get(number, "")
+    return SettingsError(f"The step cannot be started: {message}.{remedy and ' '}{remedy}")
 
 
 def _start_request(identifier: str, command: Command, streams: list[int] | None) -> dict[str, Any]:

@@ -10,6 +10,9 @@ which the script becomes ``__main__``. For the step all is as in a new process: 
 environment, standard streams, module search path, random state, exit code. Everything else is executed in the
 ordinary way.
 
+A fault of one step or of one request is answered for that step, and the others go on. Nor does the host end by a signal
+that a step sends to its parent, but for those that cannot be caught: it ends when its client does.
+
 Requests::
 
     {"preload": ["pandas", "sklearn:linear_model"]}
@@ -20,33 +23,35 @@ Requests::
 Answers::
 
     {"started": ID, "pid": 123, "forked": true}
-    {"ended": ID, "code": 0, "cpu_seconds": 0.4, "peak_kilobytes": 90000}      # code < 0: ended by that signal
-    {"refused": ID, "message": TEXT}
+    {"ended": ID, "code": 0, "cpu_seconds": 0.4, "peak_kilobytes": 90000, "left": false}
+    {"refused": ID, "message": TEXT, "errno": 12}
+
+A ``code`` below 0 is the number of the signal that ended the step; ``left`` says whether something that the step has
+started still runs; ``errno`` is 0 where it was no call of the system that failed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
-import importlib.util
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-import types
 from typing import Any, Dict, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
-# Imported before a fork these start no Python threads and hold no locks or connections; those that start native ones
-# (OpenBLAS, Arrow) know how to start anew in the child. A test of this project checks both.
-PRELOADABLE = {
-    *("alembic", "git", "joblib", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "pandera", "pyarrow"),
-    *("scipy", "skops", "sklearn", "sqlalchemy"),
-}
+from step_imports import Imports, say, shadowed
+from step_script import run_script
+
 TERMINATION_GRACE_SECONDS = 3.0
+LONGEST_MESSAGE = 2000  # characters; an answer is written in one piece if it is shorter than a page of memory
+NOT_STARTED = 126  # the exit code of a step that was forked, and not begun
+# These say that the process itself is at fault, end nothing, or cannot be caught.
+NOT_CAUGHT = {"SIGABRT", "SIGBUS", "SIGCONT", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSTOP", "SIGSYS", "SIGTRAP"}
 
 Request = Dict[str, Any]  # noqa: UP006
 
@@ -55,11 +60,14 @@ class Host:
     """The processes that are running, and what is still to be imported."""
 
     def __init__(self) -> None:
+        while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass  # a standard stream that was closed would be the next file that is opened
+        os.close(spare)
         self.answers = os.dup(1)
         os.set_inheritable(self.answers, False)
         os.dup2(2, 1)  # what a library prints while it is imported is not an answer
         gc.disable()  # nothing here is garbage; looking for some takes an eighth of the time of the imports
-        self.preload: list[str] = []
+        self.imports = Imports()
         self.running: dict[int, str] = {}  # by process id
         self.children: dict[str, int] = {}
         self.left: set[int] = set()  # process groups of ended steps in which something still ran
@@ -70,9 +78,16 @@ class Host:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self.wakes[1], warn_on_full_buffer=False)
         # Ctrl+C is for the client, which then ends us. Not SIG_IGN, which the steps would inherit.
-        signal.signal(signal.SIGINT, lambda number, frame: None)
+        self.caught = [
+            number
+            for number in signal.valid_signals()
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+            and getattr(number, "name", "") not in NOT_CAUGHT
+        ]
+        for number in self.caught:
+            signal.signal(number, lambda number, frame: None)
+        signal.signal(signal.SIGALRM, lambda number, frame: self.imports.end_overdue())
         signal.signal(signal.SIGCHLD, lambda number, frame: self.reap())
-        signal.signal(signal.SIGTERM, lambda number, frame: self.stop_all() or os._exit(143))
 
     def answer(self, **message: Any) -> None:
         """Write one answer."""
@@ -81,6 +96,7 @@ class Host:
 
     def reap(self) -> None:
         """Report every process that has ended. Runs as a signal handler, so also in the middle of a long import."""
+        interrupted, self.imports.running = self.imports.running, False  # what is done here is not given up half-way
         for pid in list(self.running):
             try:
                 done, status, usage = os.wait4(pid, os.WNOHANG)
@@ -89,21 +105,24 @@ class Host:
             if done:
                 identifier = self.running.pop(pid)
                 del self.children[identifier]
-                if self.signal_group(pid, signal.SIGTERM):  # as a container ends with its main process
+                left = self.signal_group(pid, signal.SIGTERM)  # as a container ends with its main process
+                if left:
                     self.left.add(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 seconds = round(usage.ru_utime + usage.ru_stime, 3)
-                self.answer(ended=identifier, code=code, cpu_seconds=seconds, peak_kilobytes=usage.ru_maxrss)
+                peak = usage.ru_maxrss
+                self.answer(ended=identifier, code=code, cpu_seconds=seconds, peak_kilobytes=peak, left=left)
+        self.imports.running = interrupted
 
     def serve(self) -> Request | None:
         """Serve until the client closes; returns early only in a forked step, with what that step is to run."""
         while True:
-            readable = select.select([0, self.wakes[0]], [], [], 0 if self.preload else None)[0]
+            readable = select.select([0, self.wakes[0]], [], [], 0 if self.imports.waiting else None)[0]
             if self.wakes[0] in readable:
                 os.read(self.wakes[0], 1 << 10)  # what it says is done by the handler of the signal
             if 0 not in readable:
-                if self.preload:
-                    self.load(self.preload.pop(0))
+                if self.imports.waiting:
+                    self.imports.load(self.imports.waiting.pop(0))
                 continue
             chunk = os.read(0, 1 << 20)
             if not chunk:
@@ -111,93 +130,103 @@ class Host:
                 return None
             *lines, self.buffer = (self.buffer + chunk).split(b"\n")
             for line in lines:
-                request = json.loads(line)
-                if "preload" in request:
-                    self.preload += request["preload"]
-                elif "signal" in request:
-                    self.send_signal(request["signal"], request["number"])
-                else:
-                    step = self.start(request)
-                    if step is not None:
-                        return step
+                step = self.take(line)
+                if step is not None:
+                    return step
 
-    def load(self, module: str) -> None:
-        """Import ``package.module``, or for ``module:name`` also the submodule of that name if there is one."""
-        parent, _, name = module.partition(":")
-        if parent.partition(".")[0] not in PRELOADABLE:
-            return
+    def take(self, line: bytes) -> Request | None:
+        """Do what one request asks for; one that makes no sense is told, and no more."""
         try:
-            imported = importlib.import_module(parent)
-            # An attribute that is no module is what was meant; a lazy module is not loaded by being there.
-            is_value = name in vars(imported) and not isinstance(vars(imported)[name], types.ModuleType)
-            if name and not is_value and hasattr(imported, "__path__") and importlib.util.find_spec(f"{parent}.{name}"):
-                importlib.import_module(f"{parent}.{name}")
-        except ModuleNotFoundError:
-            pass  # of another version, or not installed for this interpreter; a step that needs it will say so
-        except Exception as error:  # the step will meet the same error, with its own traceback
-            print(f"step host: not preloaded: {module}: {error!r}", file=sys.stderr)
+            request = json.loads(line)
+            if "preload" in request:
+                self.imports.waiting += [str(module) for module in request["preload"]]
+            elif "signal" in request:
+                self.send_signal(request["signal"], request["number"])
+            else:
+                return self.start(request)
+        except Exception as error:
+            say(f"not understood: {error!r} in {line[:200]!r}")
+        return None
 
     def start(self, request: Request) -> Request | None:
         """Start one step. In the forked child returns the request, else None."""
-        identifier, script = request["start"], request["script"]
-        forked = bool(script) and sys.platform == "linux" and not self.shadowed(request["cwd"], script[0])
-        streams = request.get("streams") or []
+        identifier, streams = request["start"], request.get("streams") or []
         try:
+            check_environment(request["env"])
             log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            if forked:
-                for module in request["modules"]:
-                    self.load(module)
-                forked = not self.shadowed(request["cwd"], script[0])  # by what these have loaded in turn
-            if forked:
-                gc.freeze()  # what is loaded here is not looked at again by a step's garbage collector
-                pid = self.fork()
-                if pid == 0:
-                    self.become_child(request, log, streams)
-                    return request
-            else:
-                pid = self.execute(request, log, streams)
-        except OSError as error:
-            self.answer(refused=identifier, message=str(error))
+            try:
+                forked = self.can_fork(request)
+                if forked:
+                    gc.freeze()  # what is loaded here is not looked at again by a step's garbage collector
+                    pid = self.fork()
+                    if pid == 0:
+                        self.become_child(request, log, streams)
+                        return request
+                else:
+                    pid = self.execute(request, log, streams)
+            finally:
+                os.close(log)
+        except Exception as error:
+            message = str(error) if isinstance(error, (OSError, UnusableVariable)) else f"its request: {error!r}"
+            self.answer(refused=identifier, message=message[:LONGEST_MESSAGE], errno=getattr(error, "errno", None) or 0)
             return None
         finally:
             for descriptor in streams:
                 os.close(descriptor)
-        os.close(log)
         self.children[identifier] = pid
         self.answer(started=identifier, pid=pid, forked=forked)
         self.running[pid] = identifier  # from here on its end is reported: after its start
         self.reap()  # it may have ended before it was in the table
         return None
 
+    def can_fork(self, request: Request) -> bool:
+        """Whether a fork is the same for the step as a new process; imports what it asks for, if so."""
+        folder, script, modules = request["cwd"], request["script"], request["modules"]
+        if not script or sys.platform != "linux" or shadowed(folder, script[0]):
+            return False
+        whole = all(self.imports.load(module) for module in modules)
+        alone = threading.active_count() == 1  # a fork would not have the threads that a library has started
+        return whole and alone and not shadowed(folder, script[0])  # by what these have loaded in turn
+
     def fork(self) -> int:
         """Fork, with the signals of a new process in the child."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        return pid
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                for number in (*self.caught, signal.SIGCHLD):
+                    signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def become_child(self, request: Request, log: int, streams: Sequence[int]) -> None:
-        """Make this forked process look like a new one: streams, session, folder, environment, random state."""
-        gc.enable()
-        os.setsid()
-        for descriptor in (self.answers, *self.wakes):
-            os.close(descriptor)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(streams[0] if streams else null, 0)
-        os.dup2(streams[1] if streams else log, 1)
-        os.dup2(log, 2)
-        os.close(log)
-        os.close(null)
-        os.chdir(request["cwd"])
-        os.environ.clear()
-        os.environ.update(request["env"])
-        if "numpy.random" in sys.modules:
-            sys.modules["numpy.random"].seed()
+        """Make this forked process look like a new one: streams, session, folder, environment, random state.
+
+        If that cannot be, it ends here: what follows is the business of the host.
+        """
+        try:
+            os.dup2(log, 2)
+            gc.enable()
+            os.setsid()
+            for descriptor in (self.answers, *self.wakes):
+                os.close(descriptor)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(streams[0] if streams else null, 0)
+            os.dup2(streams[1] if streams else log, 1)
+            os.close(null)
+            os.chdir(request["cwd"])
+            os.environ.clear()
+            os.environ.update(request["env"])
+            if "numpy.random" in sys.modules:
+                sys.modules["numpy.random"].seed()
+        except BaseException as error:
+            try:
+                os.write(log, f"The step cannot be started: {error}.\n".encode(errors="backslashreplace"))
+            finally:
+                os._exit(NOT_STARTED)
 
     def execute(self, request: Request, log: int, streams: Sequence[int]) -> int:
         """Start a process in the ordinary way, and return its id."""
@@ -216,28 +245,17 @@ class Host:
         process.returncode = 0  # reap() waits for it; `subprocess` shall not, and lose its exit code to us
         return process.pid
 
-    @staticmethod
-    def shadowed(folder: str, script: str) -> bool:
-        """Whether a module of the script's folder has the name of one that is loaded here: it would not be found.
-
-        Also if the script is not there: Python says it best.
-        """
-        path = os.path.join(folder, script)
-        if not os.path.isfile(path):
-            return True
-        folder = os.path.dirname(path)
-        try:
-            with os.scandir(folder) as entries:
-                found = {e.name.partition(".")[0] for e in entries if e.is_dir() or e.name.endswith((".py", ".so"))}
-        except OSError:
-            return True
-        return bool(found & {name.partition(".")[0] for name in sys.modules} - {"__main__"})
-
     def send_signal(self, identifier: str, number: int) -> None:
         """Signal a step and all that it has started."""
         pid = self.children.get(identifier)
         if pid:
-            self.signal_group(pid, number)
+            self.signal_step(pid, number)
+
+    def signal_step(self, pid: int, number: int) -> None:
+        """Signal the group of a step, or the step alone where it has just been forked and has no group yet."""
+        if not self.signal_group(pid, number) and pid in self.running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
 
     @staticmethod
     def signal_group(group: int, number: int) -> bool:
@@ -253,7 +271,7 @@ class Host:
         groups = set(self.children.values())
         for number, seconds in ((signal.SIGTERM, TERMINATION_GRACE_SECONDS), (signal.SIGKILL, 1.0)):
             for group in groups:
-                self.signal_group(group, number)
+                self.signal_step(group, number)
             end = time.monotonic() + seconds
             while self.running and time.monotonic() < end:
                 time.sleep(0.02)
@@ -261,10 +279,30 @@ class Host:
             groups |= self.left
 
 
-if __name__ == "__main__":
-    from step_script import run_script
+class UnusableVariable(ValueError):
+    """An environment variable that no process can have."""
 
-    del sys.modules["step_script"]  # neither this name
+
+def check_environment(environment: Dict[str, str]) -> None:  # noqa: UP006
+    """Refuse what the system would refuse, by its name.
+
+    Raises:
+        UnusableVariable: A name or a value is one that no environment can hold.
+    """
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name:
+            raise UnusableVariable(f"no system takes {name!r} as the name of an environment variable: rename it")
+        if "\0" in value:
+            raise UnusableVariable(f"the environment variable {name} has a NUL character in its value: take it out")
+        try:
+            os.fsencode(name + value)
+        except UnicodeEncodeError as error:
+            said = f"the environment variable {name!a} cannot be written in {error.encoding}: write it in plain letters"
+            raise UnusableVariable(said) from error
+
+
+if __name__ == "__main__":
+    del sys.modules["step_imports"], sys.modules["step_script"]  # neither these names
     sys.path.pop(0)  # nor the folder of this file is the steps' business
     to_run = Host().serve()
     if to_run is None:

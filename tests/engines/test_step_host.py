@@ -10,18 +10,18 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
 from flows.engines import processes
 from flows.engines.local_processes import step_environment
 from flows.engines.processes import HOST_SCRIPT, Command, Ended, Process, StepHost
-from flows.engines.step_host import PRELOADABLE
+from flows.engines.step_imports import PRELOADABLE
 from flows.errors import ServiceError, SettingsError
 from flows.settings import Settings
 
@@ -314,7 +314,9 @@ class Host:
         self.folder = folder
         self.environment = _environment(folder)
 
-    def command(self, text: str, script: Sequence[str] | None = None, modules: Sequence[str] = ()) -> Command:
+    def command(
+        self, text: str | list[str], script: Sequence[str] | None = None, modules: Sequence[str] = ()
+    ) -> Command:
         log = self.folder.with_name("log.txt")
         return Command(text, self.folder, self.environment, log, script, modules)
 
@@ -331,6 +333,7 @@ class Host:
 
     async def shell(self, text: str) -> Ran:
         command = self.command(text)
+        command.log.unlink(missing_ok=True)
         ended = await _soon((await self.host.run(command)).ended)
         return Ran(ended.code, command.log.read_text())
 
@@ -344,10 +347,12 @@ async def _soon(ended: "asyncio.Future[Ended]") -> Ended:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, preload: Sequence[str] = (), **environment: str) -> AsyncGenerator[Host]:
+async def opened(
+    folder: Path, preload: Sequence[str] = (), python: Path = Path(sys.executable), **environment: str
+) -> AsyncGenerator[Host]:
     folder.mkdir(exist_ok=True)
     helper = Command(["cat"], folder, _environment(folder), folder.with_name("helper.txt"))
-    host = StepHost.start(Path(sys.executable), _environment(folder) | environment, preload, helper)
+    host = StepHost.start(python, _environment(folder) | environment, preload, helper)
     await host.connect()
     reader, writer = await host.helper_streams()
     try:
@@ -485,6 +490,263 @@ def test_a_step_whose_program_is_not_there_is_a_settings_error(host: Host, run: 
 
     with pytest.raises(SettingsError, match=r"cannot be started.*/no/such/bash"):
         run(host.host.run(command))
+
+
+Change = Callable[[Command], Command]
+
+
+def _with(name: str, value: str) -> Change:
+    return lambda it: replace(it, environment={**it.environment, name: value})
+
+
+# What no process can be started with, and what is said of it.
+REFUSED: dict[str, tuple[Change, str]] = {
+    "name_with_an_equals_sign": (_with("LD PRELOAD=x", "1"), "'LD PRELOAD=x' as the name of an environment .*: rename"),
+    "empty_name": (_with("", "1"), "'' as the name of an environment variable: rename it"),
+    "name_with_a_nul": (_with("a\0b", "1"), "as the name of an environment variable: rename it"),
+    "value_with_a_nul": (_with("RATE", "0\0001"), "RATE has a NUL character in its value: take it out"),
+    "value_that_is_no_text": (_with("RATE", "\ud800"), "'RATE' cannot be written in utf-8"),
+    "log_in_no_folder": (lambda it: replace(it, log=it.folder / "no" / "log.txt"), "No such file.*no/log.txt"),
+    "log_that_is_a_folder": (lambda it: replace(it, log=it.folder), "Is a directory"),
+    "log_with_a_nul": (lambda it: replace(it, log=it.folder / "a\0b"), "null byte"),
+    "folder_with_a_nul": (lambda it: replace(it, folder=Path("/a\0b"), script=None), "null byte"),
+    "folder_that_is_a_file": (lambda it: replace(it, folder=it.folder / "main.py"), "Not a directory.*main.py"),
+}
+REFUSED_BY_EXEC: dict[str, tuple[Change, str]] = {
+    "long_command": (
+        lambda it: replace(it, text="true " + "x" * (1 << 22)),
+        "Argument list too long.*put what is long",
+    ),
+    "long_environment": (_with("LONG", "x" * (1 << 22)), "Argument list too long.*put what is long into a file"),
+    "command_with_a_nul": (lambda it: replace(it, text="true \0"), "null byte"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "forked"),
+    [*((name, forked) for name in REFUSED for forked in (True, False)), *((it, False) for it in REFUSED_BY_EXEC)],
+)
+def test_a_step_that_cannot_be_started_is_refused_and_the_others_go_on(
+    name: str, forked: bool, host: Host, write: Write, run: Await
+) -> None:
+    write({"code/main.py": "print('ran')"})
+    change, said = {**REFUSED, **REFUSED_BY_EXEC}[name]
+
+    async def refused() -> tuple[str, Ran, bool]:
+        other = await host.host.run(host.command("sleep 100"))
+        with pytest.raises(SettingsError, match=r"^The step cannot be started: ") as raised:
+            await _soon_started(host.host.run(change(host.command("python main.py", ["main.py"] if forked else None))))
+        ran, was_forked = await host.run("main.py")
+        host.host.signal(other, signal.SIGTERM)
+        assert (await _soon(other.ended)).code == -signal.SIGTERM
+        return str(raised.value), ran, was_forked
+
+    message, ran, was_forked = run(refused())
+    assert re.search(said, message)
+    assert len(message) < 3000
+    assert (ran, was_forked) == (Ran(0, "ran\n"), True)
+
+
+def test_steps_that_are_refused_leave_no_file_open(host: Host, run: Await) -> None:
+    async def open_files() -> int:
+        return int((await host.shell("ls /proc/$PPID/fd | wc -l")).said)
+
+    async def refused() -> tuple[int, int]:
+        before = await open_files()
+        for _ in range(50):
+            with pytest.raises(SettingsError):
+                await _soon_started(host.host.run(host.command("true \0")))
+        return before, await open_files()
+
+    before, after = run(refused())
+    assert after < before + 25  # while it imports it has some more at times
+
+
+async def _soon_started(starting: Coroutine[Any, Any, Process]) -> Process:
+    return await asyncio.wait_for(starting, DEADLINE_SECONDS)
+
+
+def test_requests_that_make_no_sense_are_told_and_passed_over(
+    tmp_path: Path, run: Await, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def sent() -> Ran:
+        async with opened(tmp_path / "code") as cold:
+            step = await cold.host.run(cold.command("sleep 100"))
+            for line in (b"\xff\xfe", b"[]", b"{}", b"null", b'{"preload": 3}', b'{"start": "x"}', b'{"signal": "x"}'):
+                _writer_of(cold.host).write(line + b"\n")
+            for number in (999, -1, 1 << 70):
+                cold.host.signal(step, number)
+            ran = await cold.shell("echo ran")
+            assert not step.ended.done()
+            return ran
+
+    assert run(sent()).said == "ran\n"
+    assert capfd.readouterr().err.count("step host: not understood: ") == 9
+
+
+def _writer_of(host: StepHost) -> asyncio.StreamWriter:
+    writer = vars(host)["_writer"]
+    assert isinstance(writer, asyncio.StreamWriter)
+    return writer
+
+
+ODD_ANSWERS = (
+    *(b"\xff", b"null", b"[1]", b"3", b"{}", b'{"started": "no such"}', b'{"ended": "1"}', b'{"refused": "no such"}'),
+    *(b'{"ended": "1", "code": "x", "cpu_seconds": 0, "peak_kilobytes": 0, "left": false}', b'"half', b""),
+)
+
+
+def test_answers_that_make_no_sense_are_told_and_passed_over(
+    host: Host, run: Await, caplog: pytest.LogCaptureFixture
+) -> None:
+    for answer in ODD_ANSWERS:
+        host.host._take(answer)  # pyright: ignore[reportPrivateUsage]
+
+    assert caplog.text.count("said what makes no sense") == len(ODD_ANSWERS)
+    assert run(host.shell("echo ran")).said == "ran\n"
+
+
+def test_the_end_of_a_step_that_nobody_waits_for_any_more_does_no_harm(host: Host, run: Await) -> None:
+    async def given_up() -> Ran:
+        step = await host.host.run(host.command("sleep 0.1"))
+        step.ended.cancel()
+        await host.shell("sleep 0.3")
+        return await host.shell("echo ran")
+
+    assert run(given_up()).said == "ran\n"
+
+
+# A library that is preloaded, and does in the step host what its name says.
+HOSTILE_LIBRARIES = {
+    "exits": "raise SystemExit(3)",
+    "is_interrupted": "raise KeyboardInterrupt",
+    "fails": "import json; 1 / 0",
+    "has_a_bad_name": "raise OSError('\\udcff')",
+    "starts_a_thread": "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "closes_its_standard_error": "import os; os.close(2); 1 / 0",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_LIBRARIES)
+def test_a_library_that_does_harm_when_it_is_preloaded_is_left_to_a_new_process(
+    name: str, tmp_path: Path, write: Write, run: Await
+) -> None:
+    write({"lib/skops.py": HOSTILE_LIBRARIES[name], "code/main.py": "print('ran')"})
+
+    async def ran() -> list[tuple[Ran, bool]]:
+        async with opened(tmp_path / "code", ["skops"], PYTHONPATH=str(tmp_path / "lib")) as cold:
+            return [await cold.run("main.py", modules=["skops"]), await cold.run("main.py", modules=["numpy"])]
+
+    alone = name != "starts_a_thread"
+    assert run(ran()) == [(Ran(0, "ran\n"), False), (Ran(0, "ran\n"), alone)]
+
+
+def test_an_import_that_does_not_end_is_given_up(
+    tmp_path: Path, write: Write, run: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a step host whose patience is shorter than usual."""
+    copied = {it.name: it.read_text(encoding="utf-8") for it in HOST_SCRIPT.parent.glob("step_*.py")}
+    limit = "IMPORT_SECONDS = 120.0"
+    assert limit in copied["step_imports.py"]
+    copied["step_imports.py"] = copied["step_imports.py"].replace(limit, "IMPORT_SECONDS = 0.5")
+    write({f"engines/{name}": text for name, text in copied.items()})
+    write({"lib/skops.py": "import time\nwhile True: time.sleep(100)", "code/main.py": "print('ran')"})
+    monkeypatch.setattr(processes, "HOST_SCRIPT", tmp_path / "engines" / "step_host.py")
+
+    async def ran() -> tuple[Ran, bool]:
+        async with opened(tmp_path / "code", PYTHONPATH=str(tmp_path / "lib")) as cold:
+            return await cold.run("main.py", modules=["skops"])
+
+    assert run(ran()) == (Ran(0, "ran\n"), False)
+
+
+# Where a fork fails, or what follows it in the new process: as a library of the step host makes it.
+FAILING_CALLS = {
+    "fork": ("errno.EAGAIN", r"may have no more processes"),
+    "setsid": ("errno.EPERM", "The step cannot be started: .*setsid"),
+    "chdir": ("errno.ENOENT", "The step cannot be started: .*chdir"),
+}
+
+
+@pytest.mark.parametrize("call", FAILING_CALLS)
+def test_what_fails_between_a_fork_and_the_script_ends_that_step_alone(
+    call: str, tmp_path: Path, write: Write, run: Await
+) -> None:
+    number, said = FAILING_CALLS[call]
+    library = f"""
+        import errno, os
+        plain = os.{call}
+        def failing(*_):
+            os.{call} = plain
+            raise OSError({number}, "{call} failed")
+        os.{call} = failing
+    """
+    write({"lib/skops.py": library, "code/main.py": "print('ran')"})
+
+    async def ran() -> tuple[str, Ran]:
+        async with opened(tmp_path / "code", ["numpy"], PYTHONPATH=str(tmp_path / "lib")) as cold:
+            try:
+                failed, forked = await cold.run("main.py", modules=["skops"])
+                assert forked
+                assert failed.code == 126
+                message = failed.said
+            except SettingsError as error:
+                message = str(error)
+            return message, await cold.shell("echo ran")
+
+    message, ran_next = run(ran())
+    assert re.search(said, message)
+    assert ran_next == Ran(0, "ran\n")
+
+
+def test_signals_that_a_step_sends_to_its_parent_end_nothing(host: Host, write: Write, run: Await) -> None:
+    write(
+        {
+            "code/main.py": """
+                import os, signal
+                deadly = {signal.SIGKILL, signal.SIGSTOP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+                for number in signal.valid_signals() - deadly - {signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}:
+                    os.kill(os.getppid(), number)
+                os.killpg(0, signal.SIGUSR1)
+            """
+        }
+    )
+
+    async def sent() -> tuple[Ran, Ran]:
+        other = await host.host.run(host.command("sleep 100"))
+        ran, _ = await host.run("main.py")
+        assert not other.ended.done()
+        host.host.signal(other, signal.SIGTERM)
+        await _soon(other.ended)
+        return ran, await host.shell("echo ran")
+
+    assert run(sent()) == (Ran(-signal.SIGUSR1, ""), Ran(0, "ran\n"))
+
+
+def test_a_signal_reaches_a_step_that_has_just_been_forked(host: Host, write: Write, run: Await) -> None:
+    write({"code/main.py": "import signal; signal.pause()"})
+
+    async def signalled() -> list[int]:
+        codes: list[int] = []
+        for _ in range(30):
+            step = await host.start("main.py")
+            host.host.signal(step, signal.SIGTERM)
+            codes.append((await _soon(step.ended)).code)
+        return codes
+
+    assert run(signalled()) == [-signal.SIGTERM] * 30
+
+
+def test_a_host_whose_standard_error_is_closed_starts_steps(tmp_path: Path, run: Await) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" 2>&-\n')
+    python.chmod(0o755)
+
+    async def ran() -> Ran:
+        async with opened(tmp_path / "code", python=python) as cold:
+            return await cold.shell("echo ran")
+
+    assert run(ran()).said == "ran\n"
 
 
 def test_an_interpreter_that_is_not_there_is_a_settings_error(tmp_path: Path) -> None:
@@ -694,7 +956,7 @@ def test_when_the_host_is_killed_who_waits_for_a_step_is_told_and_no_step_is_lef
             watched = await asyncio.to_thread(watch, list(LONG_STEPS))
             os.kill(int((tmp_path / "code" / "host.pid").read_text()), signal.SIGKILL)
             for step in steps:
-                with pytest.raises(ServiceError, match="No step is left running"):
+                with pytest.raises(ServiceError, match=r"signal SIGKILL; the machine .* memory\. No step is left"):
                     await _soon(step.ended)
             with pytest.raises(ServiceError, match="Start the same command again"):
                 await cold.start("host.py", "host.pid")
