@@ -5,6 +5,7 @@ import asyncio
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
 
 from flows.engines.engine import Engine
+from flows.markdown import plain
 from flows.summary import RunSummary, as_markdown, metric_table
 
 REPORT = "report.html"
@@ -17,7 +18,7 @@ async def publish(summary: RunSummary, engine: Engine) -> None:
     where = "in Azure ML studio" if summary.outcome.url else "in MLflow, which `make serve` shows"
     await asyncio.gather(
         acreate_markdown_artifact(
-            as_markdown(summary, report), key="summary", description=f"{summary.verdict}: {summary.result}"
+            as_markdown(summary, report), key="summary", description=plain(f"{summary.verdict}: {summary.result}")
         ),
         acreate_table_artifact(metric_table(summary.report), key="metrics", description="Metrics on the test rows"),
         acreate_link_artifact(

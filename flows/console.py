@@ -1,5 +1,8 @@
 """What a command shows in the terminal while it runs: short lines, time and message. Prefect's UI has it all.
 
+Every letter of a message is shown as it is: no emoji for ``:x:``, no markup in ``[bold]``; :mod:`flows.visible_text`
+says what becomes of control characters.
+
 Where the lines go to a terminal, a table below them shows the steps as they are at the moment.
 """
 
@@ -12,6 +15,7 @@ from rich.live import Live
 
 from flows.state.usable import is_of_the_state
 from flows.step_table import StepTable
+from flows.visible_text import visible
 
 # Said better by the steps' own lines, or naming a temporary server that will be gone.
 _NOISE = ("Finished in state", "Task run failed with", "View at", "Beginning flow run", "Still processing items")
@@ -64,6 +68,16 @@ class ConsoleHandler(PrefectConsoleHandler):
         if _screen.table.observe(record.msg, record.args):
             _screen.show_table()
         return super().handle(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line to the letter."""
+        try:
+            text = visible(self.format(record), self.console.encoding)
+            self.console.print(text, soft_wrap=True, markup=False, emoji=False)
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
 
 
 def end_table() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.drift import DriftReport, FeatureDrift
+from flows.markdown import code_block, plain
 
 TRAIN = "python flows/create_aml_pipeline_train.py"
 
@@ -128,18 +129,20 @@ def as_markdown(summary: WatchSummary, picture: str) -> str:
         picture: The address of the picture, which may be a ``data:`` one: Prefect shows it.
     """
     assert summary.comparison is not None
-    facts = "\n".join(f"| {name} | {text} |" for name, text in _facts(summary))
+    facts = "\n".join(f"| {name} | {plain(text)} |" for name, text in _facts(summary))
     rows = "\n".join(
-        "| " + " | ".join(f"**{cell}**" if feature.drifted and cell else cell for cell in _row(feature)) + " |"
+        "| "
+        + " | ".join(f"**{plain(cell)}**" if feature.drifted and cell else plain(cell) for cell in _row(feature))
+        + " |"
         for feature in summary.comparison.report.features
     )
     parts = [
-        f"# {summary.model_name}: {summary.verdict}",
-        summary.message,
+        f"# {plain(summary.model_name)}: {summary.verdict}",
+        plain(summary.message),
         f"![Histograms of each feature]({picture})",
         f"| {' | '.join(HEADER)} |\n|---|---:|---:|---:|---|---|---|\n{rows}",
         f"| | |\n|---|---|\n{facts}",
-        *([] if summary.next_command is None else [f"```\n{summary.next_command}\n```"]),
+        *([] if summary.next_command is None else [code_block(summary.next_command)]),
     ]
     return "\n\n".join(parts) + "\n"
 

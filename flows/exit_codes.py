@@ -10,6 +10,7 @@ from flows import interrupts
 from flows.errors import TandemError
 from flows.settings import Settings
 from flows.state.faults import cause_of, state_error
+from flows.visible_text import visible
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -26,7 +27,7 @@ def _exit_code_of(command: Callable[[], int]) -> int:
         sys.stdout.flush()
         return code
     except TandemError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {visible(str(error), sys.stderr.encoding)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         if not _nobody_reads():

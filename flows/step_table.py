@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from flows.step_messages import ENDED, REUSED, STARTED
+from flows.visible_text import visible
 
 _STYLES: Mapping[str, str] = {"running": "yellow", "completed": "green", "reused": "cyan", "failed": "bold red"}
 
@@ -46,5 +48,5 @@ class StepTable:
         table.add_column("seconds", justify="right", header_style="bold")
         for name, row in self._rows.items():
             seconds = self._clock() - row.since if row.seconds is None else row.seconds
-            table.add_row(name, row.state, f"{seconds:.1f}", style=_STYLES.get(row.state))
+            table.add_row(Text(visible(name)), row.state, f"{seconds:.1f}", style=_STYLES.get(row.state))
         return table

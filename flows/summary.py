@@ -9,6 +9,7 @@ from typing import Any, cast
 from flows.data_assets import ResolvedData
 from flows.evaluation import METRICS, EvaluationReport, comparison
 from flows.gate import GateDecision
+from flows.markdown import code, plain
 from flows.model_registry import ModelVersion
 from flows.runs import RunOutcome, RunStatus, StepOutcome
 
@@ -86,21 +87,23 @@ def as_markdown(summary: RunSummary, report: str) -> str:
 
     What may be long is no cell of a table, which the web interface cuts off.
     """
-    why = "" if summary.decision is None else f"{summary.message}.\n\n"
-    facts = "\n".join(f"- {name}: {text}" for name, text in [_model(summary), *_job(summary)])
+    why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
+    facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *_job(summary)])
     steps = "\n".join(
-        f"| {step.name} | {'reused' if step.reused else step.status.value} | {'' if step.reused else _seconds(step)} |"
+        f"| {plain(step.name)} | {step.status.value} | {_seconds(step)} |"
+        if not step.reused
+        else f"| {plain(step.name)} | reused |  |"
         for step in summary.outcome.steps
     )
     header, *rows = [
         ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])],
         *metric_rows(summary.report),
     ]
-    metrics = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    metrics = "\n".join("| " + " | ".join(map(plain, row)) + " |" for row in rows)
     return (
-        f"# {summary.title}: {summary.verdict}\n\n{why}{facts}\n\n"
+        f"# {plain(summary.title)}: {summary.verdict}\n\n{why}{facts}\n\n"
         f"## Metrics\n\n| {' | '.join(header)} |\n|---{'|---:' * (len(header) - 1)}|\n{metrics}\n\n"
-        f"[Evaluation report]({report}), also in `{summary.evaluation}`\n\n"
+        f"[Evaluation report]({report}), also in {code(str(summary.evaluation))}\n\n"
         f"## Steps\n\n| step | state | seconds |\n|---|---|---:|\n{steps}\n"
     )
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from flows.engines.preload import imported_modules, plain_script
 from flows.engines.processes import Command, Ended, Process, StepHost
 from flows.engines.shell_paths import ShellPaths
 from flows.engines.snapshot import Snapshot
+from flows.engines.step_log import follow, last_lines
 from flows.engines.step_python import ThrowAway, installs_packages
 from flows.engines.step_variables import wanted
 from flows.engines.store import StepRecord, StepStore
@@ -35,8 +36,6 @@ from flows.spec.model import Step
 from flows.spec.render import render_command
 from flows.step_messages import ENDED, INPUT_CHANGED, STARTED
 
-LOG_POLL_SECONDS = 0.1
-LAST_LINES = 20
 TERMINATION_GRACE_SECONDS = 5.0
 
 
@@ -169,7 +168,9 @@ class StepRunner:
         except asyncio.CancelledError:
             await _end(host, await starting)  # it has been asked for, and will start
             raise
-        tail = asyncio.create_task(_tail(command.log, process, lambda line: logger.info("%s | %s", step.name, line)))
+        tail = asyncio.create_task(
+            follow(command.log, process.ended, lambda line: logger.info("%s | %s", step.name, line))
+        )
         timed_out = False
         try:
             try:
@@ -198,7 +199,7 @@ class StepRunner:
 
     def _hint(self, step: Step, log: Path, code: Path) -> str:
         """The variables or packages that a failed step seems to miss, as a line of its message; empty if none."""
-        lines = _last_lines(log)
+        lines = last_lines(log)
         if withheld := wanted(lines, os.environ, "local" if self._runs.page is None else "azureml"):
             return f"\n  {withheld}"
         if not speaks_of_packages(lines):
@@ -259,11 +260,7 @@ def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Pa
         if not missing:
             return ""
         what = f"ended well but did not write its output {', '.join(missing)}"
-    return f"The step {step.name} {what}." + "".join(f"\n    {line}" for line in _last_lines(log))
-
-
-def _last_lines(log: Path) -> list[str]:
-    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    return f"The step {step.name} {what}." + "".join(f"\n    {line}" for line in last_lines(log))
 
 
 async def _end(host: StepHost, process: Process) -> Ended:
@@ -274,20 +271,3 @@ async def _end(host: StepHost, process: Process) -> Ended:
     except TimeoutError:
         host.signal(process, signal.SIGKILL)
         return await asyncio.shield(process.ended)
-
-
-async def _tail(log: Path, process: Process, write: Callable[[str], None]) -> None:
-    """Pass the lines of a growing log on as they come, until the process has ended and all is read."""
-    rest = b""
-    with log.open("rb") as stream:
-        over = False
-        while True:
-            over = process.ended.done()
-            *lines, rest = (rest + stream.read()).split(b"\n")
-            for line in lines:
-                write(line.decode(errors="replace").rstrip("\r"))
-            if over:
-                break
-            await asyncio.wait((process.ended,), timeout=LOG_POLL_SECONDS)
-    if rest:
-        write(rest.decode(errors="replace"))
