@@ -44,13 +44,17 @@ class GatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """The gate's answer. ``reasons`` are sentences for a person: all that speak against, or else all that speak for."""
+    """The gate's answer. ``reasons`` are sentences for a person: all that speak against, or else all that speak for.
+
+    ``overtaken_by`` is the version that became the champion while the challenger was compared with the last one.
+    """
 
     promoted: bool
     reasons: tuple[str, ...]
     metric: str
     challenger_value: float | None
     champion_value: float | None
+    overtaken_by: int | None = None
 
 
 def decide(challenger: ModelScores, champion: ModelScores | None, policy: GatePolicy) -> GateDecision:
@@ -80,7 +84,7 @@ def decide(challenger: ModelScores, champion: ModelScores | None, policy: GatePo
 def overtaken(decision: GateDecision, version: int) -> GateDecision:
     """The decision once another version has become the champion, with which the challenger was not compared."""
     reason = f"version {version} became the champion while this ran; run again to be compared with it"
-    return replace(decision, promoted=False, reasons=(reason,))
+    return replace(decision, promoted=False, reasons=(reason,), overtaken_by=version)
 
 
 def _against_floor(value: float | None, policy: GatePolicy) -> tuple[bool, str]:

@@ -206,22 +206,24 @@ class Tracking:
 
     def champion(self, model_name: str) -> dict[str, Any] | None:
         """Answer the version with the alias ``champion``; None if there is no such model, or no champion of it."""
-        return self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
+        found = self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
+        return None if found is None else _described(found)
 
     def version(self, model_name: str, version: int) -> dict[str, Any] | None:
         """Answer the version with this number; None if there is none."""
-        return self._find(lambda: self._client.get_model_version(model_name, str(version)))
+        found = self._find(lambda: self._client.get_model_version(model_name, str(version)))
+        return None if found is None else _described(found)
 
     def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """Set a tag of a version."""
         self._client.set_model_version_tag(model_name, str(version), name, value)
 
     @staticmethod
-    def _find(look: "Callable[[], ModelVersion]") -> dict[str, Any] | None:
+    def _find(look: "Callable[[], ModelVersion]") -> "ModelVersion | None":
         from mlflow import MlflowException
 
         try:
-            return _described(look())
+            return look()
         except MlflowException as error:
             # MLflow says the one for a model or version that is not there, the other for an alias.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
@@ -234,40 +236,90 @@ class Tracking:
         model_folder: str,
         run_id: str,
         tags: Mapping[str, str],
-        alias: str | None,
         idempotency_tags: Mapping[str, str],
     ) -> dict[str, Any]:
         """Register a model once, however often and by however many processes it is asked for.
 
         A version that has all the idempotency tags is the answer. Only if there is none, the model is copied into the
         run's artifacts and a version made of the copy; a crash in between leaves a copy that the next call takes
-        over. The alias moves last, so that it never names what is not whole.
+        over.
 
         Args:
             model_name: Of the registered model, which is made if absent.
             model_folder: Where the model is now.
             run_id: Of the MLflow run that made the model.
             tags: Further tags of a new version.
-            alias: What the version shall be called, or None to leave every alias where it is.
             idempotency_tags: What makes two requests the same request; at least one.
         """
+        with _locked(self._lock):
+            version, created = self._ensure_version(model_name, model_folder, run_id, tags, idempotency_tags)
+            self._write_down(version, None)
+            return _described(version) | {"created": created}
+
+    def promote(
+        self,
+        model_name: str,
+        model_folder: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        idempotency_tags: Mapping[str, str],
+        compared_with: int | None,
+        decision_tags: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Register a model and make it the champion, unless the champion is no longer the one it was compared with.
+
+        The comparison and all that follows from it happen under the lock of the store, so that of any number of
+        processes one is the first, and the others are told ``{"overtaken_by": VERSION}``; for them nothing is
+        registered. The alias moves last, so that it never names what is not whole. A process that dies before that has
+        promoted nothing; at most a version without the alias is left, which the next call for the same model takes
+        over, with the tags of its own decision. One that dies after it is told the same version when it asks again.
+
+        Args:
+            model_name: Of the registered model, which is made if absent.
+            model_folder: Where the model is now.
+            run_id: Of the MLflow run that made the model.
+            tags: Further tags of the version, those of an older version of the same model too.
+            idempotency_tags: What makes two models the same model; at least one.
+            compared_with: The version of the champion that the model was compared with, or None if there was none.
+            decision_tags: What makes two decisions to promote this model the same decision. They become tags.
+        """
+        with _locked(self._lock):
+            champion = self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
+            if champion is not None and {**idempotency_tags, **decision_tags}.items() <= champion.tags.items():
+                self._write_down(champion, CHAMPION)
+                return _described(champion) | {"created": False}
+            if champion is not None and int(champion.version) != compared_with:
+                return {"overtaken_by": int(champion.version)}
+            tags = {**tags, **decision_tags}
+            version, created = self._ensure_version(model_name, model_folder, run_id, tags, idempotency_tags)
+            number = str(version.version)
+            if not created:
+                for name, value in tags.items():
+                    self._client.set_model_version_tag(model_name, number, name, value)
+                version = self._client.get_model_version(model_name, number)
+            described = _described(version) | {"created": created}
+            self._client.set_registered_model_alias(model_name, CHAMPION, number)
+            self._write_down(version, CHAMPION)
+            return described
+
+    def _ensure_version(
+        self,
+        model_name: str,
+        model_folder: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        idempotency_tags: Mapping[str, str],
+    ) -> "tuple[ModelVersion, bool]":
+        """The version that carries the idempotency tags, and whether it was made just now. The caller has the lock."""
         if not idempotency_tags:
             raise Refused("To register a model, say what makes it the same model: idempotency_tags is empty.")
-        with _locked(self._lock):
-            version = self._find_version(model_name, idempotency_tags)
-            created = version is None
-            if version is None:
-                source = self._copy_model(Path(model_folder), run_id)
-                self._ensure_registered_model(model_name)
-                version = self._client.create_model_version(
-                    model_name, source, run_id, tags={**tags, **idempotency_tags}
-                )
-            described = _described(version) | {"created": created}
-            number = str(version.version)
-            if alias and alias not in self._client.get_model_version(model_name, number).aliases:
-                self._client.set_registered_model_alias(model_name, alias, number)
-            self._write_down(version, alias)
-            return described
+        version = self._find_version(model_name, idempotency_tags)
+        if version is not None:
+            return version, False
+        source = self._copy_model(Path(model_folder), run_id)
+        self._ensure_registered_model(model_name)
+        tags = {**tags, **idempotency_tags}
+        return self._client.create_model_version(model_name, source, run_id, tags=tags), True
 
     @staticmethod
     def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:

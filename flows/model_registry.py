@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
+from flows.tags import decision_tags
 
 RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -49,6 +50,13 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A model was not promoted: version ``by`` has become the champion since it was compared with the last one."""
+
+    by: int
+
+
 class ModelRegistry(Protocol):
     """What the flow asks of a model registry, on a laptop as on Azure ML."""
 
@@ -68,7 +76,6 @@ class ModelRegistry(Protocol):
         run_id: str,
         idempotency_tags: Mapping[str, str],
         tags: Mapping[str, str] = _NOTHING,
-        alias: str | None = None,
     ) -> ModelVersion:
         """Register a model, once: a version that carries all the idempotency tags is returned as it is.
 
@@ -78,7 +85,34 @@ class ModelRegistry(Protocol):
             run_id: The run that made the model: an MLflow run id, or the name of an Azure ML job.
             idempotency_tags: What makes two requests the same request; at least one. They become tags of the version.
             tags: Further tags of a new version.
-            alias: What to call the version once it is whole; None leaves every alias where it is.
+        """
+        ...
+
+    async def promote(
+        self,
+        model_name: str,
+        model: str,
+        *,
+        run_id: str,
+        idempotency_tags: Mapping[str, str],
+        compared_with: int | None,
+        flow_run_id: str,
+        tags: Mapping[str, str] = _NOTHING,
+    ) -> ModelVersion | Overtaken:
+        """Register a model, once, and make it the champion, unless it was overtaken.
+
+        It is overtaken if the champion is no longer the version that it was compared with. Of several that were
+        compared with the same champion, or with none, one is promoted. A flow run that has promoted the model before,
+        and asks again because it was interrupted, gets the same answer.
+
+        Args:
+            model_name: Of the registered model, which is made if absent.
+            model: Where the model is: a folder, or ``azureml://jobs/<name>/outputs/<output>``.
+            run_id: The run that made the model: an MLflow run id, or the name of an Azure ML job.
+            idempotency_tags: What makes two models the same model; at least one. They become tags of the version.
+            compared_with: The version of the champion that the model was compared with, or None if there was none.
+            flow_run_id: The id that the flow run goes by that has decided. Both become tags of the version.
+            tags: Further tags of the version, of one too that was registered before and is promoted now.
         """
         ...
 
@@ -299,7 +333,6 @@ class MlflowTracking:
         run_id: str,
         idempotency_tags: Mapping[str, str],
         tags: Mapping[str, str] = _NOTHING,
-        alias: str | None = None,
     ) -> ModelVersion:
         """See :meth:`ModelRegistry.register`. ``model`` is a folder, which is copied into the run's artifacts."""
         check_model_name(model_name)
@@ -309,10 +342,40 @@ class MlflowTracking:
             model_folder=model,
             run_id=run_id,
             tags=dict(tags),
-            alias=alias,
             idempotency_tags=dict(idempotency_tags),
         )
-        return _model_version(model_name, found, alias=alias)
+        return _model_version(model_name, found, alias=None)
+
+    async def promote(
+        self,
+        model_name: str,
+        model: str,
+        *,
+        run_id: str,
+        idempotency_tags: Mapping[str, str],
+        compared_with: int | None,
+        flow_run_id: str,
+        tags: Mapping[str, str] = _NOTHING,
+    ) -> ModelVersion | Overtaken:
+        """See :meth:`ModelRegistry.promote`. One process after the other decides; who is overtaken registers nothing.
+
+        A run that was killed after its promotion, and whose version is no longer the champion when it asks again, is
+        overtaken too.
+        """
+        check_model_name(model_name)
+        found = await self._worker.request(
+            "promote",
+            model_name=model_name,
+            model_folder=model,
+            run_id=run_id,
+            tags=dict(tags),
+            idempotency_tags=dict(idempotency_tags),
+            compared_with=compared_with,
+            decision_tags=decision_tags(flow_run_id, compared_with),
+        )
+        if "overtaken_by" in found:
+            return Overtaken(int(found["overtaken_by"]))
+        return _model_version(model_name, found, alias="champion")
 
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """See :meth:`ModelRegistry.tag`."""

@@ -14,12 +14,11 @@ from flows.engines.engine import Engine
 from flows.errors import RunError, TandemError
 from flows.evaluation import EvaluationReport
 from flows.gate import GateDecision, overtaken
-from flows.model_registry import ModelRegistry, ModelVersion
+from flows.model_registry import ModelRegistry, ModelVersion, Overtaken
 from flows.runs import PipelineRequest, RunOutcome
 from flows.settings import PROJECT
 from flows.tags import (
     BASIS,
-    COMPARED_WITH,
     DATA,
     DATA_SHA256,
     DECISION,
@@ -28,6 +27,7 @@ from flows.tags import (
     GIT_COMMIT,
     JOB,
     REJECTED_BASIS,
+    compared_with,
 )
 
 MODEL_OUTPUT = "model"
@@ -44,9 +44,9 @@ async def as_submitted(
     tags = outcome.tags
     if tags.get(DATA, data.label) != data.label:
         data = await engine.resolve_data(tags[DATA])
-    compared, found = tags.get(COMPARED_WITH), None if champion is None else str(champion.version)
+    compared, found = compared_with(tags), None if champion is None else champion.version
     if DATA in tags and compared != found:
-        champion = None if compared is None else await engine.registry.version(model_name, int(compared))
+        champion = None if compared is None else await engine.registry.version(model_name, compared)
     return data, champion
 
 
@@ -62,18 +62,6 @@ def basis_of_job(request: PipelineRequest, outcome: RunOutcome) -> str:
     return outcome.tags.get(BASIS, request.tags[BASIS])
 
 
-async def unless_overtaken(
-    engine: Engine, decision: GateDecision, champion: ModelVersion | None, model_name: str, flow_run_id: str
-) -> GateDecision:
-    """The decision, unless another version has become the champion since this one was compared with the last."""
-    if not decision.promoted:
-        return decision
-    now = await champion_to_beat(engine.registry, model_name, flow_run_id)
-    if now is None or (champion is not None and now.version == champion.version):
-        return decision
-    return overtaken(decision, now.version)
-
-
 async def champion_to_beat(registry: ModelRegistry, model_name: str, flow_run_id: str) -> ModelVersion | None:
     """The champion; or, where an earlier try of this flow run has made it, the one that it was compared with.
 
@@ -82,8 +70,8 @@ async def champion_to_beat(registry: ModelRegistry, model_name: str, flow_run_id
     champion = await registry.champion(model_name)
     if champion is None or champion.tags.get(FLOW_RUN) != flow_run_id:
         return champion
-    before = champion.tags.get(COMPARED_WITH)
-    return None if before is None else await registry.version(model_name, int(before))
+    before = compared_with(champion.tags)
+    return None if before is None else await registry.version(model_name, before)
 
 
 def with_local_digest(data: ResolvedData) -> ResolvedData:
@@ -111,10 +99,9 @@ def provenance(
     report: EvaluationReport,
     flow_run_id: str,
     decision: GateDecision | None = None,
-    champion: ModelVersion | None = None,
     basis: str = "",
 ) -> Mapping[str, str]:
-    """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and against whom."""
+    """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and what it rests on."""
     tags = {
         JOB: outcome.job_name,
         FLOW_RUN: flow_run_id,
@@ -124,7 +111,6 @@ def provenance(
         BASIS: basis,
         GIT_COMMIT: git_commit(PROJECT),
         DECISION: "" if decision is None else "; ".join(decision.reasons),
-        COMPARED_WITH: "" if champion is None else str(champion.version),
     }
     metrics = {
         f"tandem.metric.{name}": f"{value:.6f}" for name, value in report.challenger.values.items() if value is not None
@@ -132,21 +118,47 @@ def provenance(
     return {name: value for name, value in (tags | metrics).items() if value}
 
 
-async def register(
-    engine: Engine, outcome: RunOutcome, model_name: str, tags: Mapping[str, str], alias: str | None
-) -> ModelVersion:
+async def register(engine: Engine, outcome: RunOutcome, model_name: str, tags: Mapping[str, str]) -> ModelVersion:
     """Register the job's model, once: the same model under the same name is the same version."""
-    model = outcome.outputs.get(MODEL_OUTPUT)
-    if model is None:
-        raise RunError(f"The job {outcome.job_name} delivered no output {MODEL_OUTPUT!r}; nothing was registered.")
     return await engine.registry.register(
         model_name,
-        model,
+        _model_of(outcome),
         run_id=outcome.mlflow_run_id or outcome.job_name,
         idempotency_tags=await engine.identity(outcome, MODEL_OUTPUT),
         tags=tags,
-        alias=alias,
     )
+
+
+async def promote(
+    engine: Engine,
+    outcome: RunOutcome,
+    model_name: str,
+    tags: Mapping[str, str],
+    decision: GateDecision,
+    champion: ModelVersion | None,
+) -> tuple[GateDecision, ModelVersion | None]:
+    """Register the job's model as the champion, if the champion is still the one that it was compared with.
+
+    Returns:
+        The decision and the version; or the rejection of a model that was overtaken, and None.
+    """
+    made = await engine.registry.promote(
+        model_name,
+        _model_of(outcome),
+        run_id=outcome.mlflow_run_id or outcome.job_name,
+        idempotency_tags=await engine.identity(outcome, MODEL_OUTPUT),
+        compared_with=None if champion is None else champion.version,
+        flow_run_id=tags[FLOW_RUN],
+        tags=tags,
+    )
+    return (overtaken(decision, made.by), None) if isinstance(made, Overtaken) else (decision, made)
+
+
+def _model_of(outcome: RunOutcome) -> str:
+    model = outcome.outputs.get(MODEL_OUTPUT)
+    if model is None:
+        raise RunError(f"The job {outcome.job_name} delivered no output {MODEL_OUTPUT!r}; nothing was registered.")
+    return model
 
 
 def git_commit(folder: Path) -> str:

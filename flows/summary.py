@@ -186,6 +186,8 @@ def _model(summary: RunSummary) -> tuple[str, str]:
         made = "" if version.created else "  (it was registered before)"
         alias = f", alias {version.alias}" if version.alias else ""
         return "model", f"{version.name} version {version.version}{alias}{made}"
+    if summary.decision is not None and summary.decision.overtaken_by is not None:
+        return "champion", f"version {summary.decision.overtaken_by}, of another run"
     if summary.champion is not None:
         return "champion", f"{summary.champion.name} version {summary.champion.version} stays"
     return "model", "none registered"

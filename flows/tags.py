@@ -1,12 +1,15 @@
 """The tags of jobs and model versions and the labels of flow runs: their names, and what is written at a job."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from flows.data_assets import ResolvedData
-from flows.model_registry import ModelVersion
+
+if TYPE_CHECKING:
+    from flows.model_registry import ModelVersion
 
 FLOW_RUN = "tandem.flow_run"  # whose job it is: the id that its name is derived from
-COMPARED_WITH = "tandem.compared_with"  # the champion's version
+COMPARED_WITH = "tandem.compared_with"  # the champion's version; of a version that was promoted, else `none`
 DATA = "tandem.data"
 DATA_SHA256 = "tandem.data_sha256"
 ENVIRONMENT = "tandem.environment"
@@ -22,10 +25,21 @@ LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seco
 RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its job was submitted again
 
 
-def job_tags(flow_run_id: str, data: ResolvedData, champion: ModelVersion | None = None) -> Mapping[str, str]:
+def job_tags(flow_run_id: str, data: ResolvedData, champion: "ModelVersion | None" = None) -> Mapping[str, str]:
     """The tags of a job: whose it is, and what it was given, for whoever finds it later."""
     compared = {} if champion is None else {COMPARED_WITH: str(champion.version)}
     return {FLOW_RUN: flow_run_id, DATA: data.label, **compared}
+
+
+def decision_tags(flow_run_id: str, compared_with: int | None) -> dict[str, str]:
+    """The tags of a version that was promoted: by which flow run, and after which champion."""
+    return {FLOW_RUN: flow_run_id, COMPARED_WITH: "none" if compared_with is None else str(compared_with)}
+
+
+def compared_with(tags: Mapping[str, str]) -> int | None:
+    """The version of the champion that a model was compared with; None if there was none, or nothing is said."""
+    version = tags.get(COMPARED_WITH, "none")
+    return int(version) if version.isdecimal() else None
 
 
 def goes_on_with(flow_run_id: str) -> str:

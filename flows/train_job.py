@@ -47,7 +47,7 @@ async def train_job(parameters: JobParameters) -> State[Any]:
         report = read_evaluation(evaluation)
         data = await with_digest(engine, outcome, data)
         tags = provenance(outcome, data, report, run_id)
-        version = await register(engine, outcome, parameters.model_name, tags, alias=None)
+        version = await register(engine, outcome, parameters.model_name, tags)
         summary = RunSummary(
             title=parameters.experiment_name,
             engine=engine.name,

@@ -19,9 +19,8 @@ from flows.registration import (
     as_submitted,
     basis_of_job,
     champion_to_beat,
+    promote,
     provenance,
-    register,
-    unless_overtaken,
     why_skipped,
     with_digest,
     with_local_digest,
@@ -67,15 +66,11 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
         report = read_evaluation(evaluation)
         decision = decide(report.challenger, report.champion, parameters.gate)
-        decision = await unless_overtaken(engine, decision, champion, parameters.model_name, run_id)
-        version = None
+        basis, version = basis_of_job(request, outcome), None
         if decision.promoted:
             data = await with_digest(engine, outcome, data)
-            tags = provenance(outcome, data, report, run_id, decision, champion, basis_of_job(request, outcome))
-            version = await register(engine, outcome, parameters.model_name, tags, alias="champion")
-        elif champion is not None:
-            basis = basis_of_job(request, outcome)
-            await engine.registry.tag(parameters.model_name, champion.version, REJECTED_BASIS, basis)
+            tags = provenance(outcome, data, report, run_id, decision, basis)
+            decision, version = await promote(engine, outcome, parameters.model_name, tags, decision, champion)
         summary = RunSummary(
             title=parameters.pipeline,
             engine=engine.name,
@@ -89,4 +84,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         )
         await publish(summary, engine)
         await emit(promotion_decided(summary, parameters.model_name))
+        if champion is not None and not decision.promoted and decision.overtaken_by is None:
+            # Last of all, since a scheduled run that dies and is tried again is skipped once this is written.
+            await engine.registry.tag(parameters.model_name, champion.version, REJECTED_BASIS, basis)
     return Completed(name=summary.verdict, message=summary.message, data=summary)

@@ -29,8 +29,6 @@ MOMENTS: dict[str, tuple[str, str, bool, int]] = {
     "while the evaluation is downloaded": ("POST", r"/rundata", True, 0),
     "before the model is registered": ("PUT", r"/models/.*/versions/", False, 0),
     "after the model is registered": ("PUT", r"/models/.*/versions/", True, 0),
-    "before the champion is tagged": ("PUT", r"/models/.*/versions/", False, 1),
-    "after the champion is tagged": ("PUT", r"/models/.*/versions/", True, 1),
 }
 
 

@@ -16,7 +16,15 @@ import pytest
 
 import flows.mlflow_worker
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
-from flows.model_registry import MlflowTracking, MlflowWorker, ModelRegistry, ModelVersion, NewRun, check_model_name
+from flows.model_registry import (
+    MlflowTracking,
+    MlflowWorker,
+    ModelRegistry,
+    ModelVersion,
+    NewRun,
+    Overtaken,
+    check_model_name,
+)
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
 
@@ -104,6 +112,28 @@ async def register(tracking: MlflowTracking, name: str, model: str, run_id: str,
     return await tracking.register(name, model, run_id=run_id, idempotency_tags={"tandem.key": key}, **more)
 
 
+async def promote(
+    tracking: MlflowTracking,
+    name: str,
+    model: str,
+    run_id: str,
+    key: str,
+    compared_with: int | None = None,
+    flow_run_id: str = "flow run",
+    **more: Any,
+) -> ModelVersion | Overtaken:
+    again = {"tandem.key": key}
+    return await tracking.promote(
+        name,
+        model,
+        run_id=run_id,
+        idempotency_tags=again,
+        compared_with=compared_with,
+        flow_run_id=flow_run_id,
+        **more,
+    )
+
+
 def test_tracking_is_a_model_registry(store: SharedStore) -> None:
     registry: ModelRegistry = store.tracking
     assert registry
@@ -171,11 +201,12 @@ def test_runs_go_into_a_workspace_and_models_stay_here(tmp_path: Path, azure_ml:
             there = await tracking.create_run("worker", "train", tags={"tandem.step": "train"})
             await tracking.copy_run_data(here, there)
             await tracking.copy_run_data("5c0f00000000000000000000000000ff", there)  # neither here nor there
-            made = await register(tracking, "champ", store.model("champ"), there, "k", alias="champion")
-            again = await register(tracking, "champ", store.model("champ"), there, "k", alias="champion")
+            made = await promote(tracking, "champ", store.model("champ"), there, "k")
+            again = await promote(tracking, "champ", store.model("champ"), there, "k")
+            assert isinstance(made, ModelVersion) and isinstance(again, ModelVersion)
             assert (made.created, again.created, made.version, again.version) == (True, False, 1, 1)
             assert await tracking.champion("champ") == ModelVersion(
-                "champ", 1, False, "champion", made.source, there, {"tandem.key": "k"}
+                "champ", 1, False, "champion", made.source, there, made.tags
             )
             await tracking.finish_run(there, "FINISHED")
             return there, made.source
@@ -221,12 +252,11 @@ def test_registered_champion_is_a_whole_copy_with_its_origin(store: SharedStore)
     async def scenario() -> None:
         run_id = await store.tracking.create_run("whole", "train")
         model = store.model("whole")
-        made = await register(
-            store.tracking, "whole", model, run_id, 'it\'s "k"', tags={"commit": "abc"}, alias="champion"
-        )
-        assert made == ModelVersion(
-            "whole", 1, True, "champion", made.source, run_id, {"tandem.key": 'it\'s "k"', "commit": "abc"}
-        )
+        made = await promote(store.tracking, "whole", model, run_id, 'it\'s "k"', tags={"commit": "abc"})
+        assert isinstance(made, ModelVersion)
+        tags = {"tandem.key": 'it\'s "k"', "commit": "abc"}
+        decided = {"tandem.flow_run": "flow run", "tandem.compared_with": "none"}
+        assert made == ModelVersion("whole", 1, True, "champion", made.source, run_id, tags | decided)
         assert Path(made.source).is_relative_to(store.folder / "artifacts")
         for file in ("MLmodel", "data/model.skops"):
             assert (Path(made.source) / file).read_bytes() == (Path(model) / file).read_bytes()
@@ -251,20 +281,39 @@ def test_second_register_returns_the_same_version_and_creates_nothing(store: Sha
     store.run(scenario())
 
 
-def test_alias_moves_to_a_new_version_and_back_only_when_asked(store: SharedStore) -> None:
+def test_alias_moves_to_a_new_version_and_back_with_the_tags_of_the_decision(store: SharedStore) -> None:
     async def scenario() -> None:
         one, two = await store.tracking.create_runs("alias", [NewRun("one"), NewRun("two")])
-        await register(store.tracking, "alias", store.model("alias-1", "one"), one, "1", alias="champion")
-        await register(store.tracking, "alias", store.model("alias-2", "two"), two, "2", alias="champion")
-        assert await champion() == 2
-        await register(store.tracking, "alias", store.model("alias-1", "one"), one, "1")
-        assert await champion() == 2
-        await register(store.tracking, "alias", store.model("alias-1", "one"), one, "1", alias="champion")
-        assert await champion() == 1
+        first, second = store.model("alias-1", "one"), store.model("alias-2", "two")
+        await promote(store.tracking, "alias", first, one, "1", None, "a", tags={"data": "old", "metric": "1"})
+        await promote(store.tracking, "alias", second, two, "2", 1, "b")
+        assert await champion() == (2, {"tandem.key": "2", "tandem.flow_run": "b", "tandem.compared_with": "1"})
+        await register(store.tracking, "alias", first, one, "1")
+        assert (await champion())[0] == 2
+        await promote(store.tracking, "alias", first, one, "1", 2, "c", tags={"data": "new"})
+        decided = {"tandem.flow_run": "c", "tandem.compared_with": "2"}
+        assert await champion() == (1, {"tandem.key": "1", "data": "new", "metric": "1", **decided})
 
-    async def champion() -> int | None:
+    async def champion() -> tuple[int, Mapping[str, str]]:
         found = await store.tracking.champion("alias")
-        return found and found.version
+        assert found
+        return found.version, found.tags
+
+    store.run(scenario())
+
+
+def test_model_that_was_compared_with_an_earlier_champion_is_not_registered(store: SharedStore) -> None:
+    async def scenario() -> None:
+        one, two = await store.tracking.create_runs("overtaken", [NewRun("one"), NewRun("two")])
+        first, second = store.model("overtaken-1", "one"), store.model("overtaken-2", "two")
+        await promote(store.tracking, "overtaken", first, one, "1", None, "a")
+        assert await promote(store.tracking, "overtaken", second, two, "2", None, "b") == Overtaken(by=1)
+        assert await promote(store.tracking, "overtaken", first, two, "1", None, "the same model") == Overtaken(by=1)
+        assert await store.tracking.version("overtaken", 2) is None
+        assert not (store.folder / "artifacts" / two).exists()
+        again = await promote(store.tracking, "overtaken", first, two, "1", None, "a")
+        assert isinstance(again, ModelVersion)
+        assert (again.version, again.alias, again.created) == (1, "champion", False)
 
     store.run(scenario())
 
@@ -272,7 +321,8 @@ def test_alias_moves_to_a_new_version_and_back_only_when_asked(store: SharedStor
 def test_champion_whose_folder_is_gone_is_an_error_that_names_both(store: SharedStore) -> None:
     async def scenario() -> None:
         run_id = await store.tracking.create_run("gone", "train")
-        made = await register(store.tracking, "gone", store.model("gone"), run_id, "k", alias="champion")
+        made = await promote(store.tracking, "gone", store.model("gone"), run_id, "k")
+        assert isinstance(made, ModelVersion)
         Path(made.source).rename(store.folder / "elsewhere")
         with pytest.raises(RunError, match="Version 1 of the model 'gone'") as missing:
             await store.tracking.champion("gone")
@@ -315,15 +365,16 @@ def test_kill_between_copy_and_version_leads_to_one_version(store: SharedStore) 
         run_id = await store.tracking.create_run("killed", "train")
         model = store.model("killed")
         async with store.line("-c", KILLED_BEFORE_VERSION) as line:
-            with pytest.raises(ServiceError, match="ended before it answered register"):
-                await register(MlflowTracking(line), "killed", model, run_id, "k", alias="champion")
+            with pytest.raises(ServiceError, match="ended before it answered promote"):
+                await promote(MlflowTracking(line), "killed", model, run_id, "k")
         copy = store.folder / "artifacts" / run_id / "artifacts" / "model"
         assert (copy / "MLmodel").exists()
         (copy / "data" / "model.skops").write_text("cut sh")
         (copy / "left over").touch()
         assert await store.tracking.champion("killed") is None
 
-        made = await register(store.tracking, "killed", model, run_id, "k", alias="champion")
+        made = await promote(store.tracking, "killed", model, run_id, "k")
+        assert isinstance(made, ModelVersion)
         assert (made.version, made.created) == (1, True)
         assert (copy / "data" / "model.skops").read_bytes() == (Path(model) / "data" / "model.skops").read_bytes()
         assert not (copy / "left over").exists()
@@ -341,12 +392,12 @@ def test_two_processes_make_one_experiment_and_one_version(tmp_path: Path) -> No
             runs = await asyncio.gather(*(tracking.create_run("race", "train") for tracking in both))
             made = await asyncio.gather(
                 *(
-                    register(tracking, "race", fresh.model("race"), run, "k", alias="champion")
+                    promote(tracking, "race", fresh.model("race"), run, "k")
                     for tracking, run in zip(both, runs, strict=True)
                 )
             )
-        assert sorted(version.created for version in made) == [False, True]
-        assert {version.version for version in made} == {1}
+        assert sorted(isinstance(one, ModelVersion) and one.created for one in made) == [False, True]
+        assert {isinstance(one, ModelVersion) and one.version for one in made} == {1}
 
     asyncio.run(scenario())
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from flows.model_registry import ModelVersion
+from flows.model_registry import ModelVersion, Overtaken
 from flows.registration import champion_to_beat
 
 
@@ -29,8 +29,20 @@ class Versions:
         run_id: str,
         idempotency_tags: Mapping[str, str],
         tags: Mapping[str, str] = {},
-        alias: str | None = None,
     ) -> ModelVersion:
+        raise AssertionError
+
+    async def promote(
+        self,
+        model_name: str,
+        model: str,
+        *,
+        run_id: str,
+        idempotency_tags: Mapping[str, str],
+        compared_with: int | None,
+        flow_run_id: str,
+        tags: Mapping[str, str] = {},
+    ) -> ModelVersion | Overtaken:
         raise AssertionError
 
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
@@ -47,7 +59,7 @@ def version(number: int, **tags: str) -> ModelVersion:
     [
         ((), None),
         ((version(1, flow_run="old"),), 1),
-        ((version(1, flow_run="now"),), None),
+        ((version(1, flow_run="now", compared_with="none"),), None),
         ((version(1, flow_run="old"), version(2, flow_run="now", compared_with="1")), 1),
     ],
     ids=["no champion", "champion of another flow run", "ours, the first", "ours, after another"],

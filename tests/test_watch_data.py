@@ -83,13 +83,14 @@ def register(settings: Settings, engine_name: Any, **champions: Mapping[str, str
             for model, own in champions.items():
                 tags = {"tandem.data": DATA, "tandem.data_sha256": data_digest(ROWS), **own}
                 run = await registry.create_run("tests", model) if engine_name == "local" else "job"
-                await registry.register(
+                await registry.promote(
                     model,
                     str(folder),
                     run_id=run,
                     idempotency_tags={"tandem.of": model},
+                    compared_with=None,
+                    flow_run_id="tests",
                     tags={name: value for name, value in tags.items() if value},
-                    alias="champion",
                 )
 
     asyncio.run(_register())

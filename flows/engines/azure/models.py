@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azure.ai.ml.constants import AssetTypes
+from azure.ai.ml.constants import AssetTypes, ListViewType
 from azure.ai.ml.entities import Model
 
 from flows.engines.azure.connection import Connection
@@ -33,23 +33,30 @@ class Models:
         numbered = (_remote_model(model) for model in found if str(model.version).isdecimal())
         return tuple(sorted(numbered, key=lambda model: model.version))
 
-    async def create(self, name: str, version: int | None, path: str, tags: Mapping[str, str]) -> RemoteModel:
-        """Register a model from the output of a job; without a number, as the version that the workspace gives it.
+    async def numbers(self, name: str) -> frozenset[int]:
+        """The numbers of all versions, those too that are archived, which no other version can have."""
+        every = ListViewType.ALL
+        found: Iterable[Any] | None = await self._connection.look(
+            lambda client: list(client.models.list(name=name, list_view_type=every))
+        )
+        return frozenset(int(model.version) for model in found or () if str(model.version).isdecimal())
+
+    async def create(self, name: str, version: int, path: str, tags: Mapping[str, str]) -> RemoteModel:
+        """Register a model from the output of a job under a number. The caller looks for it after any doubt.
 
         Raises:
             AlreadyThereError: The version is that of another model.
         """
-        number = None if version is None else str(version)
-        model = Model(name=name, version=number, path=path, type=AssetTypes.MLFLOW_MODEL, tags=dict(tags))
+        model = Model(name=name, version=str(version), path=path, type=AssetTypes.MLFLOW_MODEL, tags=dict(tags))
         return _remote_model(await self._connection.call(lambda client: client.models.create_or_update(model)))
 
-    async def tag(self, name: str, version: int, tag: str, value: str | None) -> None:
-        """Set a tag of a version, or take it away."""
+    async def tag(self, name: str, version: int, tags: Mapping[str, str | None]) -> None:
+        """Set tags of a version, and take away those that have no value. Of two who do it at once, one may undo it."""
 
         def change(client: Any) -> None:
             model: Any = client.models.get(name, str(version))
-            tags = {key: text for key, text in (model.tags or {}).items() if key != tag}
-            model.tags = tags if value is None else {**tags, tag: value}
+            changed = {**(model.tags or {}), **tags}
+            model.tags = {tag: value for tag, value in changed.items() if value is not None}
             client.models.create_or_update(model)
 
         await self._connection.call(change)
