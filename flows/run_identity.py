@@ -24,14 +24,16 @@ from flows.tags import goes_on_with
 async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel, file: Path) -> AsyncGenerator[str]:
     """The id that the run goes by: that of the flow run, which all its retries share.
 
-    A flow run that nobody deployed is not tried again by Prefect, but by a person who starts the same command. On Azure
-    ML, where the job of a process that died goes on, such a start takes over the id of the earlier one.
+    A flow run that nobody deployed is not tried again by Prefect, but by a person who starts the same command. If the
+    earlier start was interrupted, such a start takes over its id: on Azure ML, where the job of a process that died
+    goes on, it goes on with that job; and a model that was promoted just before the process died is known as its own.
     """
     own = str(flow_run.id)
-    if engine.name == "local" or deployment.id is not None:
+    if deployment.id is not None:
         yield own
         return
-    wanted = (file.name, _definition(read_job(file)), parameters.model_dump(mode="json"), dict(settings.workspace))
+    asked = parameters.model_dump(mode="json")
+    wanted = (engine.name, file.name, _definition(read_job(file)), asked, dict(settings.workspace))
     with begun(settings.begun_runs, wanted, own) as identity:
         if identity.resumed:
             get_run_logger().warning("going on with a run that was interrupted (%s)", identity.id)

@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def begun_runs(self) -> Path:
-        """Runs on Azure ML that have begun and not ended: what a second start goes on with."""
+        """Runs that have begun and not ended: what a second start goes on with."""
         return self.home / "begun"
 
     @property
