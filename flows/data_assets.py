@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.engines.digests import data_digest
-from flows.errors import DataAssetError
+from flows.errors import DataAssetError, ParameterError
 from flows.spec.assets import DataAsset, read_data_asset
 from flows.spec.model import DataReference
+from flows.spec.names import shown, unfit
 
 _REFERENCE = re.compile(r"(?:azureml:)?(?P<name>[\w.-]+)(?:(?P<sep>[:@])(?P<version>[\w.-]+))?")
+_WORD = re.compile(r"[\w.-]+")
 _FILE_ENDINGS = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".gz")
 
 
@@ -41,6 +43,24 @@ class ResolvedData:
 def is_path(text: str) -> bool:
     """Whether ``text`` means a file rather than the name of a data asset."""
     return "/" in text or "\\" in text or text.lower().endswith(_FILE_ENDINGS) or text in (".", "..")
+
+
+def check_asset_name(name: str, version: str | None = None) -> None:
+    """See that a job can ask for data under a name and version, and that files can be called so.
+
+    Raises:
+        ParameterError: The name or the version is none.
+    """
+    for noun, text in (("name", name), ("version", version)):
+        if text is None:
+            continue
+        if (reason := unfit(f"{text}.yml" if noun == "version" else text)) is None and not _WORD.fullmatch(text):
+            reason = "has other signs than letters, digits, - . and _"
+        if reason is not None:
+            raise ParameterError(
+                f"{shown(text)!r} cannot be the {noun} of a data asset or model: it {reason}. Nothing was registered. "
+                "Use letters, digits, - and _."
+            )
 
 
 def resolve_data(text: str, folders: Sequence[Path], type: str = "uri_file") -> ResolvedData:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.data_assets import ResolvedData, is_path, resolve_data
+from flows.data_assets import ResolvedData, check_asset_name, is_path, resolve_data
 from flows.data_store import DataStore
 from flows.engines.choice import chosen_engine
 from flows.engines.digests import data_digest
@@ -25,8 +25,10 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
     """Check a data file as prep would, register it, and emit ``tandem.data.registered``.
 
     Raises:
+        ParameterError: The name is none that data can have.
         DataAssetError: The file is not there, or is not the data that the pipeline takes; every fault is named.
     """
+    check_asset_name(name)
     settings = Settings.from_environment()
     choice = chosen_engine(engine, settings)
     path = resolve_data(file if is_path(file) else f"./{file}", settings.data_assets).path

@@ -1,6 +1,7 @@
 """Data assets that are registered on this machine: a YAML file a version, and the content, kept once by its digest."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import yaml
 
-from flows.data_assets import data_assets, versions_of
+from flows.data_assets import check_asset_name, data_assets, versions_of
 from flows.drafts import draft_of
 from flows.engines.digests import data_digest
-from flows.errors import SettingsError
+from flows.errors import ParameterError, SettingsError
 from flows.private import tighten
 from flows.spec.assets import DataAsset, read_data_asset
+from flows.spec.names import inside
 
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/data.schema.json"
 
 
@@ -47,8 +50,10 @@ class DataStore:
             description: For whoever lists it.
 
         Raises:
+            ParameterError: The name or version is none that a file can have and a job can ask for.
             SettingsError: The store cannot be written.
         """
+        check_asset_name(name, version)
         digest = data_digest(path)
         known = versions_of(name, list(data_assets(self._all)))
         if version is None and known and known[-1].path.exists() and data_digest(known[-1].path) == digest:
@@ -56,11 +61,13 @@ class DataStore:
         number = max((int(asset.version) for asset in known if asset.version.isdigit()), default=0) + 1
         try:
             content = self._keep(path, digest)
-            folder = self._folder / "assets" / name
-            if version is not None:
-                (folder / f"{version}.yml").unlink(missing_ok=True)
+            folder = inside(self._folder / "assets", name)
             said = {"type": type, "name": name, **({"description": description} if description else {})}
-            while not self._write(file := folder / f"{version or number}.yml", said, content, digest):
+            if version is not None:
+                _check_is_replaced(file := inside(folder, f"{version}.yml"), name, version)
+                self._write(file, said, content, digest, replaces=True)
+                return RegisteredData(read_data_asset(file), digest, created=True)
+            while not self._write(file := folder / f"{number}.yml", said, content, digest):
                 number += 1  # somebody else was quicker
             return RegisteredData(read_data_asset(file), digest, created=True)
         except OSError as error:
@@ -70,7 +77,8 @@ class DataStore:
 
     def _keep(self, path: Path, digest: str) -> Path:
         """Copy the content to its place, whole or not at all."""
-        place = self._folder / "content" / (digest[:16] + (path.suffix if path.is_file() else ""))
+        suffix = path.suffix if path.is_file() and _SUFFIX.fullmatch(path.suffix) else ""
+        place = self._folder / "content" / (digest[:16] + suffix)
         if place.exists():
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -84,13 +92,16 @@ class DataStore:
         return place
 
     @staticmethod
-    def _write(file: Path, said: Mapping[str, str], content: Path, digest: str) -> bool:
-        """Write the YAML of a version; False if there is one."""
+    def _write(file: Path, said: Mapping[str, str], content: Path, digest: str, replaces: bool = False) -> bool:
+        """Write the YAML of a version; False if there is one, unless this one ``replaces`` it."""
         place = {"path": os.path.relpath(content, file.parent), "tags": {"tandem.sha256": digest}}
         asset = {"$schema": SCHEMA, **said, "version": file.stem, **place}
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = draft_of(file)
         draft.write_text(yaml.safe_dump(asset, sort_keys=False), encoding="utf-8")
+        if replaces:
+            draft.replace(file)
+            return True
         try:
             os.link(draft, file)  # fails where the version is there, as a rename would not
         except FileExistsError:
@@ -98,3 +109,15 @@ class DataStore:
         finally:
             draft.unlink()
         return True
+
+
+def _check_is_replaced(file: Path, name: str, version: str) -> None:
+    """See that a file is that of the version which is replaced: some file systems know no capital letters."""
+    if not file.exists():
+        return
+    there = read_data_asset(file)
+    if (there.name, there.version) != (name, version):
+        raise ParameterError(
+            f"{name}:{version} cannot be kept beside {there.name}:{there.version}: both are the file {file} here. "
+            "Choose another name or version."
+        )

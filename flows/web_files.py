@@ -16,6 +16,8 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from flows.engines.digests import text_digest
+from flows.errors import ParameterError
+from flows.spec.names import file_name, inside
 
 CONNECT_SECONDS = 30  # without a byte
 CHUNK_BYTES = 1 << 20
@@ -41,17 +43,18 @@ class WebFiles:
         """
         entry = self._folder / "urls" / f"{text_digest(url)[:32]}.json"
         try:
-            known = self._folder / json.loads(entry.read_bytes())["file"]
+            digest, name = Path(json.loads(entry.read_bytes())["file"]).parts
+            known = inside(self._folder, digest, name)
             if known.is_file():
                 return known
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, ParameterError):
             pass  # it was never fetched
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._folder) as drafts:
                 draft = Path(drafts) / "file"
                 digest = _download(url, draft, tell or _to_stderr)
-                place = self._folder / digest[:16] / _name(url)
+                place = inside(self._folder, digest[:16], _name(url))
                 place.parent.mkdir(exist_ok=True)
                 shutil.move(draft, place)
                 said = Path(drafts) / "url"
@@ -84,8 +87,7 @@ def _download(url: str, target: Path, tell: _Tell) -> str:
 
 
 def _name(url: str) -> str:
-    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
-    return name if name not in ("", ".", "..") and "\0" not in name else "file"
+    return file_name(unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2], "file")
 
 
 def _shown(url: str) -> str:

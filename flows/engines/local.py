@@ -33,6 +33,7 @@ from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Subm
 from flows.settings import Settings
 from flows.spec.graph import order
 from flows.spec.model import JobSpec, Step, StepOutput
+from flows.spec.names import inside
 from flows.state.faults import cause_of, state_error
 from flows.step_messages import REUSED
 
@@ -62,7 +63,7 @@ class _Job:
         return self.request.spec
 
     def step_folder(self, name: str) -> Path:
-        return self.folder / "steps" / name
+        return inside(self.folder / "steps", name)
 
 
 class LocalEngine:
@@ -100,7 +101,7 @@ class LocalEngine:
 
     async def submit(self, request: PipelineRequest) -> Submission:
         """Make the job's folder; nothing runs yet."""
-        folder = self._settings.jobs / request.job_name
+        folder = inside(self._settings.jobs, request.job_name)
         try:
             (folder / "steps").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -122,7 +123,7 @@ class LocalEngine:
         runs = JobRuns(self._tracking, request, self._workspace)
         job = _Job(
             request=request,
-            folder=self._settings.jobs / request.job_name,
+            folder=inside(self._settings.jobs, request.job_name),
             planner=planner,
             plans=plans,
             runs=runs,

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import time
@@ -29,10 +28,12 @@ from flows.engines.step_python import ThrowAway, installs_packages
 from flows.engines.step_variables import wanted
 from flows.engines.store import StepRecord, StepStore
 from flows.engines.tracking_server import brings_its_own_mlflow, tracking_variables
+from flows.own_folders import begin
 from flows.private import tighten
 from flows.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.model import Step
+from flows.spec.names import inside
 from flows.spec.render import render_command
 from flows.step_messages import ENDED, INPUT_CHANGED, STARTED
 
@@ -70,9 +71,8 @@ class StepRunner:
         """Run one step's command in a copy of its code, and keep what it delivers, all in a folder of its own."""
         step = plan.step
         log = folder / "user_logs" / "std_log.txt"
-        if folder.exists():
-            await asyncio.to_thread(shutil.rmtree, folder)  # left by an earlier try of this very job
-        outputs = {name: folder / "outputs" / name for name in step.component.outputs}
+        await asyncio.to_thread(begin, folder)  # an earlier try of this very job may have left something
+        outputs = {name: inside(folder / "outputs", name) for name in step.component.outputs}
         for name, path in outputs.items():
             (path.parent if step.component.outputs[name].type == "uri_file" else path).mkdir(
                 parents=True, exist_ok=True

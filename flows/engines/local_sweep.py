@@ -21,10 +21,12 @@ from flows.engines.store import StepRecord
 from flows.engines.sweep_trials import SweepTrial, as_json, best_of, table
 from flows.errors import TandemError
 from flows.model_registry import MlflowTracking
+from flows.own_folders import claim, remove
 from flows.runs import RunStatus, StepOutcome
 from flows.spec.bind import trial as bound
 from flows.spec.hyperparameters import EarlyTermination
 from flows.spec.model import StepOutput
+from flows.spec.names import inside
 from flows.step_messages import ENDED, STARTED
 
 LOOK_SECONDS = 1.0  # how often the metric of running trials is read, where a policy may stop them
@@ -64,7 +66,8 @@ class LocalSweep:
     async def run(self) -> StepOutcome:
         """Run the trials, and deliver what the best of them delivered."""
         name = self._step.name
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        claim(self._folder)
+        self._log.parent.mkdir(exist_ok=True)
         self._log.write_text("")
         self._run_id = await self._runs.open_step(name)
         self._logger.info(STARTED, name)
@@ -221,16 +224,16 @@ class LocalSweep:
 
     def _take_outputs(self, best: SweepTrial) -> dict[str, Path]:
         """Put the outputs of the best trial where those of the step belong."""
+        remove(self._folder, "outputs")  # an earlier try of this very job may have left it
         folder = self._folder / "outputs"
-        if folder.exists():
-            shutil.rmtree(folder)  # left by an earlier try of this very job
         folder.mkdir()
+        outputs = {name: inside(folder, name) for name in best.outputs}
         for name, source in best.outputs.items():
             if source.is_dir():
-                shutil.copytree(source, folder / name, copy_function=_link, ignore_dangling_symlinks=True)
+                shutil.copytree(source, outputs[name], copy_function=_link, ignore_dangling_symlinks=True)
             else:
-                _link(str(source), str(folder / name))
-        return {name: folder / name for name in best.outputs}
+                _link(str(source), str(outputs[name]))
+        return outputs
 
     def _write(self, best: SweepTrial | None = None) -> None:
         """Write down all trials so far, for machines."""

@@ -8,15 +8,16 @@ interpreter's own environment.
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from flows.drafts import draft_of
 from flows.engines.digests import text_digest
 from flows.errors import SettingsError
+from flows.own_folders import remove
 
 _INSTALLS = re.compile(
     r"\b(pip3?(\.\d+)?|uv|easy_install|setup\.py)\b[^\n;|&]{0,80}?\b(install|uninstall|develop|sync)\b"
@@ -114,7 +115,8 @@ class ThrowAway:
 
     def remove(self) -> None:
         """Throw it away."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(SettingsError):  # it is in the step's own folder, which a later try empties
+            remove(self._folder.parent, self._folder.name)
 
     @staticmethod
     def _run(words: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -25,7 +26,7 @@ from prefect.logging.handlers import APILogHandler
 import flows.engines.local_step
 from flows.engines.local import LocalEngine, open_local_engine
 from flows.engines.local_processes import LocalProcesses
-from flows.errors import RunError, StepFailed
+from flows.errors import ParameterError, RunError, StepFailed
 from flows.file_request import FileParameters, file_request
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome
 from flows.settings import Settings
@@ -683,3 +684,52 @@ def test_a_command_finds_its_files_in_a_home_of_any_name(name: str, machine: Mac
     assert [str(it.status) for it in outcome.steps] == ["Completed", "Completed"]
     assert Path(outcome.steps[1].outputs["out"], "copy").read_text() == "2"
     assert Path(outcome.steps[1].outputs["out"]).is_relative_to(machine.folder / name)
+
+
+def test_a_folder_that_no_run_has_made_is_not_deleted_where_a_step_would_have_its_own(
+    machine: Machine, write: Write
+) -> None:
+    write(pipeline(a=step("echo > ${{outputs.out}}", outputs=f"out: {FILE}")))
+    folder = machine.settings.jobs / "in-the-way" / "steps" / "a"
+    folder.mkdir(parents=True)
+    (folder / "kept.txt").write_text("keep")
+
+    ran = machine.run("in-the-way", force_rerun=True)
+
+    assert ran.statuses() == {"a": "Failed"}
+    assert f"{folder} is in the way, and is not deleted" in ran.step("a").message
+    assert [path.name for path in folder.iterdir()] == ["kept.txt"]
+
+
+def test_the_next_try_of_a_job_begins_with_an_empty_folder_for_its_step(machine: Machine, write: Write) -> None:
+    write(pipeline(a=step("test ! -e here && touch here && echo > ${{outputs.out}}", outputs=f"out: {FILE}")))
+
+    assert machine.run("tried-again", force_rerun=True).statuses() == {"a": "Completed"}
+    folder = machine.settings.jobs / "tried-again" / "steps" / "a"
+    (folder / "left.txt").write_text("left by a try that was killed")
+    assert machine.run("tried-again", force_rerun=True).statuses() == {"a": "Completed"}
+    assert not (folder / "left.txt").exists()
+
+
+def test_a_name_that_leads_elsewhere_is_refused_by_the_engine_too(
+    machine: Machine, write: Write, tmp_path: Path
+) -> None:
+    write(pipeline(a=step("echo")))
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "kept.txt").write_text("keep")
+    request = machine.request("never")
+    (own,) = request.spec.steps.values()
+    named = dataclasses.replace(own, name=str(victim))
+    spec = dataclasses.replace(request.spec, steps={str(victim): named})
+
+    async def job() -> RunOutcome:
+        engine = LocalEngine(machine.settings, machine.processes)
+        return await engine.wait(await engine.submit(dataclasses.replace(request, spec=spec)))
+
+    outcome, _ = machine.await_(as_flow(job))
+    assert outcome is not None
+    assert [str(step.status) for step in outcome.steps] == ["Failed"]
+    assert (victim / "kept.txt").read_text() == "keep"
+    with pytest.raises(ParameterError):
+        machine.await_(LocalEngine(machine.settings, machine.processes).submit(machine.request("../../x")))

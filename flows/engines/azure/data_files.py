@@ -10,6 +10,7 @@ from azure.ai.ml.exceptions import ValidationException
 
 from flows.engines.azure.connection import Connection
 from flows.errors import DataAssetError
+from flows.spec.names import inside, unfit
 
 MOST_BYTES = 1 << 30  # the SDK holds a file in memory before it writes it
 
@@ -40,6 +41,9 @@ class DataFiles:
             raise DataAssetError(
                 f"{what} is at {asset.path}, which is no datastore of the workspace. Download it, and give the path."
             ) from None
+        name_of_file = Path(address.path).name
+        if unfit(name_of_file) is not None:
+            raise DataAssetError(f"{what} is at {asset.path!r}, which ends in no name that a file can have here.")
         storage: Any = get_storage_client(**get_datastore_info(client.datastores, address.datastore))
         # Only blob storage tells sizes in the listing that the download itself makes.
         container = getattr(storage, "container_client", None)
@@ -50,7 +54,7 @@ class DataFiles:
                 "this machine. Make an asset of a sample of its rows."
             )
         storage.download(starts_with=address.path, destination=folder)
-        file = folder / Path(address.path).name
+        file = inside(folder, name_of_file)
         if not file.is_file():
             raise DataAssetError(f"{what} is gone from its datastore: nothing is at {asset.path}.")
         return file

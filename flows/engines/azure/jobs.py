@@ -16,6 +16,7 @@ from flows.engines.azure.connection import Connection
 from flows.errors import TandemError
 from flows.private import hand_out, make_folder
 from flows.spec.model import JobKind, JobSpec
+from flows.spec.names import inside
 
 _LOG_BYTES = 65536
 
@@ -165,7 +166,7 @@ class Jobs:
             _run_history(client)
             with tempfile.TemporaryDirectory() as place:
                 client.jobs.download(name, output_name=output, download_path=place)
-                source = Path(place) / "named-outputs" / output
+                source = inside(Path(place) / "named-outputs", output)
                 files = [file for file in source.rglob("*") if file.is_file()]
                 for file in files:
                     place_of_file = target if is_file else target / file.relative_to(source)
