@@ -1,6 +1,7 @@
 """``tandem``: run an Azure ML job or pipeline YAML on this machine, or look at what was run."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,6 +55,7 @@ def _run(parsed: argparse.Namespace) -> int:
         assets=tuple(parsed.asset),
         python=parsed.python,
         output_dir=parsed.output_dir,
+        allow_output=tuple(map(os.path.abspath, parsed.allow_output)),
         engine=parsed.engine,
         tracking=parsed.tracking,
         force_rerun=parsed.force_rerun,
@@ -81,6 +83,8 @@ def _plan(parsed: argparse.Namespace) -> int:
         parsed.file,
         parsed.set,
         assets=parsed.asset,
+        output_dir=parsed.output_dir,
+        allow_output=parsed.allow_output,
         force_rerun=parsed.force_rerun,
         python=parsed.python,
         as_mermaid=parsed.mermaid,
@@ -166,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_file(run, "file", metavar="FILE.yml", help="Azure ML job, pipeline or component YAML.")
     run.add_argument("--set", action="append", default=[], metavar="inputs.NAME=VALUE", help="A new value of an input.")
     _add_asset(run)
-    run.add_argument("--output-dir", metavar="DIR", help="Copy outputs, logs and the outcome of the job to DIR.")
+    _add_outputs(run)
     run.add_argument("--python", metavar="PATH", help="The interpreter that runs the steps on this machine.")
     run.add_argument("--engine", choices=("auto", "local", "azureml"), default="auto", help="Where it runs.")
     run.add_argument(
@@ -187,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_file(plan, "file", metavar="FILE.yml", help="Azure ML job or pipeline YAML.")
     plan.add_argument("--set", action="append", default=[], metavar="inputs.NAME=VALUE", help="Another value.")
     _add_asset(plan)
+    _add_outputs(plan)
     plan.add_argument("--python", metavar="PATH", help="The interpreter that would run the steps.")
     plan.add_argument("--force-rerun", action="store_true", help="As if nothing were to be reused.")
     shown = plan.add_mutually_exclusive_group()
@@ -268,6 +273,17 @@ def _add_asset(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME_OR_URI=PATH",
         help="What stands in here for data or a component that is elsewhere. Also: tandem.assets.yml.",
+    )
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output-dir", metavar="DIR", help="Copy outputs, logs and the outcome of the job to DIR.")
+    parser.add_argument(
+        "--allow-output",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="Let outputs whose path is outside of the project of FILE.yml be written to DIR.",
     )
 
 

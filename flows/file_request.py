@@ -11,6 +11,7 @@ from flows.engines.interpreter import python_named
 from flows.given_assets import given_assets
 from flows.job_file import bound_job
 from flows.local_job import with_local_data
+from flows.output_places import OutputFolders, check_output_places
 from flows.parameters import EngineName, TrackingName
 from flows.runs import PipelineRequest
 from flows.settings import Settings
@@ -27,6 +28,9 @@ class FileParameters(BaseModel):
     inputs: dict[str, str] = Field(default_factory=dict, description="New values of its inputs, by name.")
     assets: tuple[str, ...] = Field((), description="Local engine only: NAME_OR_URI=PATH, what stands for it here.")
     output_dir: str | None = Field(None, description="Folder that the outputs are copied to.")
+    allow_output: tuple[str, ...] = Field(
+        (), description="Local engine only: further folders that outputs may be written to, besides the project's own."
+    )
     engine: EngineName = Field("auto", description="Where it runs.")
     tracking: TrackingName = Field("local", description="Local engine only: where MLflow keeps the runs.")
     python: str | None = Field(None, description="Local engine only: the interpreter of the steps.")
@@ -39,11 +43,12 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
     Raises:
         SpecError: The file is wrong.
         ParameterError: A value is.
-        CannotRunHere: The local engine cannot run it, or lacks data of it.
+        CannotRunHere: The local engine cannot run it, lacks data of it, or may not write where its outputs are to go.
     """
     assets = given_assets(parameters.assets, Path(parameters.file))
     spec = bound_job(parameters.file, parameters.inputs, assets.components)
     if chosen_engine(parameters.engine, settings, parameters.tracking).name == "local":
+        check_output_places(spec, output_folders(parameters, settings))
         spec = with_local_data(spec, assets, settings)
     return PipelineRequest(
         spec=spec,
@@ -58,3 +63,8 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
 def file_job_name(parameters: Mapping[str, Any], settings: Settings, flow_run_id: str) -> str:
     """The name of the first job of a flow run of the flow behind ``tandem run``."""
     return file_request(FileParameters(**parameters), settings, flow_run_id=flow_run_id).job_name
+
+
+def output_folders(parameters: FileParameters, settings: Settings) -> OutputFolders:
+    """Where the outputs of the job may be written on this machine."""
+    return OutputFolders.of(Path(parameters.file), settings.home, parameters.output_dir, parameters.allow_output)

@@ -9,6 +9,7 @@ from typing import Any
 from flows.engines.environment import Shortfall, shortfalls
 from flows.engines.plan import Planner, StepPlan
 from flows.errors import UserError
+from flows.output_places import OutputPlace
 from flows.settings import Settings
 from flows.spec.graph import waves
 from flows.spec.model import Environment, JobSpec, Step, StepOutput
@@ -69,7 +70,8 @@ class JobPlan:
     """A job as it would run: its steps in the order of the graph, and the environments that they ask for.
 
     ``python`` is the version of the interpreter; ``unused`` what the file declares for the whole job and this machine
-    has no use for.
+    has no use for; ``writes`` the local paths that outputs are copied to when the job has ended, and ``output_dir`` the
+    folder that everything is copied to, if there is one.
     """
 
     spec: JobSpec
@@ -77,6 +79,13 @@ class JobPlan:
     steps: tuple[PlannedStep, ...]
     environments: tuple[AskedEnvironment, ...]
     unused: tuple[str, ...] = ()
+    writes: tuple[OutputPlace, ...] = ()
+    output_dir: str | None = None
+
+    @property
+    def refused_writes(self) -> tuple[OutputPlace, ...]:
+        """The paths that nothing may be written to."""
+        return tuple(place for place in self.writes if place.refusal is not None)
 
     @property
     def refused(self) -> tuple[PlannedStep, ...]:

@@ -10,6 +10,7 @@ from flows.engines.plan import StepPlan
 from flows.engines.reasons import Cause, Reason
 from flows.engines.store import StepRecord
 from flows.job_plan import AskedEnvironment, JobPlan, PlannedStep, StepState
+from flows.output_places import remedy
 
 WIDTH = 100
 LONGEST_NAME = 32
@@ -27,6 +28,7 @@ def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
             *_table(plan.steps),
             *_section("Declared for Azure ML, of no use here:", _unused(plan)),
             *_section(f"Environments, beside this Python {plan.python}:", map(_environment, plan.environments)),
+            *_section("Would write, when the job has ended:", _writes(plan)),
             *_section("Cannot run here:", ((step.name, step.refusal or "") for step in plan.refused)),
             "",
             *_end(plan, command),
@@ -54,6 +56,11 @@ def plan_as_json(plan: JobPlan) -> dict[str, Any]:
             for asked in plan.environments
         ],
         "unused": list(plan.unused),
+        "writes": [
+            {"output": place.output, "key": str(place.key), "path": str(place.path), "refusal": place.refusal}
+            for place in plan.writes
+        ],
+        "output_dir": plan.output_dir,
     }
 
 
@@ -121,6 +128,16 @@ def _unused(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield _steps(names, len(plan.steps)), text
 
 
+def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:
+    for place in plan.writes:
+        text = str(place.path)
+        if place.refusal is not None:
+            text = f"not allowed: {place.refusal}\n{remedy(place)}"
+        yield place.output, text
+    if plan.output_dir is not None:
+        yield "all outputs and logs", plan.output_dir
+
+
 def _environment(asked: AskedEnvironment) -> tuple[str, str]:
     if asked.shortfalls is None:
         text = "which packages it holds is not known here"
@@ -149,6 +166,8 @@ def _end(plan: JobPlan, command: Sequence[str]) -> Iterator[str]:
     yield ", ".join(f"{number} {state.value}" for number, state in counts if number) + "."
     if plan.refused:
         yield from _wrapped(f"Nothing runs before {_names([step.name for step in plan.refused])} can.", WIDTH)
+    elif plan.refused_writes:
+        yield from _wrapped("Nothing runs before every output is written where it may be. To allow it:", WIDTH)
     yield f"  {shlex.join(command)}"
 
 

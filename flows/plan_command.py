@@ -1,7 +1,9 @@
 """``tandem plan`` and ``tandem why``: what would run, and why; and why a step ran. Nothing is started."""
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flows.engines.interpreter import python_named
@@ -11,6 +13,7 @@ from flows.job_plan import JobPlan, plan_job
 from flows.job_plan_text import plan_as_json, plan_as_text
 from flows.local_job import as_far_as_local
 from flows.mermaid import flowchart
+from flows.output_places import OutputFolders, output_places
 from flows.settings import Settings
 from flows.why import explain, explanation_as_text
 
@@ -22,6 +25,8 @@ def plan_file(
     pairs: Sequence[str] = (),
     *,
     assets: Sequence[str] = (),
+    output_dir: str | None = None,
+    allow_output: Sequence[str] = (),
     force_rerun: bool = False,
     python: str | None = None,
     as_mermaid: bool = False,
@@ -31,14 +36,16 @@ def plan_file(
     given, settings = given_assets(assets, Path(file)), Settings.from_environment()
     spec = bound_job(file, settings_of(pairs), given.components)
     interpreter = None if python is None else python_named(python)
+    folders = OutputFolders.of(spec.source, settings.home, output_dir, allow_output)
     plan = plan_job(as_far_as_local(spec, given, settings), settings, force_rerun, interpreter)
+    plan = replace(plan, writes=output_places(spec, folders), output_dir=output_dir)
     if as_mermaid:
         print(f"```mermaid\n{flowchart(plan, spec)}\n```")
     elif as_json:
         print(json.dumps(plan_as_json(plan), indent=2))
     else:
-        print(plan_as_text(plan, _next_command(plan, file, pairs, assets, force_rerun, python)))
-    return REFUSED if plan.refused else 0
+        print(plan_as_text(plan, _next_command(plan, file, pairs, assets, allow_output, force_rerun, python)))
+    return REFUSED if plan.refused or plan.refused_writes else 0
 
 
 def why_step(step: str, job: str | None = None, *, as_json: bool = False) -> int:
@@ -49,11 +56,20 @@ def why_step(step: str, job: str | None = None, *, as_json: bool = False) -> int
 
 
 def _next_command(
-    plan: JobPlan, file: str, pairs: Sequence[str], assets: Sequence[str], force_rerun: bool, python: str | None
+    plan: JobPlan,
+    file: str,
+    pairs: Sequence[str],
+    assets: Sequence[str],
+    allow_output: Sequence[str],
+    force_rerun: bool,
+    python: str | None,
 ) -> list[str]:
     """What to type next: the run, or once more the plan where a step cannot run yet."""
     flags = [word for pair in pairs for word in ("--set", pair)]
     flags += [word for pair in assets for word in ("--asset", pair)]
+    flags += [] if plan.output_dir is None else ["--output-dir", plan.output_dir]
+    refused = [os.path.realpath(place.path) for place in plan.refused_writes]
+    flags += [word for folder in dict.fromkeys((*allow_output, *refused)) for word in ("--allow-output", folder)]
     flags += ["--force-rerun"] if force_rerun else []
     flags += [] if python is None else ["--python", python]
     return ["tandem", "validate" if plan.refused else "run", file, *([] if plan.refused else flags)]

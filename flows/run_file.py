@@ -12,14 +12,16 @@ from flows.engines.engine import Engine
 from flows.engines.interpreter import python_named
 from flows.engines.open_engine import open_engine
 from flows.errors import StepFailed
-from flows.file_request import FileParameters, file_job_name, file_request
+from flows.file_request import FileParameters, file_job_name, file_request, output_folders
 from flows.flow_errors import failures_as_states
 from flows.flow_hooks import end_job
 from flows.job_outputs import deliver, lay_out, register, write_outcome
+from flows.output_places import OutputFolders
 from flows.parameters import taking
 from flows.run_identity import run_identity
 from flows.runs import PipelineRequest, RunOutcome
 from flows.settings import Settings
+from flows.spec.names import inside
 from flows.submission import run_to_end
 
 
@@ -43,7 +45,8 @@ async def run_file(parameters: FileParameters) -> State[Any]:
         request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id)
         outcome = await _outcome_of(engine, request)
         if engine.name == "local":
-            outcome = await asyncio.to_thread(_left_here, outcome, request, settings, folder)
+            folders = output_folders(parameters, settings)
+            outcome = await asyncio.to_thread(_left_here, outcome, request, settings, folder, folders)
         elif folder is not None:
             await _brought_here(engine, outcome, folder)
     try:
@@ -64,13 +67,15 @@ async def _outcome_of(engine: Engine, request: PipelineRequest) -> RunOutcome:
         return error.outcome
 
 
-def _left_here(outcome: RunOutcome, request: PipelineRequest, settings: Settings, folder: Path | None) -> RunOutcome:
-    deliver(outcome, request.spec)
+def _left_here(
+    outcome: RunOutcome, request: PipelineRequest, settings: Settings, folder: Path | None, folders: OutputFolders
+) -> RunOutcome:
+    deliver(outcome, request.spec, folders)
     outcome = register(outcome, request.spec, settings)
-    return outcome if folder is None else lay_out(outcome, folder)
+    return outcome if folder is None else lay_out(outcome, folder, folders)
 
 
 async def _brought_here(engine: Engine, outcome: RunOutcome, folder: Path) -> None:
     for name in outcome.outputs.keys() - outcome.remote_only:
-        await engine.fetch(outcome, name, folder / "outputs" / name)
+        await engine.fetch(outcome, name, inside(folder / "outputs", name))
     await asyncio.to_thread(write_outcome, outcome, folder)
