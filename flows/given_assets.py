@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from flows.errors import ParameterError
+from flows.errors import Fault, ParameterError
 from flows.spec.locations import local
+from flows.spec.yaml_text import TooMuchError, check_size, text_of
 
 ASSETS_FILE = "tandem.assets.yml"
 _YAML = (".yml", ".yaml")
@@ -102,7 +103,13 @@ def _names(reference: str) -> Iterator[str]:
     if "://" in reference and "?" in reference:  # a key to the store, which nobody wants to repeat
         yield reference.partition("?")[0]
     elif "://" in reference and (folder := _ALL_OF_IT.sub("", reference)) != reference:
-        yield from _names(folder)
+        yield folder
+        yield from _registered_names(folder)
+    yield from _registered_names(reference)
+
+
+def _registered_names(reference: str) -> Iterator[str]:
+    """The shorter names of what is registered, or lies in a datastore."""
     text = reference.removeprefix("azureml:") if reference.startswith("azureml:azureml:") else reference
     if text != reference:
         yield text
@@ -128,9 +135,15 @@ def _split(pair: str) -> tuple[str, str, str]:
 def _from_file(file: Path, wrong: list[str]) -> Mapping[str, Path]:
     if not file.is_file():
         return {}
+    faults: list[Fault] = []
+    text = text_of(file, faults)
+    if text is None:
+        wrong += [f"{file}: {fault.message}." for fault in faults]
+        return {}
     try:
-        said: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        check_size(text)
+        said: Any = yaml.safe_load(text) or {}
+    except (TooMuchError, ValueError, yaml.YAMLError) as error:
         wrong.append(f"{file}: this cannot be read: {' '.join(str(error).split())}.")
         return {}
     if not isinstance(said, dict):

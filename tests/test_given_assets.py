@@ -76,7 +76,9 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path, monkeypatch: pytest.M
     ]
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [\n", "\0", "just words"])
+@pytest.mark.parametrize(
+    "text", ["- a\n- b\n", "a: [\n", "\0", "just words", "[" * 100_000, "a" * 5_000_000, "a: 2026-13-45"]
+)
 def test_assets_file_that_is_no_mapping_is_an_error_without_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:

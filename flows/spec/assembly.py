@@ -8,6 +8,7 @@ from flows.errors import Place
 from flows.spec.component import DECLARED, Work
 from flows.spec.locations import local
 from flows.spec.model import JobInput, JobKind, JobSpec, OutputPort, ParentInput, ParentOutput, Step
+from flows.spec.names import file_name
 from flows.spec.nested import Graph
 from flows.spec.places import places_within
 from flows.spec.section import Section
@@ -27,7 +28,7 @@ def one_step_job(
         inputs: The inputs of the job, among those of the component.
         is_component: Whether the file declares a component.
     """
-    name = section.text("name") or section.file.stem
+    name = section.text("name") or file_name(section.file.stem, "job")
     component = work.component
     step = Step(
         name=name,
@@ -75,7 +76,7 @@ def job_spec(
     return JobSpec(
         kind=kind,
         source=local(section.file.name, section.folder),
-        name=section.text("name") or section.file.stem,
+        name=section.text("name") or file_name(section.file.stem, "job"),
         steps=MappingProxyType(dict(steps)),
         inputs=MappingProxyType(dict(inputs)),
         outputs=MappingProxyType(dict(outputs)),

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.errors import Fault
 from flows.spec import keys
 from flows.spec.environments import environment_definition
-from flows.spec.faults import raise_faults
+from flows.spec.faults import findings, raise_faults
 from flows.spec.locations import local
 from flows.spec.model import DATA_TYPES, Environment
 from flows.spec.section import Section, nearest
@@ -41,9 +40,10 @@ def read_data_asset(path: Path) -> DataAsset:
     Raises:
         SpecError: The file is not what it should be; every fault is named.
     """
-    faults: list[Fault] = []
-    node = load(path, faults)
-    asset = None if node is None else _data_asset(Section(node, faults))
+    asset = None
+    with findings(path) as faults:
+        node = load(path, faults)
+        asset = None if node is None else _data_asset(Section(node, faults))
     raise_faults(faults)
     assert asset is not None  # load and _data_asset note a fault for every None
     return asset
@@ -55,18 +55,20 @@ def read_environment(path: Path) -> NamedEnvironment | None:
     Raises:
         SpecError: The file is an environment, but not what it should be; every fault is named.
     """
-    faults: list[Fault] = []
-    node = load(path, faults)
-    if node is None:
-        raise_faults(faults)
-        return None
-    section = Section(node, faults)
-    if not {"image", "build"} & section.entries.keys():
-        return None
-    name = _name(section)
-    environment = environment_definition(section)
+    found = None
+    with findings(path) as faults:
+        node = load(path, faults)
+        if node is not None and not {"image", "build"} & Section(node, faults).entries.keys():
+            return None
+        found = None if node is None else _environment(Section(node, faults))
     raise_faults(faults)
-    return NamedEnvironment(name or path.stem, section.label("version"), environment, section.text("description") or "")
+    return found
+
+
+def _environment(section: Section) -> NamedEnvironment:
+    name = _name(section) or section.file.stem
+    environment = environment_definition(section)
+    return NamedEnvironment(name, section.label("version"), environment, section.text("description") or "")
 
 
 def _data_asset(section: Section) -> DataAsset | None:

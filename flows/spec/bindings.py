@@ -1,12 +1,8 @@
 """The expressions that tie a pipeline together, such as ``${{parent.jobs.prep.outputs.data}}``."""
 
-import re
 from dataclasses import dataclass
 
 from flows.spec.model import ParentInput, ParentOutput, StepOutput
-
-_WHOLE = re.compile(r"\s*\$\{\{\s*(?P<path>[^{}]*?)\s*\}\}\s*")
-_LOOSE_DOT = re.compile(r"\s*\.\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +18,11 @@ def expression(text: str) -> str | None:
 
     An expression inside of a longer text is text: Azure ML sends it as it is.
     """
-    match = _WHOLE.fullmatch(text)
-    return _LOOSE_DOT.sub(".", match["path"]) if match else None
+    text = text.strip()
+    path = text[3:-2]
+    if not (text.startswith("${{") and text.endswith("}}")) or len(text) < 5 or "{" in path or "}" in path:
+        return None
+    return ".".join(part.strip() for part in path.split("."))
 
 
 def input_binding(path: str) -> ParentInput | StepOutput | StepInput | None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from flows.errors import Fault, Place
 from flows.spec.graph import cycle
+from flows.spec.limits import MAX_NAMES
 from flows.spec.literals import misfit
 from flows.spec.model import (
     LITERAL_TYPES,
@@ -21,6 +22,7 @@ from flows.spec.model import (
     Step,
     StepOutput,
 )
+from flows.spec.names import shown, unfit
 from flows.spec.render import references
 from flows.spec.section import a, nearest
 from flows.spec.values import input_key, source
@@ -199,10 +201,20 @@ def no_cycles(spec: JobSpec) -> Iterator[Fault]:
     ring = () if own else cycle(spec)
     if ring:
         place = spec.place(f"jobs.{ring[0]}")
-        yield Fault(place, f"the steps run in a circle: {' → '.join(ring)}", "Remove one of these bindings.")
+        way = ring if len(ring) <= MAX_NAMES else (*ring[:MAX_NAMES], "…")
+        yield Fault(place, f"the steps run in a circle: {' → '.join(way)}", "Remove one of these bindings.")
+
+
+def names_of_folders(spec: JobSpec) -> Iterator[Fault]:
+    """Every step has a name that its folder can have: it is the ``name`` of a job that is no pipeline."""
+    for name in spec.steps:
+        if (reason := unfit(name)) is not None:
+            place = spec.place(f"jobs.{name}" if spec.kind is JobKind.PIPELINE else "name")
+            yield Fault(place, f"the name {shown(name)!r} {reason}", "Use letters, digits, - and _.")
 
 
 RULES: tuple[Rule, ...] = (
+    names_of_folders,
     known_inputs,
     known_outputs,
     known_bindings,

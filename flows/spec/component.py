@@ -9,9 +9,11 @@ from typing import Any
 from flows.spec import keys
 from flows.spec.elsewhere import component_elsewhere
 from flows.spec.environments import environment_from
+from flows.spec.limits import MAX_TEXT_BYTES
 from flows.spec.locations import exists, is_remote, local
 from flows.spec.mini_batches import Parallel
 from flows.spec.model import Component, Distribution, Environment, InputPort, OutputPort
+from flows.spec.names import shown
 from flows.spec.parallel import parallel_from
 from flows.spec.ports import declared_inputs, declared_outputs
 from flows.spec.references import Registered
@@ -173,7 +175,13 @@ def environment_variables(section: Section) -> Mapping[str, str]:
     found: dict[str, str] = {}
     variables = section.section("environment_variables")
     for name, node in variables.entries.items():
-        if isinstance(node.value, bool | int | float | str):
+        if not name or "=" in name:
+            message = "a variable has no name" if not name else f"the variable {shown(name)} has a = in its name"
+            variables.fault(name, message, "No process can have such a variable: give it another name.")
+        elif isinstance(node.value, str) and len(f"{name}={node.value}".encode()) > MAX_TEXT_BYTES:
+            message = f"the variable {shown(name)} has more than {MAX_TEXT_BYTES} bytes with its name"
+            variables.fault(name, message, "No process can have such a variable: read it from a file.")
+        elif isinstance(node.value, bool | int | float | str):
             found[name] = str(node.value)
         elif node.value is not None:  # the client drops a variable without a value
             variables.fault(name, f"the variable {name} is {node.kind}", "Give it text.")
@@ -266,4 +274,8 @@ def _existing(section: Section, key: str, path: str) -> Path | None:
     found = local(path, section.folder)
     if not exists(found):
         section.fault(key, f"there is no file or folder {path}", f"It is looked for at {found}.")
-    return found if exists(found) else None
+        return None
+    if found == Path(found.anchor):
+        section.fault(key, f"{path} is the whole file system", "Name a folder in it.")
+        return None
+    return found

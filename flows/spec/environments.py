@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import yaml
 
+from flows.errors import Fault
 from flows.spec import keys
+from flows.spec.faults import Findings
 from flows.spec.locations import beside, is_file, is_remote, local
 from flows.spec.model import Environment
 from flows.spec.section import Section
 from flows.spec.yaml_lines import load
+from flows.spec.yaml_text import TooMuchError, check_size, text_of
 
 
 def environment_from(section: Section, key: str = "environment") -> Environment | None:
@@ -56,8 +59,17 @@ def _conda(section: Section) -> str | None:
     if name is None:
         return None
     path = local(name, section.folder)
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        section.fault("conda_file", f"there is no text file {path}", "A path is relative to the file that names it.")
+    found: list[Fault] = []
+    text = text_of(path, found) if is_file(path) else None
+    if text is None:
+        message = f"{path}: {found[0].message}" if found else f"there is no text file {path}"
+        section.fault("conda_file", message, "A path is relative to the file that names it.")
         return None
+    if isinstance(section.faults, Findings):
+        section.faults.take(len(text) // 64)
+    try:
+        check_size(text)
+    except TooMuchError as error:
+        section.fault("conda_file", f"{path}: {error}", "Name a conda file.")
+        return None
+    return text

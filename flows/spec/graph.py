@@ -30,7 +30,8 @@ def cycle(spec: JobSpec) -> tuple[str, ...]:
     except CycleError as error:
         # The standard library lists each step before those that need it: along the flow of data.
         ring: list[str] = error.args[1][:-1]
-        first = min(range(len(ring)), key=lambda at: list(spec.steps).index(ring[at]))
+        place = {name: at for at, name in enumerate(spec.steps)}
+        first = min(range(len(ring)), key=lambda at: place[ring[at]])
         ring = ring[first:] + ring[:first]
         return (*ring, ring[0])
     return ()

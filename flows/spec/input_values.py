@@ -1,5 +1,6 @@
 """What an input is given in a job or step: a literal, data, or a binding."""
 
+import re
 from collections.abc import Mapping
 
 from flows.spec import keys
@@ -17,14 +18,16 @@ from flows.spec.model import (
     ParentInput,
     StepOutput,
 )
+from flows.spec.port_names import KEY, check_names
 from flows.spec.section import Section
 from flows.spec.yaml_lines import Node
 
 DEFAULT_TYPE = "uri_folder"
 
 
-def job_inputs(section: Section) -> dict[str, JobInput]:
-    """The inputs of a job with their values, from its ``inputs``."""
+def job_inputs(section: Section, rule: re.Pattern[str] = KEY) -> dict[str, JobInput]:
+    """The inputs of a job with their values, from its ``inputs``; ``rule`` says what they may be called."""
+    check_names(section, rule, "input")
     found: dict[str, JobInput] = {}
     for name, node in section.entries.items():
         kind = open_type(section, name, node)

@@ -32,6 +32,7 @@ from flows.spec.model import (
 )
 from flows.spec.nested import Graph
 from flows.spec.pipeline import Scope, graph_from
+from flows.spec.port_names import GROUPED
 from flows.spec.ports import declared_inputs, declared_outputs, job_outputs, with_settings
 from flows.spec.references import References, Registered
 from flows.spec.section import Section, nearest
@@ -44,9 +45,9 @@ _KNOWN = {
     "parallel": (keys.PARALLEL_JOB, "a parallel job"),
 }
 _ELSEWHERE = REFUSALS.keys() - CONTROL_FLOW - {"promptflow_parallel"}
-_SCHEMA = re.compile(r"(?P<kind>[a-z]+)(Job|Component)\.schema", re.IGNORECASE)
+_SCHEMA = re.compile(r"(?P<kind>command|sweep|parallel|pipeline)(Job|Component)\.schema", re.IGNORECASE)
 # The preview's spelling, which the client still rewrites in a job: {inputs.x} for ${{inputs.x}}.
-_SINGLE_BRACES = re.compile(r"(?<!\{)\{((?:inputs|outputs|search_space)\.[^}]*)\}(?!\})")
+_SINGLE_BRACES = re.compile(r"(?<!\{)\{((?:inputs|outputs|search_space)\.[^{}]*)\}(?!\})")
 
 
 def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] | None:
@@ -76,6 +77,9 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         return None if work is None else one_step_job(section, work, component_inputs(work.component.inputs), True)
     if kind == "sweep":
         return _sweep(section, references)
+    if kind == "component":
+        section.fault("component", "a job of type component names a component and no more", "Write type: command.")
+        return None
     if kind in _KNOWN:
         section.refuse_unknown(*_KNOWN[kind])
     inputs, outputs = job_inputs(section.section("inputs")), _outputs(section)
@@ -98,7 +102,7 @@ def _kind(section: Section) -> str | None:
         return kind.lower()
     schema = section.entries.get("$schema")
     named = _SCHEMA.search(schema.value) if schema is not None and isinstance(schema.value, str) else None
-    if named is not None and named["kind"].lower() in _JOBS:
+    if named is not None:
         return named["kind"].lower()
     for key, kind in (("jobs", "pipeline"), ("command", "command"), ("trial", "sweep"), ("task", "parallel")):
         if key in section:
@@ -133,7 +137,7 @@ def _pipeline(section: Section, references: References, is_component: bool) -> t
         outputs = declared_outputs(section.section("outputs"))
     else:
         section.refuse_unknown(keys.PIPELINE_JOB, "a pipeline job")
-        inputs, outputs = job_inputs(section.section("inputs")), _outputs(section)
+        inputs, outputs = job_inputs(section.section("inputs"), GROUPED), _outputs(section)
     file = local(section.file.name, section.folder)
     graph = graph_from(section, Scope(inputs, outputs, references, (file,)))
     spec = job_spec(section, JobKind.PIPELINE, graph.steps, inputs, outputs, graph.places)
@@ -181,7 +185,7 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
     if isinstance(found, Registered):
         own = "command" if kind == "component" else kind
         section.refuse_unknown(keys.PIPELINE_JOB | keys.COMMAND_JOB, f"a {own} job")
-        inputs = job_inputs(section.section("inputs"))
+        inputs = job_inputs(section.section("inputs"), GROUPED)
         ports = {name: given.port for name, given in inputs.items()}
         work = registered_work(found, own, ports, job_outputs(section.section("outputs")))
         return one_step_job(section, work.with_settings(section), inputs, False)

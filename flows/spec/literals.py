@@ -32,9 +32,9 @@ def default_text(value: bool | int | float | str, port_type: str) -> str | None:
     Returns:
         The text, or None where the default does not fit the type.
     """
-    # The client reads any number as a float before it looks at the type: even a string's ``default: 10`` is ``10.0``.
-    read = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
     try:
+        # The client reads any number as a float before it looks at the type: a string's ``default: 10`` is ``10.0``.
+        read = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
         match port_type:
             case "integer" if not isinstance(read, bool):
                 return str(int(float(read)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"(azureml:|runs:|git\+|/subscriptions/|[a-zA-Z][a-zA-Z0-9+.-]+://)")
-_FILE = re.compile(r"file:(//(?=/))?")
+_FILE = re.compile(r"\Afile:(//(?=/))?")
 
 
 def is_remote(path: str) -> bool:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from flows.spec.bindings import StepInput, expression, output_binding
 from flows.spec.input_values import DEFAULT_TYPE, input_value, value_type
 from flows.spec.model import InputBinding, InputPort, JobInput, OutputPort, ParentInput, Step, StepOutput
+from flows.spec.port_names import NAMED, check_names
 from flows.spec.ports import job_outputs
 from flows.spec.section import Section
 from flows.spec.yaml_lines import Node
@@ -20,6 +21,7 @@ def inferred_inputs(section: Section, above: Mapping[str, JobInput]) -> dict[str
         above: The inputs of the pipeline.
     """
     given = section.section("inputs")
+    check_names(given, NAMED, "input")
     return {
         name: InputPort(name, _type(given, name, node, above), inferred=True, place=node.place)
         for name, node in given.entries.items()
@@ -50,18 +52,21 @@ def bindings(section: Section, ports: Mapping[str, InputPort]) -> dict[str, Inpu
     return {name: value for name, value in found.items() if value is not None}
 
 
-def with_asked_outputs(step: Step, steps: Mapping[str, Step]) -> Step:
-    """A step whose component is not known here, with every output that others ask of it."""
-    if not step.component.is_open:
-        return step
-    asked = {
-        binding.output: OutputPort(binding.output, "path")
-        for other in steps.values()
-        for binding in other.inputs.values()
-        if isinstance(binding, StepOutput) and binding.step == step.name
-    }
-    outputs = MappingProxyType({**asked, **step.component.outputs})
-    return replace(step, component=replace(step.component, outputs=outputs))
+def with_asked_outputs(steps: Mapping[str, Step]) -> dict[str, Step]:
+    """The steps of a pipeline: each whose component is not known here has every output that others ask of it."""
+    asked: dict[str, dict[str, OutputPort]] = {}
+    for step in steps.values():
+        for binding in step.inputs.values():
+            if isinstance(binding, StepOutput):
+                asked.setdefault(binding.step, {})[binding.output] = OutputPort(binding.output, "path")
+
+    def whole(step: Step) -> Step:
+        if not step.component.is_open:
+            return step
+        outputs = MappingProxyType({**asked.get(step.name, {}), **step.component.outputs})
+        return replace(step, component=replace(step.component, outputs=outputs))
+
+    return {name: whole(step) for name, step in steps.items()}
 
 
 def _type(given: Section, name: str, node: Node, above: Mapping[str, JobInput]) -> str:

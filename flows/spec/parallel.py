@@ -10,7 +10,7 @@ from flows.spec.locations import is_file
 from flows.spec.mini_batches import Parallel
 from flows.spec.section import Section
 
-_SIZE = re.compile(r"(?P<number>\d+)\s*(?P<unit>[kKmMgG][bB])?")
+_SIZE = re.compile(r"(?P<number>[0-9]{1,18})\s*(?P<unit>[kKmMgG][bB])?")
 _UNITS = {"kb": 1024, "mb": 1024**2, "gb": 1024**3}
 _TASKS = frozenset({"run_function", "function", "model"})
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING"})

@@ -21,6 +21,7 @@ from flows.spec.component import (
 from flows.spec.elsewhere import CONTROL_FLOW, REFUSALS, inline_elsewhere
 from flows.spec.environments import environment_from
 from flows.spec.input_values import component_inputs
+from flows.spec.limits import MAX_NESTING
 from flows.spec.locations import beside, is_file, local
 from flows.spec.model import (
     Component,
@@ -85,10 +86,11 @@ class _Nodes:
         read = {name: self._node(name, node) for name, node in self._section.entries.items()}
         known = {name: step for name, step in read.items() if step is not None}
         steps = resolved(known, self._deferred, self._section)
-        found = {name: with_asked_outputs(steps.get(name) or _stand_in(name), steps) for name in self._section.entries}
-        return Graph(found, self._places, self._inner)
+        found = {name: steps.get(name) or _stand_in(name) for name in self._section.entries}
+        return Graph(with_asked_outputs(found), self._places, self._inner)
 
     def _node(self, name: str, node: Node) -> Step | None:
+        self._scope.references.count_step()
         if isinstance(node.value, str) and node.value.startswith("file:"):
             section = self._job_file(name, node.value)
         else:
@@ -208,6 +210,9 @@ class _Nodes:
         file, in_place = local(found.file.name, found.folder), found.node is section.node
         if file in self._scope.within and not found.node.place.key:
             section.fault("component", f"the pipeline {found.file} is a step of itself", "Remove this step.")
+            return None
+        if len(self._scope.within) >= MAX_NESTING:
+            self._section.fault(name, f"pipelines are nested deeper than {MAX_NESTING} levels", "Make it flatter.")
             return None
         if in_place:
             inputs, outputs = (

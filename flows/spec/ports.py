@@ -1,5 +1,6 @@
 """The declared inputs and outputs of components and jobs, from YAML."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,25 +10,32 @@ from flows.spec.input_values import DEFAULT_TYPE
 from flows.spec.literals import default_text
 from flows.spec.locations import is_remote, local
 from flows.spec.model import DATA_TYPES, LITERAL_TYPES, InputPort, OutputPort, ParentOutput
+from flows.spec.names import MAX_NAME_BYTES, shown, unfit
+from flows.spec.port_names import GROUPED, KEY, check_names
 from flows.spec.section import Section, a
 from flows.spec.yaml_lines import Node
 
+_ASSET_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_BYTES}}}")
+_ASSET_VERSION = re.compile(r"[\w.-]+")
 # ``path`` is the older name of uri_folder; the client still takes it in components.
 _PORT_TYPES = LITERAL_TYPES | DATA_TYPES | {"path"}
 
 
 def declared_inputs(section: Section) -> dict[str, InputPort]:
     """The input ports of a component, from its ``inputs``."""
+    check_names(section, GROUPED, "input", alike=True)
     return {name: _input_port(name, port) for name, port in section.sections()}
 
 
 def declared_outputs(section: Section) -> dict[str, OutputPort]:
     """The output ports of a component, from its ``outputs``."""
+    check_names(section, GROUPED, "output", alike=True)
     return {name: _output_port(name, port) for name, port in section.sections()}
 
 
 def job_outputs(section: Section) -> dict[str, OutputPort]:
     """The outputs of a job, or of a step that declares its command in place."""
+    check_names(section, KEY, "output", alike=True)
     return {name: _given_output(section, name, OutputPort(name, DEFAULT_TYPE)) for name in section.entries}
 
 
@@ -84,9 +92,21 @@ def _given_output(section: Section, name: str, port: OutputPort) -> OutputPort:
         type=output.choice("type", DATA_TYPES, "type") or port.type,
         path=path if path is None or is_remote(path) else str(local(path, section.folder)),
         mode=output.choice("mode", keys.OUTPUT_MODES, "mode") or port.mode,
-        asset_name=output.text("name"),
-        asset_version=output.label("version"),
+        **_asset(output),
     )
+
+
+def _asset(output: Section) -> dict[str, str | None]:
+    """The name and version that an output is registered under."""
+    name, version = output.text("name") or None, output.label("version") or None
+    if name is not None and not _ASSET_NAME.fullmatch(name):
+        remedy = f"Use letters, digits, - and _, {MAX_NAME_BYTES} at most."
+        output.fault("name", f"no asset can be called {shown(name)!r}", remedy)
+    if version is not None and name is None:
+        output.fault("version", "an output with a version has no name", "Add name:, or remove version:.")
+    elif version is not None and (unfit(f"{version}.yml") is not None or not _ASSET_VERSION.fullmatch(version)):
+        output.fault("version", f"{shown(version)!r} cannot be a version of an asset", "Use a number, such as 1.")
+    return {"asset_name": name, "asset_version": version}
 
 
 def _input_port(name: str, section: Section) -> InputPort:

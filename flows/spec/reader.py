@@ -8,7 +8,7 @@ from types import MappingProxyType
 from flows.errors import Fault
 from flows.spec.checks import faults_of
 from flows.spec.component import declared_work
-from flows.spec.faults import ordered, raise_faults, without_echoes
+from flows.spec.faults import Findings, findings, ordered, raise_faults, without_echoes
 from flows.spec.jobs import job_from
 from flows.spec.lint import warnings_of
 from flows.spec.model import Component, JobSpec
@@ -59,21 +59,28 @@ def read_job(path: Path, assets: Mapping[str, Path] = _NO_ASSETS) -> JobSpec:
 
 def examine(path: Path, assets: Mapping[str, Path] = _NO_ASSETS) -> Examination:
     """Read a job or component as :func:`read_job` does, and return what is wrong with it rather than raise."""
-    noted: list[Fault] = []
+    spec = None
+    with findings(path) as noted:
+        spec = _examined(path, assets, noted)
+    return Examination(spec, tuple(ordered(noted)))
+
+
+def _examined(path: Path, assets: Mapping[str, Path], noted: Findings) -> JobSpec | None:
     node = load(path, noted)
     found = None if node is None else job_from(Section(node, noted), References(assets))
     if found is None:
-        return Examination(None, tuple(ordered(noted)))
+        return None
     spec, graph = found
-    faults = [fault for job in (spec, *jobs_within(graph)) for fault in without_echoes(faults_of(job), noted)]
-    spec = flat(spec, graph, noted)
-    if spec.nested and not faults and not any(not fault.warning for fault in noted):
+    were = tuple(noted)
+    for job in (spec, *jobs_within(graph)):
+        noted.extend_by(without_echoes(faults_of(job), were))
+    whole = flat(spec, graph, noted)
+    if whole.nested and all(fault.warning for fault in noted):
         # What only shows where a value meets a step through the pipelines around it.
-        faults = list(faults_of(spec))
-    findings = [*noted, *faults]
-    if all(finding.warning for finding in findings):  # what is wrong may be why the rest looks doubtful
-        findings += warnings_of(spec)
-    return Examination(spec, tuple(ordered(findings)))
+        noted.extend_by(faults_of(whole))
+    if all(fault.warning for fault in noted):  # what is wrong may be why the rest looks doubtful
+        noted.extend_by(warnings_of(whole))
+    return whole
 
 
 def read_component(path: Path) -> Component:
@@ -82,9 +89,10 @@ def read_component(path: Path) -> Component:
     Raises:
         SpecError: Something is wrong. The error carries every fault, in the order of the file.
     """
-    noted: list[Fault] = []
-    node = load(path, noted)
-    work = None if node is None else declared_work(Section(node, noted), path.stem)
+    work = None
+    with findings(path) as noted:
+        node = load(path, noted)
+        work = None if node is None else declared_work(Section(node, noted), path.stem)
     raise_faults(noted)
     assert work is not None  # load and declared_work note a fault for every None
     read_job(path)

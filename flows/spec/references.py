@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.spec.faults import Findings, TooManyError
+from flows.spec.limits import MAX_STEPS
 from flows.spec.locations import beside, is_file, is_remote
 from flows.spec.section import Section
 from flows.spec.yaml_lines import load
@@ -30,6 +32,18 @@ class References:
 
     assets: Mapping[str, Path] = field(default_factory=dict[str, Path])
     _files: dict[Path, Section | None] = field(default_factory=dict[Path, Section | None])
+    _sizes: dict[Path, int] = field(default_factory=dict[Path, int])
+    _steps: int = 0
+
+    def count_step(self) -> None:
+        """Count a step of the job, or of a pipeline in it.
+
+        Raises:
+            TooManyError: There are more than a job may have.
+        """
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise TooManyError(f"the job has more than {MAX_STEPS:,} steps, those of nested pipelines among them")
 
     def find(self, section: Section, key: str) -> Section | Registered | None:
         """What stands at a key; None, with a fault, where there is nothing to read."""
@@ -51,6 +65,9 @@ class References:
                 remedy = "A path is relative to the file that names it." if not why else "Name its YAML file."
                 section.fault(key, f"there is no file {path}{why}", remedy)
             self._files[path] = Section(node, section.faults) if node else None
+            self._sizes[path] = node.size if node else 0
+        elif isinstance(section.faults, Findings):
+            section.faults.take(self._sizes[path])
         return self._files[path]
 
 

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 EXPRESSION = re.compile(r"\$\{\{\s*(inputs|outputs)\s*\.\s*([\w.-]+?)\s*\}\}")
-# ``]]`` ends the block, except where it belongs to a longer run of brackets: ``$[[ a[${{inputs.i}}] ]]``.
-OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
+_OPENS, _CLOSES = "$[[", "]]"
 
 
 def render_command(command: str, inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> str:
@@ -27,23 +26,35 @@ def render_command(command: str, inputs: Mapping[str, str | None], outputs: Mapp
             return match[0]
         return known[name] or ""
 
-    def block(match: re.Match[str]) -> str:
-        names = [name for kind, name in EXPRESSION.findall(match[1]) if kind == "inputs"]
+    def block(text: str) -> str:
+        names = [name for kind, name in EXPRESSION.findall(text) if kind == "inputs"]
         if any(name in inputs and inputs[name] is None for name in names):
             return ""
-        return EXPRESSION.sub(value, match[1])
+        return EXPRESSION.sub(value, text)
 
     # One pass over the command's own text; the values that are put in are never scanned.
     parts: list[str] = []
     end = 0
-    for match in OPTIONAL.finditer(command):
-        parts += [EXPRESSION.sub(value, command[end : match.start()]), block(match)]
-        end = match.end()
+    for opens, closes in _blocks(command):
+        inner = command[opens + len(_OPENS) : closes - len(_CLOSES)]
+        parts += [EXPRESSION.sub(value, command[end:opens]), block(inner)]
+        end = closes
     return "".join([*parts, EXPRESSION.sub(value, command[end:])])
 
 
 def references(command: str) -> Iterator[tuple[str, str, bool]]:
     """Every reference of a command: ``inputs`` or ``outputs``, the name, and whether it stands in ``$[[ … ]]``."""
-    blocks = [match.span() for match in OPTIONAL.finditer(command)]
+    blocks = _blocks(command)
+    opens, closes = next(blocks, (len(command), len(command)))
     for match in EXPRESSION.finditer(command):
-        yield match[1], match[2], any(start <= match.start() < end for start, end in blocks)
+        while closes <= match.start():
+            opens, closes = next(blocks, (len(command), len(command) + 1))
+        yield match[1], match[2], opens <= match.start()
+
+
+def _blocks(command: str) -> Iterator[tuple[int, int]]:
+    """Where each ``$[[ … ]]`` begins and ends: with the first ``]]``."""
+    end = 0
+    while (opens := command.find(_OPENS, end)) >= 0 and (closes := command.find(_CLOSES, opens + len(_OPENS))) >= 0:
+        end = closes + len(_CLOSES)
+        yield opens, end

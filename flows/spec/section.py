@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 
 from flows.errors import Fault, Place
 from flows.spec.keys import SHOWN
+from flows.spec.limits import MAX_NAMES
+from flows.spec.names import MAX_NAME_BYTES, shown
 from flows.spec.yaml_lines import Node
 
 T = TypeVar("T")
@@ -27,10 +29,13 @@ def nearest(name: str, known: list[str] | frozenset[str], noun: str) -> str:
         known: The names that would be right.
         noun: What they are, in the plural, such as ``inputs``.
     """
-    close = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    if len(known) > MAX_NAMES:
+        return f"There are {len(known)} {noun}, and none is called so."
+    close = get_close_matches(name.lower()[:MAX_NAME_BYTES], list(known), n=1, cutoff=0.6)
     if close:
-        return f"Did you mean {close[0]}?"
-    return f"The {noun} are: {', '.join(sorted(known))}." if known else f"There are no {noun}."
+        return f"Did you mean {shown(close[0], MAX_NAME_BYTES)}?"
+    names = ", ".join(shown(name, MAX_NAME_BYTES) for name in sorted(known))
+    return f"The {noun} are: {names}." if known else f"There are no {noun}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Section:
             ignored: Whether Azure ML ignores a key that it does not know. One that is nearly a known key is a fault.
         """
         for key in [key for key in self.entries if key not in known]:
-            near = get_close_matches(key.lower(), list(known), n=1, cutoff=0.8)
+            near = get_close_matches(key.lower()[:MAX_NAME_BYTES], list(known), n=1, cutoff=0.8)
             if ignored and not near:
                 self.warn(key, f"{owner} has the key {key}, which Azure ML does not know", "It is ignored.")
             else:

@@ -19,21 +19,31 @@ def resolved(steps: Mapping[str, Step], deferred: Deferred, section: Section) ->
         deferred: By step and input, the other step's input that it is bound to.
         section: ``jobs``, where what is wrong is noted.
     """
-    found = dict(steps)
+    found, known = dict(steps), dict[StepInput, InputBinding]()
     for name, inputs in deferred.items():
         for port, binding in inputs.items():
-            value = _given(steps, deferred, section, name, port, binding)
+            value = _given(steps, deferred, section, name, port, binding, known)
             if value is not None:
                 found[name] = replace(found[name], inputs=MappingProxyType({**found[name].inputs, port: value}))
     return found
 
 
 def _given(
-    steps: Mapping[str, Step], deferred: Deferred, section: Section, name: str, port: str, binding: StepInput
+    steps: Mapping[str, Step],
+    deferred: Deferred,
+    section: Section,
+    name: str,
+    port: str,
+    binding: StepInput,
+    known: dict[StepInput, InputBinding],
 ) -> InputBinding | None:
+    """What an input is given in the end; None, with a fault, where nobody can say. ``known`` has what was found."""
     inputs = Section(section.entries[name], section.faults).section("inputs")
     seen: set[StepInput] = set()
     while binding not in seen:
+        if binding in known:
+            known.update(dict.fromkeys(seen, known[binding]))
+            return known[binding]
         seen.add(binding)
         step = steps.get(binding.step)
         if step is None:
@@ -48,7 +58,10 @@ def _given(
                 remedy = nearest(binding.name, frozenset(step.component.inputs), "inputs")
                 inputs.fault(port, f"the step {binding.step} has no input {binding.name}", remedy)
             default = None if declared is None or declared.default is None else Literal(declared.default)
-            return step.inputs.get(binding.name, default)
+            value = step.inputs.get(binding.name, default)
+            if value is not None:
+                known.update(dict.fromkeys(seen, value))
+            return value
         binding = further
     inputs.fault(port, "the inputs of the steps are bound in a circle", "Give one of them a value.")
     return None

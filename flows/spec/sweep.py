@@ -10,6 +10,7 @@ from flows.spec.component import Work
 from flows.spec.hyperparameters import EXPRESSIONS, EarlyTermination, Hyperparameter, Objective, Sampling, Sweep
 from flows.spec.literals import type_of
 from flows.spec.model import InputPort
+from flows.spec.port_names import KEY, check_names
 from flows.spec.section import Section, nearest
 from flows.spec.yaml_lines import Node
 
@@ -27,6 +28,7 @@ def sweep_from(section: Section) -> Sweep:
     if "search_space" not in section:
         section.fault("search_space", "there is no search_space", "Add search_space: with what is to be varied.")
     space = section.section("search_space")
+    check_names(space, KEY, "hyperparameter")
     found = {name: _hyperparameter(name, one) for name, one in space.sections()}
     sampling = _sampling(section)
     for name, parameter in found.items():

@@ -7,18 +7,16 @@ PyYAML composes the nodes and resolves the scalars just as ``yaml.safe_load`` do
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import yaml
 
 from flows.errors import Fault, Place
+from flows.spec.faults import Findings
+from flows.spec.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_KEY_BYTES, MAX_TEXT_BYTES, MAX_VALUES
+from flows.spec.names import shown
+from flows.spec.yaml_text import Loader, TooMuchError, TypedLoader, measured, text_of
 
-# libyaml composes recursively, on the C stack: deeper text would end the process, not raise.
-MAX_DEPTH = 100
-# Aliases of aliases grow exponentially; no job of this world has as many values.
-MAX_VALUES = 100_000
-
-_Loader = cast("type[yaml.SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -50,6 +48,17 @@ class Node:
             case _:
                 return "a mapping"
 
+    @property
+    def size(self) -> int:
+        """How many values it has, itself among them."""
+        match self.value:
+            case tuple():
+                return 1 + sum(item.size for item in self.value)
+            case None | bool() | int() | float() | str():
+                return 1
+            case _:
+                return 1 + sum(item.size for item in self.value.values())
+
     def plain(self) -> Any:
         """The value as plain Python, without lines."""
         match self.value:
@@ -71,11 +80,15 @@ def load(path: Path, faults: list[Fault]) -> Node | None:
     Returns:
         The mapping, or None where there is none to read.
     """
-    text = _text(path, faults)
+    text = text_of(path, faults)
     if text is None:
         return None
     try:
-        return _Reading(path, faults).tree(text)
+        reading = _Reading(path, faults)
+        node = reading.tree(text)
+        if isinstance(faults, Findings):
+            faults.take(reading.values)
+        return node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -85,36 +98,8 @@ def load(path: Path, faults: list[Fault]) -> Node | None:
         line = text.count("\n", 0, error.position) + 1
         code = f"#x{error.character:04x}" if isinstance(error.character, int) else error.character
         faults.append(Fault(Place(path, line, ""), f"this is not YAML: {error.reason}: {code}"))
-    except _TooMuchError as error:
+    except TooMuchError as error:
         faults.append(Fault(Place(path, 1, ""), str(error)))
-    return None
-
-
-class _TypedLoader(Protocol):
-    """The methods of PyYAML's loader whose types its stubs leave out."""
-
-    def construct_object(self, node: yaml.Node) -> object: ...
-
-    def get_event(self) -> yaml.Event | None: ...
-
-
-class _TooMuchError(Exception):
-    """The text is nested deeper, or grows larger by its aliases, than any job is."""
-
-
-def _text(path: Path, faults: list[Fault]) -> str | None:
-    place = Place(path, 1, "")
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        faults.append(Fault(place, "there is no such file"))
-    except IsADirectoryError:
-        faults.append(Fault(place, "this is a folder", "Name the YAML file in it."))
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        faults.append(Fault(Place(path, line, ""), "the text is not UTF-8", "Save the file as UTF-8."))
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        faults.append(Fault(place, f"the file cannot be read: {getattr(error, 'strerror', None) or error}"))
     return None
 
 
@@ -124,12 +109,14 @@ class _Reading:
     def __init__(self, path: Path, faults: list[Fault]) -> None:
         self._path = path
         self._faults = faults
-        self._values = 0
         self._open: set[int] = set()
+        self._characters = 0
+        self._has_aliases = False
+        self.values = 0
 
     def tree(self, text: str) -> Node | None:
-        _refuse_depth(text)
-        loader = _Loader(text)
+        self._has_aliases = measured(text)
+        loader = Loader(text)
         root = loader.get_single_node()
         if isinstance(root, yaml.MappingNode):
             return self._node(loader, root, "")
@@ -138,17 +125,24 @@ class _Reading:
         return None
 
     def _node(self, loader: yaml.SafeLoader, node: yaml.Node, key: str) -> Node:
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise _TooMuchError(f"the file grows to more than {MAX_VALUES} values by its aliases")
+        self._count(1, len(key))
         if id(node) in self._open:
-            raise _TooMuchError("an alias stands inside of what it names")
+            raise TooMuchError("an alias stands inside of what it names")
         place = Place(self._path, node.start_mark.line + 1, key)
         self._open.add(id(node))
         try:
             return Node(self._value(loader, node, place), place)
         finally:
             self._open.discard(id(node))
+
+    def _count(self, values: int, characters: int) -> None:
+        self.values += values
+        self._characters += characters
+        cause = ", as its aliases repeat them" if self._has_aliases else ""
+        if self.values > MAX_VALUES:
+            raise TooMuchError(f"the file has more than {MAX_VALUES:,} values{cause}")
+        if self._characters > MAX_CHARACTERS:
+            raise TooMuchError(f"the keys and texts of the file have more than {MAX_CHARACTERS:,} characters{cause}")
 
     def _value(self, loader: yaml.SafeLoader, node: yaml.Node, place: Place) -> Value:
         if isinstance(node, yaml.MappingNode):
@@ -161,25 +155,68 @@ class _Reading:
     def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, place: Place) -> Mapping[str, Node]:
         own = cast("list[tuple[yaml.Node, yaml.Node]]", node.value)
         self._refuse_duplicates([name for name, _ in own if name.tag != _MERGE], place.key)
-        loader.flatten_mapping(node)  # ``<<: *defaults``, as safe_load does it
         entries: dict[str, Node] = {}
-        for name, item in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-            key = f"{place.key}.{name.value}" if place.key else str(name.value)
-            if not isinstance(name, yaml.ScalarNode) or not name.tag.endswith(":str"):
+        for name, item in self._merged(node):
+            if not isinstance(name, yaml.ScalarNode) or not name.tag.endswith((":str", ":value")):
                 self._fault(name, place.key, f"the key {_shown(name)} is not text", "Put it in quotes.")
                 continue
+            if not self._is_text(name, name.value, place.key, MAX_KEY_BYTES):
+                continue
+            key = f"{place.key}.{name.value}" if place.key else str(name.value)
             entry = self._node(loader, item, key)
             # A nested mapping begins on the line after its key; a person looks for the key.
             entries[name.value] = Node(entry.value, Place(self._path, name.start_mark.line + 1, key))
         return entries
 
+    def _merged(self, node: yaml.MappingNode, depth: int = 0) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The entries of a mapping after those of ``<<: *defaults``, which they win over, as ``safe_load`` has them.
+
+        Of several mappings that are merged, the first wins.
+        """
+        own = cast("list[tuple[yaml.Node, yaml.Node]]", node.value)
+        if all(name.tag != _MERGE for name, _ in own):
+            return own
+        if depth > MAX_DEPTH:
+            raise TooMuchError(f"mappings are merged (<<) through more than {MAX_DEPTH} others, or into themselves")
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
+        for value in [value for name, value in own if name.tag == _MERGE]:
+            for source in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(source, yaml.MappingNode):
+                    problem = "expected a mapping or a list of mappings for merging"
+                    raise yaml.constructor.ConstructorError(None, None, problem, source.start_mark)
+                merged += self._merged(source, depth + 1)
+                self._count(len(source.value), 0)
+        return [*merged, *((name, value) for name, value in own if name.tag != _MERGE)]
+
+    def _is_text(self, node: yaml.Node, text: str, key: str, most_bytes: int = MAX_TEXT_BYTES) -> bool:
+        """Whether a text can be given to a program; notes why not."""
+        self._count(0, len(text))
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            self._fault(node, key, f"{_shown(node)} has half of a character in it", "Save the file as UTF-8.")
+            return False
+        if size > most_bytes == MAX_TEXT_BYTES:
+            message = f"a text has {size:,} bytes, and no program is given more than {most_bytes:,} at once"
+            self._fault(node, key, message, "Put it into a file.")
+        elif size > most_bytes:
+            self._fault(node, key, f"a key has {size:,} bytes, and may have {most_bytes:,} at most", "Shorten it.")
+        elif "\0" in text:
+            message = f"{_shown(node)!r} has the character U+0000 in it, which no command, variable or path can have"
+            self._fault(node, key, message, "Remove it.")
+        else:
+            return True
+        return False
+
     def _scalar(self, loader: yaml.SafeLoader, node: yaml.ScalarNode, place: Place) -> Scalar:
         text = cast(str, node.value)
+        if not self._is_text(node, text, place.key):
+            return "x"  # something, lest the reader say as well that nothing is there
         if node.tag == _TIMESTAMP:
             self._fault(node, place.key, f"{text} is a date, which Azure ML refuses", f'Put it in quotes: "{text}".')
             return text
         try:
-            value = cast("_TypedLoader", loader).construct_object(node)
+            value = cast("TypedLoader", loader).construct_object(node)
             if value is None or isinstance(value, bool | int | float | str):
                 str(value)  # raises for an integer of more digits than Python writes
                 return value
@@ -202,17 +239,5 @@ class _Reading:
         self._faults.append(Fault(Place(self._path, node.start_mark.line + 1, key), message, remedy))
 
 
-def _refuse_depth(text: str) -> None:
-    loader, depth = cast("_TypedLoader", _Loader(text)), 0
-    while (event := loader.get_event()) is not None:
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise _TooMuchError(f"the file is nested deeper than {MAX_DEPTH} levels")
-
-
 def _shown(node: yaml.Node) -> str:
-    text = str(node.value) if isinstance(node, yaml.ScalarNode) else "of a mapping or list"
-    return text if len(text) <= 40 else f"{text[:40]}…"
+    return shown(str(node.value)) if isinstance(node, yaml.ScalarNode) else "of a mapping or list"

@@ -105,6 +105,31 @@ def test_what_the_client_refuses_we_refuse(client: Any, tmp_path: Path, text: st
         read_job(path)
 
 
+@pytest.mark.parametrize("name", ["a", "_a1", "A", "a.b", "a-b", "1a", "a b; touch", "../x", "/x", "é", "a\\nb"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "command: echo\nenvironment: azureml:e:1\ninputs: {%s: 1}",
+        "command: echo\nenvironment: azureml:e:1\noutputs: {%s: {type: uri_folder}}",
+        PIPELINE % ("1", "1") + "outputs: {%s: {type: uri_folder}}",
+        "type: pipeline\ncompute: azureml:c\njobs: {a: {component: ./c.yml, inputs: {x: 1}}}\ninputs: {%s: 1}",
+        "type: pipeline\ncompute: azureml:c\njobs: {%s: {component: ./c.yml, inputs: {x: 1}}}",
+    ],
+    ids=["input", "output", "output of a pipeline", "input of a pipeline", "step"],
+)
+def test_a_name_is_taken_where_the_client_sends_it(client: Any, tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "c.yml").write_text(COMPONENT + "inputs: {x: {type: string}}")
+    path = tmp_path / "p.yml"
+    path.write_text(text % f'"{name}"')
+    try:
+        job = client.load_job(path)
+        (job._to_job() if text.startswith("command") else job)._to_rest_object()  # as it is sent
+        theirs = True
+    except Exception:
+        theirs = False
+    assert (not examine(path).faults) is theirs
+
+
 def test_an_output_of_a_command_in_place_has_the_type_of_what_it_is_bound_to(client: Any, tmp_path: Path) -> None:
     above = "{file: {type: uri_file}, model: {type: mlflow_model}, bare: }"
     bound = "{file: '${{parent.outputs.file}}', model: '${{parent.outputs.model}}', bare: '${{parent.outputs.bare}}', "

@@ -78,7 +78,7 @@ def test_aliases_that_explode_are_refused(tmp_path: Path) -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     assert values(tmp_path, "\n".join(lines))[1] == [
-        "a.yml:1: the file grows to more than 100000 values by its aliases"
+        "a.yml:1: the file has more than 100,000 values, as its aliases repeat them"
     ]
 
 
