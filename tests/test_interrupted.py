@@ -1,4 +1,4 @@
-"""A run on this machine that is killed after it has promoted its model, and started again, comes to the same decision."""
+"""A run on this machine that is killed after promoting its model comes to the same decision when started again."""
 
 import asyncio
 import json

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+import uuid
 from collections.abc import Sequence
 from urllib.parse import parse_qs
 
@@ -27,6 +28,7 @@ def make_token(audience: str, seconds: float = 3600.0) -> str:
         "tid": TENANT,
         "oid": CLIENT,
         "appid": CLIENT,
+        "uti": uuid.uuid4().hex,
     }
     return ".".join((_part({"typ": "JWT", "alg": "none"}), _part(payload), "c2lnbmF0dXJl"))
 
@@ -72,6 +74,26 @@ class Identity:
 
     def __init__(self) -> None:
         self.token_seconds = 3600.0
+        self._issued = set[str]()
+        self._revoked = set[str]()
+
+    def revoke(self) -> None:
+        """Take back every token that was handed out so far, however long it would be good for."""
+        self._revoked |= self._issued
+
+    def check(self, request: Request) -> None:
+        """Check that the token of a request was not taken back.
+
+        Raises:
+            Refused: It was.
+        """
+        if request.headers.get("authorization", "").partition(" ")[2] in self._revoked:
+            raise Refused(401, "ExpiredAuthenticationToken", "The access token was revoked.")
+
+    def _make(self, audience: str) -> str:
+        token = make_token(audience, self.token_seconds)
+        self._issued.add(token)
+        return token
 
     def routes(self) -> list[Route]:
         """Who answers what."""
@@ -112,7 +134,7 @@ class Identity:
             return Answer.of({"error": "invalid_client", "error_description": text, "error_codes": [7000215]}, 401)
         audience = form["scope"].split()[0].removesuffix("/.default")
         seconds = int(self.token_seconds)
-        token = make_token(audience, self.token_seconds)
+        token = self._make(audience)
         return Answer.of({"token_type": "Bearer", "expires_in": seconds, "access_token": token})
 
     def app_service(self, request: Request) -> Answer:
@@ -134,7 +156,7 @@ class Identity:
         resource, seconds = request.query["resource"].rstrip("/"), self.token_seconds
         return Answer.of(
             {
-                "access_token": make_token(resource, seconds),
+                "access_token": self._make(resource),
                 "expires_in": str(int(seconds)),
                 "expires_on": str(int(time.time() + seconds)),
                 "resource": resource,

@@ -234,6 +234,7 @@ class Service:
         for host, audiences in _AUDIENCES.items():
             if re.fullmatch(host, request.host) and not request.path.startswith("/discovery"):
                 check_token(request, audiences)
+                self.identity.check(request)
         if "workspace" in groups:
             asked = (groups.pop("subscription"), groups.pop("resource_group").lower(), groups.pop("workspace").lower())
             ours = (

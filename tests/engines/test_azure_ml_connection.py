@@ -1,5 +1,8 @@
 """The connection to a workspace: what cannot be had now is asked for again, what is refused says what to do."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
 from flows.errors import ServiceError, SettingsError
@@ -123,3 +126,59 @@ def test_address_of_the_run_history_that_cannot_be_had_at_the_moment_is_asked_fo
     azure_ml.faults.add(trouble)
     assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
     assert trouble.hits
+
+
+CALLS: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "looking": lambda workspace: workspace.jobs.find("nobody"),
+    "listing": lambda workspace: workspace.jobs.tagged("tandem.flow_run"),
+}
+
+
+@pytest.mark.parametrize("managed", [False, True], ids=["service principal", "managed identity"])
+@pytest.mark.parametrize("call", CALLS)
+def test_call_whose_token_was_revoked_goes_on_with_a_new_one(
+    azure_environment: Service, run: Await, monkeypatch: pytest.MonkeyPatch, call: str, managed: bool
+) -> None:
+    """The credential would give the token that it has kept, and so would each of the SDK's clients."""
+    if managed:
+        for name in ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in azure_environment.managed_identity_environment.items():
+            monkeypatch.setenv(name, value)
+    from flows.engines.azure.workspace import open_workspace
+
+    async def scenario() -> None:
+        async with open_workspace(Settings.from_environment()) as workspace:
+            await CALLS[call](workspace)
+            azure_environment.identity.revoke()
+            await CALLS[call](workspace)
+
+    run(scenario())
+    assert [one.status for one in azure_environment.requests if "/jobs" in one.path].count(401) == 1
+
+
+def test_job_that_is_sent_when_the_token_is_revoked_is_sent_once_more_and_runs_once(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write
+) -> None:
+    """Each of the SDK's clients has kept the token: that of jobs, of codes, of environments."""
+    write({"code/say.py": "print('revoked')\n", "job.yml": job("python say.py", code="./code")})
+    revoked = [
+        Fault("GET", r"/codes/", "call", action=azure_ml.identity.revoke),
+        Fault("PUT", r"/codes/", "call", action=azure_ml.identity.revoke, after_work=True),
+        Fault("PUT", r"/jobs/", "call", action=azure_ml.identity.revoke),
+    ]
+    for fault in revoked:
+        azure_ml.faults.add(fault)
+    assert azure_jobs.run().outcome.status is RunStatus.COMPLETED
+    assert all(fault.hits for fault in revoked)
+    sent = [one for one in azure_ml.requests if one.method == "PUT" and "/jobs/" in one.path]
+    assert len({one.path for one in sent}) == 1
+    assert [one.status for one in sent if one.status] == [401, 201]
+
+
+def test_new_token_that_is_refused_too_is_told_with_what_to_do(azure_environment: Service, run: Await) -> None:
+    refused = Fault("GET", r"/data/", "expired", times=None)
+    azure_environment.faults.add(refused)
+    with pytest.raises(ServiceError, match=r"A new token was refused too(.|\n)*ExpiredAuth(.|\n)*az login"):
+        looked(run)
+    assert refused.hits == 2

@@ -36,7 +36,11 @@ TRIES = 5
 TRIES_FOR_A_PERSON = 2  # who can type the command again
 RETRY_SECONDS = 2.0
 READ_SECONDS = 100  # the SDK's own 300 would keep a thread for 20 minutes, tries included, where nobody answers
-_TRANSIENT_STATUS = frozenset({401, 408, 429, 500, 502, 503, 504})  # 401: the SDK asks for a new token next time
+_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_SIGN_IN_AGAIN = (
+    "Whoever signed in may have been signed out, or disabled: sign in again (`az login`), or look at the service "
+    "principal or the managed identity, and at the clock of this machine. Then start the same command again."
+)
 _STORAGE = re.compile(r"^https://[^/]+\.(blob|dfs|file)\.")
 _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
 TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)  # in what a chain of credentials says
@@ -55,12 +59,20 @@ class AlreadyThereError(UserError):
     """Something of this name is there already."""
 
 
+class TokenRefusedError(ServiceError):
+    """The token was refused. The next call asks for another."""
+
+
 class Connection:
     """Makes calls to one workspace, for every flow run of this process that uses it.
 
     The SDK is synchronous and not documented as thread-safe: each thread has a client of its own. The credential,
     which keeps the tokens, is one for all. ``client_options`` are those of azure-core, such as ``retry_total``, for
     every request, that for a token among them.
+
+    A token that was revoked is refused long before it ends, and the credential and the clients would offer it until
+    then. So all of them are left for new ones once a token is refused. What keeps tokens outside of this process, such
+    as the Azure CLI, may still give the old one.
     """
 
     def __init__(self, settings: Settings, **client_options: Any) -> None:
@@ -71,33 +83,53 @@ class Connection:
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="azure-ml")
         self._own = threading.local()
         self._has_worked = False  # an identity that was accepted before is only out of reach for a while
-        identity = settings.managed_identity_client_id
-        # Without the second argument a workload identity would take the first for its own id.
-        pod = os.environ.get("AZURE_CLIENT_ID") or identity
-        self.credential = DefaultAzureCredential(
-            managed_identity_client_id=identity, workload_identity_client_id=pod, **client_options
-        )
-        self._client_options: dict[str, Any] = {"read_timeout": READ_SECONDS, **client_options}
+        self._identity = settings.managed_identity_client_id
+        self._client_options: dict[str, Any] = client_options
+        self._renewing = threading.Lock()
+        self._credentials = [self._new_credential()]
+
+    @property
+    def credential(self) -> DefaultAzureCredential:
+        """What gives tokens now."""
+        return self._credentials[-1]
 
     def close(self) -> None:
         """Let the threads go; a call that is under way ends first."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self.credential.close()
+        for credential in self._credentials:
+            credential.close()
 
-    async def call(self, function: Callable[[Any], R]) -> R:
+    async def call(self, function: Callable[[Any], R], *, again: bool = True) -> R:
         """Call ``function`` with the SDK's client.
 
+        Args:
+            function: What is to be done. If the token is refused, it is done once more, with a new token.
+            again: False for what may be done once only: it is the caller who looks what became of it.
+
         Raises:
+            TokenRefusedError: The token was refused, and a new one too, unless that was not tried.
             ServiceError: The service does not answer, or says that it cannot now; the call may be made again.
             UserError: It refuses; making the call again is useless.
         """
 
         def once() -> R:
-            return _translated(lambda: function(self._client()), self._is_out_of_reach)
+            credential = self.credential
+            try:
+                return _translated(lambda: function(self._client(credential)), self._is_out_of_reach)
+            except TokenRefusedError:
+                self._leave(credential)
+                raise
 
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._threads, once)
+        except TokenRefusedError:
+            if not again:
+                raise
+            try:
+                answer = await loop.run_in_executor(self._threads, once)
+            except TokenRefusedError as error:
+                raise TokenRefusedError(f"A new token was refused too. {error}") from error
         except StorageRefusedError:
             # Where the workspace does not give the key at the moment, for whatever reason, the SDK comes to the storage
             # account with our identity alone, which need not have any rights there.
@@ -112,14 +144,14 @@ class Connection:
         except NotFoundError:
             return None
 
-    async def upload(self, function: Callable[[Any], R]) -> R:
+    async def upload(self, function: Callable[[Any], R], *, again: bool = True) -> R:
         """A call that uploads files, for which the SDK draws progress bars on standard error."""
 
         def quietly(client: Any) -> R:
             with _uploading, contextlib.redirect_stderr(io.StringIO()):
                 return function(client)
 
-        return await self.call(quietly)
+        return await self.call(quietly, again=again)
 
     def _is_out_of_reach(self, refusal: str) -> bool:
         """Whether no token could be had because whoever gives them does not answer.
@@ -143,15 +175,30 @@ class Connection:
             )
         return True
 
-    def _client(self) -> Any:
-        if not hasattr(self._own, "client"):
+    def _new_credential(self) -> DefaultAzureCredential:
+        # Without the second argument a workload identity would take the first for its own id.
+        pod = os.environ.get("AZURE_CLIENT_ID") or self._identity
+        return DefaultAzureCredential(
+            managed_identity_client_id=self._identity, workload_identity_client_id=pod, **self._client_options
+        )
+
+    def _leave(self, credential: DefaultAzureCredential) -> None:
+        """Have a new credential, unless another thread has made one since. The old one may still be in use."""
+        with self._renewing:
+            if credential is self.credential:
+                self._credentials.append(self._new_credential())
+
+    def _client(self, credential: DefaultAzureCredential) -> Any:
+        if getattr(self._own, "credential", None) is not credential:
+            self._own.credential = credential
+            options: dict[str, Any] = {"read_timeout": READ_SECONDS, **self._client_options}
             self._own.client = MLClient(
-                self.credential,
+                credential,
                 self._workspace["AZUREML_ARM_SUBSCRIPTION"],
                 self._workspace["AZUREML_ARM_RESOURCEGROUP"],
                 self.name,
                 show_progress=True,  # without, the SDK waits for ever for a file of a folder that cannot be uploaded
-                **self._client_options,
+                **options,
             )
         return self._own.client
 
@@ -190,8 +237,8 @@ def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str
             return NotFoundError(text)
         case ResourceExistsError():
             return AlreadyThereError(text)
-        case ClientAuthenticationError(status_code=401):
-            return ServiceError(f"Azure ML does not take the token any more: {text}")
+        case HttpResponseError(status_code=401):
+            return TokenRefusedError(f"Azure ML does not take the token any more: {text}\n{_SIGN_IN_AGAIN}")
         case ClientAuthenticationError() if is_out_of_reach(str(wire)):
             return ServiceError(f"No token can be had at the moment: {text}")
         case ClientAuthenticationError():

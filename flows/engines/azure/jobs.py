@@ -83,7 +83,7 @@ class Jobs:
                 job._validate(raise_error=True)
             return client.jobs.create_or_update(job, skip_validation=True)
 
-        return _remote_job(await self._connection.upload(send))
+        return _remote_job(await self._connection.upload(send, again=False))
 
     async def children(self, name: str) -> tuple[RemoteJob, ...]:
         """The child jobs of a pipeline job, in one call."""

@@ -48,7 +48,11 @@ class Models:
             AlreadyThereError: The version is that of another model.
         """
         model = Model(name=name, version=str(version), path=path, type=AssetTypes.MLFLOW_MODEL, tags=dict(tags))
-        return _remote_model(await self._connection.call(lambda client: client.models.create_or_update(model)))
+
+        def make(client: Any) -> Any:
+            return client.models.create_or_update(model)
+
+        return _remote_model(await self._connection.call(make, again=False))
 
     async def tag(self, name: str, version: int, tags: Mapping[str, str | None]) -> None:
         """Set tags of a version, and take away those that have no value. Of two who do it at once, one may undo it."""
