@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test test-slow test-browser check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
+.PHONY: help env train job serve deploy undeploy worker screenshots test test-slow test-browser chaos check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ test-slow: $(READY) ## Run the slow ones: whole runs, killed, suspended, deploye
 
 test-browser: $(READY) ## Look at the pages in a headless Chromium (apt-get install chromium); pictures in outputs/browser
 	$(BIN)/python -m pytest -m browser tests/browser
+
+RUNS ?= 60
+SEED ?= 1
+ENGINE ?= both
+chaos: $(READY) ## Kill, stop and race commands: RUNS=60 SEED=1 ENGINE=both; CASE=17 does one again
+	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --engine $(ENGINE) $(if $(CASE),--case $(CASE))
 
 check: $(READY) ## Lint, types, architecture
 	$(BIN)/ruff check .

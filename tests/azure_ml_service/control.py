@@ -1,10 +1,13 @@
 """The service's own door, for use by hand: ``http://127.0.0.1:PORT/_control/…``."""
 
+import threading
 from dataclasses import asdict
 from typing import Any, Protocol
 
 from tests.azure_ml_service.faults import Fault, Faults, JobFault
 from tests.azure_ml_service.messages import LOOPBACK, Answer, Json, Refused, Request, Route, route
+
+HOLD_SECONDS = 120.0  # no request is held longer, whoever forgets it
 
 
 class Controlled(Protocol):
@@ -28,6 +31,9 @@ class Control:
 
     def __init__(self, service: Controlled) -> None:
         self._service = service
+        self._held = 0
+        self._lock = threading.Lock()
+        self._released = threading.Event()
 
     def routes(self) -> list[Route]:
         """Who answers what."""
@@ -35,6 +41,9 @@ class Control:
             route("POST", LOOPBACK, "/_control/faults", self.add),
             route("POST", LOOPBACK, "/_control/job-faults", self.add_for_jobs),
             route("DELETE", LOOPBACK, "/_control/faults", self.clear),
+            route("POST", LOOPBACK, "/_control/holds", self.hold),
+            route("GET", LOOPBACK, "/_control/holds", self.held),
+            route("DELETE", LOOPBACK, "/_control/holds", self.release),
             route("GET", LOOPBACK, "/_control/requests", self.requests),
             route("GET", LOOPBACK, "/_control/violations", self.violations),
             route("GET", LOOPBACK, "/_control/jobs", self.jobs),
@@ -66,6 +75,30 @@ class Control:
         except TypeError as error:
             raise Refused(400, "ValidationError", str(error)) from error
         return Answer.of(request.json, 201)
+
+    def hold(self, request: Request) -> Answer:
+        """Hold requests as a fault says, each from when it comes until all are released."""
+        try:
+            self._service.faults.add(Fault(**request.json, kind="hold", action=self._wait))
+        except TypeError as error:
+            raise Refused(400, "ValidationError", str(error)) from error
+        return Answer.of(request.json, 201)
+
+    def held(self, request: Request) -> Answer:
+        return Answer.of({"held": self._held})
+
+    def release(self, request: Request) -> Answer:
+        self._service.faults.clear()
+        with self._lock:
+            self._released.set()
+            self._released, self._held = threading.Event(), 0
+        return Answer(204)
+
+    def _wait(self) -> None:
+        with self._lock:
+            self._held += 1
+            released = self._released
+        released.wait(HOLD_SECONDS)
 
     def clear(self, request: Request) -> Answer:
         self._service.faults.clear()

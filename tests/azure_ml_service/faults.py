@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from tests.azure_ml_service.messages import Request
 
-FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired", "empty", "overtaken", "call", "answer"]
+FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired", "empty", "overtaken", "call", "answer", "hold"]
 JobFaultKind: TypeAlias = Literal[
     "fail", "fail_silently", "hang", "preempt", "held", "stuck_queued", "not_responding", "paused", "slow_cancel"
 ]
@@ -22,8 +22,8 @@ class Fault:
     ``retry_after`` is given; ``reset`` cuts the connection;
     ``slow`` waits ``seconds`` and then answers as ever; ``expired`` answers 401, as for a token that is no longer good;
     ``empty`` answers a list that has nothing in it; ``overtaken``: somebody else asks the same a moment before, so that
-    it is there already; ``answer`` answers 200 with ``body``. With ``after_work`` the service does what was asked and
-    only then fails.
+    it is there already; ``answer`` answers 200 with ``body``; ``hold`` calls ``action``, which may take its time, and
+    answers as ever. With ``after_work`` the service does what was asked and only then fails, or holds its answer.
     """
 
     method: str

@@ -198,6 +198,11 @@ class Service:
         if fault is not None and fault.kind == "overtaken":
             self._work(request)
             fault = None
+        if fault is not None and fault.kind == "hold":
+            assert fault.action is not None
+            answer = self._work(request) if fault.after_work else None
+            fault.action()
+            return answer or self._work(request)
         if fault is not None and not fault.after_work:
             return _failure(fault)
         answer = self._work(request)
