@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos.invariants import violations
 from tests.chaos.plan import Case, case, cases
-from tests.chaos.processes import become_reaper
+from tests.chaos.processes import become_reaper, end_with_parent
 from tests.chaos.report import Result, table
 from tests.chaos.run_case import Bench, run_case
 from tests.chaos.templates import Templates, digest_of_project
@@ -80,6 +80,7 @@ def _run_all(
 
 def _begin(templates: Templates, folder: Path) -> None:
     become_reaper()
+    end_with_parent()
     _bench.append(Bench(templates, folder))
 
 

@@ -107,12 +107,14 @@ def one_job(facts: Facts) -> Iterable[str]:
     over = {"Completed", "Failed", "Canceled"}
     if statuses.keys() - over:
         yield f"jobs go on though nobody waits for them: {dict(statuses)}"
-    # What a person has stopped is canceled, and started again it is another job.
-    if statuses["Completed"] > len(facts.first):
-        yield f"{statuses['Completed']} jobs completed for {len(facts.first)} submissions"
-    stopped = sum(1 for ran in facts.first if not ran.succeeded and ran.code != -9)
-    if statuses.total() > len(facts.first) + stopped:
-        yield f"{statuses.total()} jobs for {len(facts.first)} submissions: {dict(statuses)}"
+    # A command that had come to its end asks for another job when it is started again; so does one that a person has
+    # stopped, whose first job was canceled.
+    anew = [facts.first[ran.index] for ran in facts.again]
+    submissions = len(facts.first) + sum(1 for ran in anew if ran.succeeded)
+    if statuses["Completed"] > submissions:
+        yield f"{statuses['Completed']} jobs completed for {submissions} submissions"
+    if statuses.total() > submissions + sum(1 for ran in anew if not ran.succeeded and ran.code != -9):
+        yield f"{statuses.total()} jobs for {submissions} submissions: {dict(statuses)}"
 
 
 def outputs_are_whole(facts: Facts) -> Iterable[str]:

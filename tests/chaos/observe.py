@@ -18,6 +18,7 @@ from tests.chaos.facts import Version
 _DRAFT = re.compile(r"^\..+\.\d+\.\d+$|\.(partial|draft|tmp)$")
 _OPEN = ("RUNNING", "PENDING", "CANCELLING", "SCHEDULED", "PAUSED")
 _OF_LIBRARIES = (".cache", ".config")  # which Matplotlib and others make in a home
+_OF_TOOLS = (".pytest_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache", ".git", ".venv")
 
 
 @contextlib.contextmanager
@@ -107,8 +108,8 @@ def outside(world: Path, project: Path) -> Mapping[str, str]:
         for path, digest in files(world / name).items():
             if path.split(os.sep)[0] not in _OF_LIBRARIES:
                 found[f"{name}/{path}"] = digest
-    found |= {f"beside the state: {path.name}": "" for path in world.iterdir()}
-    found |= {f"checkout/{path.name}": "" for path in project.iterdir()}
+    found |= {f"beside the state: {path.name}": "" for path in world.iterdir() if path.name != "state"}
+    found |= {f"checkout/{path.name}": "" for path in project.iterdir() if path.name not in _OF_TOOLS}
     for name in ("aml_steps", "data", "environment"):
         for path, digest in files(project / name).items():
             if "__pycache__" not in path:

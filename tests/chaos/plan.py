@@ -58,7 +58,10 @@ _REGISTER_REQUESTS = (
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A kind of case: what runs on which state, how many at once, and what may befall it when."""
+    """A kind of case: what runs on which state, how many at once, and what may befall it when.
+
+    ``served``: ``tandem serve`` runs on the same state.
+    """
 
     name: str
     engine: EngineName
@@ -69,6 +72,7 @@ class Scenario:
     signals: tuple[str, ...] = (KILL,)
     at_once: tuple[int, ...] = (1,)
     weight: int = 1
+    served: bool = False
 
 
 SCENARIOS = (
@@ -147,6 +151,16 @@ SCENARIOS = (
         ("command", "worker", "all"),
         (KILL, KILL, TERM, INT),
         (2, 2, 3),
+    ),
+    Scenario(
+        "steps are killed while the state is served",
+        "local",
+        "steps",
+        "migrated",
+        (AT_RANDOM, "the flow run is recorded", *_STEPS),
+        ("command", "command", "all", "servers"),
+        (KILL, KILL, KILL, INT),
+        served=True,
     ),
     Scenario("cleaning while it runs", "local", "steps", "migrated", ("a step runs",), signals=(NONE,)),
     Scenario(

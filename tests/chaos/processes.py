@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,25 @@ class Process:
 
 def become_reaper() -> None:
     """Let every process below this one that loses its parent become a child of this one."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     # A shell starts what goes into its background with Ctrl+C ignored, which every command would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_with_parent() -> None:
+    """End this process, and all that is below it, when its parent ends or SIGTERM comes."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        send([process.pid for process in below(os.getpid())], "SIGKILL")
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def all_processes() -> dict[int, Process]:

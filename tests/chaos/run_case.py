@@ -21,6 +21,7 @@ from tests.chaos.observe import (
 )
 from tests.chaos.plan import AT_RANDOM, HELD, NONE, SCORES, STOP, TOGETHER, Case
 from tests.chaos.processes import nothing_left, of_target, send, until
+from tests.chaos.serving import Serving
 from tests.chaos.small_pipeline import expected_total
 from tests.chaos.templates import MODEL, Templates
 from tests.chaos.workspace import REQUESTS, AzureMl, Held
@@ -66,10 +67,13 @@ def run_case(case: Case, bench: Bench, folder: Path) -> Facts:
 
 
 def _run(case: Case, world: World, azure: AzureMl | None, usual: dict[str, float]) -> Facts:
+    serving = Serving(world) if case.scenario.served else None
+    if serving is not None:
+        serving.start()
     engine = case.scenario.engine
     before, untouched = _versions(world, azure), outside(world.folder, PROJECT)
     contract = len(azure.violations()) if azure else 0
-    with _befalling(case, world, azure, usual) as befall:
+    with _befalling(case, world, azure, serving, usual) as befall:
         commands = [
             world.start(case.scenario.program, rate, _number(case, index), engine=engine, output=str(index))
             for index, rate in enumerate(case.rates)
@@ -84,11 +88,17 @@ def _run(case: Case, world: World, azure: AzureMl | None, usual: dict[str, float
     # What did not end well is started again; and if all did, the first: a run after which nothing may be left open.
     wanted = [ran.index for ran in first if not ran.succeeded] or [0]
     again: list[Ran] = []
+    records: list[str] = []
+    if serving is not None:
+        serving.stop()
+        records += serving.open_after_start()
     for index in wanted:
         command = world.again(commands[index])
         command.wait()
         again.append(_ran(index, command))
     orphans += world.left_running()
+    if serving is not None:
+        serving.stop()
     jobs = azure.settled(world.label) if azure else []
     return Facts(
         case=case,
@@ -99,7 +109,7 @@ def _run(case: Case, world: World, azure: AzureMl | None, usual: dict[str, float
         between=tuple(between),
         after=tuple(_versions(world, azure)),
         orphans=tuple(orphans),
-        open_records=tuple(open_records(world.state)),
+        open_records=(*records, *open_records(world.state)),
         litter=(*litter(world.state, world.temporary), *drafts(world.cache)),
         outside=tuple(differences(untouched, outside(world.folder, PROJECT))),
         jobs=tuple(Job(job["name"], job["status"]) for job in jobs),
@@ -155,12 +165,18 @@ Befall = Callable[[Sequence[Command]], bool]
 
 
 @contextlib.contextmanager
-def _befalling(case: Case, world: World, azure: AzureMl | None, usual: dict[str, float]) -> Generator[Befall]:
+def _befalling(
+    case: Case, world: World, azure: AzureMl | None, serving: Serving | None, usual: dict[str, float]
+) -> Generator[Befall]:
     """What is to befall the commands once they are started; what has to be set before they are is set already."""
     request = REQUESTS.get(case.moment)
+
+    def when(holds: Callable[[], bool], command: Command) -> bool:
+        return _when(holds, command, case, [] if serving is None else serving.pids)
+
     if azure is not None and request is not None:
         azure.hold(request)
-        yield lambda commands: _when(lambda: azure.is_held() > 0, commands[0], case)
+        yield lambda commands: when(lambda: azure.is_held() > 0, commands[0])
         azure.release()
     elif azure is not None and case.moment == HELD:
         azure.hold(_REGISTER, times=len(case.rates))
@@ -171,15 +187,15 @@ def _befalling(case: Case, world: World, azure: AzureMl | None, usual: dict[str,
     elif case.moment == TOGETHER:
         yield lambda commands: True
     elif case.moment in MOMENTS:
-        yield lambda commands: _when(MOMENTS[case.moment](world, commands[0]), commands[0], case)
+        yield lambda commands: when(MOMENTS[case.moment](world, commands[0]), commands[0])
     else:
         whole = _AZURE_SECONDS if azure is not None else usual.get(case.scenario.program, usual["steps"])
         seconds = (whole if case.moment == AT_RANDOM else EARLY_SECONDS) * case.share
         end = time.monotonic() + seconds
-        yield lambda commands: _when(lambda: time.monotonic() >= end, commands[0], case)
+        yield lambda commands: when(lambda: time.monotonic() >= end, commands[0])
 
 
-def _when(holds: Callable[[], bool], command: Command, case: Case) -> bool:
+def _when(holds: Callable[[], bool], command: Command, case: Case, servers: Sequence[int]) -> bool:
     """Once a moment has come, send the signal; whether it came before the command ended."""
     until(lambda: command.is_over or holds(), GATHER_SECONDS, 0.001)
     if case.moment not in (AT_RANDOM, "early") and case.share:
@@ -188,7 +204,7 @@ def _when(holds: Callable[[], bool], command: Command, case: Case) -> bool:
         return False
     if case.signal == NONE:
         return True
-    targets = of_target(command.pid, case.target)
+    targets = list(servers) if case.target == "servers" else of_target(command.pid, case.target)
     if not targets:
         return False
     send(targets, case.signal)

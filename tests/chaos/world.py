@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,7 @@ from tests.chaos.small_pipeline import write_pipeline
 
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-DEADLINE_SECONDS = 240.0  # no command takes so long unless it hangs
+DEADLINE_SECONDS = 180.0  # no command takes so long unless it hangs
 ORPHAN_SECONDS = 15.0  # what a command has started may outlive it so long: its grace periods, on a busy machine
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "NO_PROXY", "no_proxy")
 
@@ -82,11 +82,11 @@ class World:
     """Folders for one case; all that a command may write to is in ``state`` and ``out``."""
 
     def __init__(
-        self, folder: Path, label: str, environment: Mapping[str, str] | None = None, helpers: tuple[int, ...] = ()
+        self, folder: Path, label: str, environment: Mapping[str, str] | None = None, helpers: Sequence[int] = ()
     ) -> None:
         self.folder = folder
         self.label = label
-        self.helpers = helpers
+        self.helpers = list(helpers)  # processes that are no command's, with all that is below them
         self.state = folder / "state"
         self.cache = folder / "cache"
         self.temporary = folder / "tmp"
