@@ -7,9 +7,10 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from tests.chaos.invariants import violations
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # In a process of its own: what the commands leave behind becomes a child of the process that runs the case.
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=become_reaper) as one:
         templates = one.submit(_prepared, templates, {found.scenario.state for found in wanted}).result()
+    for other in STATES.iterdir():  # of code that is no more
+        if other.name != digest_of_project():
+            shutil.rmtree(other, ignore_errors=True)
     print(f"{len(wanted)} cases in {folder}; states prepared in {time.monotonic() - began:.0f} s", flush=True)
     results = _run_all(wanted, templates, folder, parsed.at_once, Path(parsed.record) if parsed.record else None)
     print(table(results))
@@ -50,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _wanted(parsed: argparse.Namespace) -> list[Case]:
     if parsed.case:
         return [case(parsed.seed, number) for number in parsed.case]
-    if parsed.scenario:
-        found = (case(parsed.seed, number) for number in range(parsed.start, parsed.start + 10_000))
-        return [one for one in found if parsed.scenario in one.scenario.name][: parsed.runs]
-    return cases(parsed.seed, range(parsed.start, parsed.start + parsed.runs), parsed.engine)
+    found = cases(parsed.seed, range(parsed.start, parsed.start + 50 * parsed.runs), parsed.engine)
+    if not parsed.scenario:
+        return found[: parsed.runs]
+    return [
+        one for name in parsed.scenario for one in [one for one in found if one.scenario.name == name][: parsed.runs]
+    ]
 
 
 def _prepared(templates: Templates, states: set[str]) -> Templates:
@@ -67,27 +73,21 @@ def _run_all(
     results: list[Result] = []
     pool = ProcessPoolExecutor(at_once, get_context("spawn"), initializer=_begin, initargs=(templates, folder))
     with pool:
-        for result in pool.map(_one, wanted):
+        for done in as_completed([pool.submit(_one, each) for each in wanted]):
+            result = done.result()
             results.append(result)
             print(result, flush=True)
             if record is not None:
                 with record.open("a") as file:
                     file.write(json.dumps(asdict(result)) + "\n")
-        for _ in range(at_once):
-            pool.submit(_end)
-    return results
+    return sorted(results, key=lambda result: result.case.number)
 
 
 def _begin(templates: Templates, folder: Path) -> None:
     become_reaper()
     end_with_parent()
     _bench.append(Bench(templates, folder))
-
-
-def _end() -> None:
-    for bench in _bench:
-        bench.close()
-    _bench.clear()
+    Finalize(None, _bench[0].close, exitpriority=10)  # a process of the pool ends without `atexit`
 
 
 def _one(wanted: Case) -> Result:
@@ -109,12 +109,12 @@ def _one(wanted: Case) -> Result:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--runs", type=int, default=60, help="how many cases")
+    parser.add_argument("--runs", type=int, default=60, help="how many cases of the engine")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", type=int, default=0, help="the number of the first case")
     parser.add_argument("--engine", choices=("local", "azureml", "both"), default="both")
     parser.add_argument("--case", type=int, nargs="*", help="these cases alone")
-    parser.add_argument("--scenario", help="cases of scenarios with this in their name alone")
+    parser.add_argument("--scenario", nargs="*", help="so many cases of each of these scenarios alone")
     parser.add_argument("--at-once", type=int, default=1, help="how many cases run at once")
     parser.add_argument("--record", help="a file to which each result is added as a line of JSON")
     parser.add_argument("--list", action="store_true", help="print the cases, and run none")

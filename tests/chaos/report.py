@@ -35,7 +35,8 @@ class Result:
 def outcome_of(facts: Facts) -> str:
     """In a word, what became of the command that was disturbed."""
     if facts.case.signal == NONE:
-        return "all completed" if all(ran.succeeded for ran in facts.first) else "some failed"
+        ended = "all completed" if all(ran.succeeded for ran in facts.first) else "some failed"
+        return ended if facts.hit else f"{ended}, not at one moment"
     if not facts.hit:
         return "moment missed"
     return "completed" if facts.disturbed.succeeded else _end(facts.disturbed)

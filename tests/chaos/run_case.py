@@ -58,7 +58,7 @@ class Bench:
 def run_case(case: Case, bench: Bench, folder: Path) -> Facts:
     """Run a case in a folder, which is to be new."""
     azure = bench.azure() if case.scenario.engine == "azureml" else None
-    helpers = () if azure is None else (azure.pid,)
+    helpers = [service.pid for service in bench.services]
     label = MODEL if azure is None else f"chaos-{case.seed}-{case.number}-{time.time_ns() % 10**9}"
     world = World(folder, label, azure and azure.environment, helpers)
     bench.templates.copy(case.scenario.state, world)

@@ -4,6 +4,7 @@ An MLflow database has absolute paths in it, so a copy is told its new place.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import shutil
@@ -41,6 +42,12 @@ class Templates:
         wanted = {"migrated", *states} - {"empty"}
         if "champion" in wanted:
             wanted.add("trained")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("a") as lock:  # another `make chaos` may be making the same
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._prepare(wanted)
+
+    def _prepare(self, wanted: set[str]) -> None:
         for state in ("migrated", "trained", "champion"):
             seconds = self._folder / state / SECONDS  # written when all else is there
             if state in wanted and not seconds.exists():

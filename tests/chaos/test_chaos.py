@@ -244,3 +244,20 @@ def test_the_small_pipeline_delivers_what_is_expected_of_it(tmp_path: Path) -> N
 def chaos(*flags: str) -> "subprocess.CompletedProcess[str]":
     words = [sys.executable, "-m", "tests.chaos", *flags]
     return subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, timeout=900)
+
+
+def test_steps_that_are_killed_and_first_starts_at_once_leave_all_in_order() -> None:
+    done = chaos("--seed", "13", "--runs", "1", "--scenario", "steps are killed", "first starts at once")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_few_cases_of_many_kinds_leave_all_in_order() -> None:
+    done = chaos("--seed", "245", "--runs", "5", "--engine", "local")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_few_cases_on_azure_ml_leave_all_in_order() -> None:
+    done = chaos("--seed", "245", "--runs", "2", "--engine", "azureml")
+    assert done.returncode == 0, done.stdout + done.stderr
