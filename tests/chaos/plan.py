@@ -134,7 +134,7 @@ SCENARIOS = (
         "job",
         "migrated",
         (AT_RANDOM, "a step runs", *_REGISTER),
-        ("command", "worker", "step", "all"),
+        ("command", "worker", "all"),
         (KILL, KILL, TERM, INT),
         weight=2,
     ),
@@ -178,7 +178,7 @@ SCENARIOS = (
         "azureml",
         "steps",
         "migrated",
-        (AT_RANDOM, *_REQUESTS[2:9]),
+        (AT_RANDOM, *_REQUESTS[3:9]),
         ("command", "group", "server", "all"),
         (KILL, KILL, TERM, INT),
     ),
@@ -244,7 +244,10 @@ def case(seed: int, number: int) -> Case:
     rates = (draw.choice(RATES),) * count if same or count == 1 else tuple(draw.sample(RATES, count))
     moment, target = draw.choice(scenario.moments), draw.choice(scenario.targets)
     share = 0.0 if moment not in (AT_RANDOM, "early") and draw.random() < 0.5 else draw.random()
-    return Case(seed, number, scenario, moment, share, draw.choice(scenario.signals), target, rates)
+    sent = draw.choice(scenario.signals)
+    if sent == INT and target not in ("command", "group"):
+        target = "group"  # all else is in sessions of its own, where Ctrl+C does not come
+    return Case(seed, number, scenario, moment, share, sent, target, rates)
 
 
 def cases(seed: int, numbers: Iterable[int], engine: str = "both") -> list[Case]:
