@@ -151,12 +151,15 @@ def right_verdict(facts: Facts) -> Iterable[str]:
         before = facts.first[ran.index]
         own = None if before.succeeded else _registered_untold(facts, ran)
         if own is not None:
-            if (ran.verdict, ran.version) != ("Promoted", own.number):
+            # One that had made its version and not yet become the champion may have been overtaken since.
+            overtaken = champion is not None and not own.is_champion
+            if (ran.verdict, ran.version) != ("Promoted", own.number) and not (overtaken and ran.verdict == "Rejected"):
+                said = f"{ran.verdict} {ran.version or ''}".strip()
                 yield (
-                    f"command {ran.index} had made version {own.number} when it was stopped, and said "
-                    f"{ran.verdict} {ran.version or ''} when it was started again".replace("  ", " ")
+                    f"command {ran.index} had made version {own.number} when it was stopped, and said {said} when it "
+                    "was started again"
                 )
-            champion = own
+            champion = champion if overtaken else own
             continue
         best = None if champion is None else champion.score
         wanted = "Promoted" if best is None or is_better(SCORES[ran.rate], best) else "Rejected"

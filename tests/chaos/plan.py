@@ -158,7 +158,7 @@ SCENARIOS = (
         "steps",
         "migrated",
         (AT_RANDOM, "the flow run is recorded", *_STEPS),
-        ("command", "command", "all", "servers"),
+        ("command", "command", "all", "serve", "servers"),
         (KILL, KILL, KILL, INT),
         served=True,
     ),

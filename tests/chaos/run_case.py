@@ -195,7 +195,7 @@ def _befalling(
         yield lambda commands: when(lambda: time.monotonic() >= end, commands[0])
 
 
-def _when(holds: Callable[[], bool], command: Command, case: Case, servers: Sequence[int]) -> bool:
+def _when(holds: Callable[[], bool], command: Command, case: Case, servers: list[int]) -> bool:
     """Once a moment has come, send the signal; whether it came before the command ended."""
     until(lambda: command.is_over or holds(), GATHER_SECONDS, 0.001)
     if case.moment not in (AT_RANDOM, "early") and case.share:
@@ -204,7 +204,8 @@ def _when(holds: Callable[[], bool], command: Command, case: Case, servers: Sequ
         return False
     if case.signal == NONE:
         return True
-    targets = list(servers) if case.target == "servers" else of_target(command.pid, case.target)
+    serving = {"serve": servers[:1], "servers": servers}
+    targets = serving[case.target] if case.target in serving else of_target(command.pid, case.target)
     if not targets:
         return False
     send(targets, case.signal)

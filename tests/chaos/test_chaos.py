@@ -165,6 +165,15 @@ def test_every_invariant_has_a_planted_violation() -> None:
     assert {name for name, _, _ in PLANTED.values()} == INVARIANTS.keys()
 
 
+def test_a_version_that_was_made_but_overtaken_before_it_became_the_champion_may_be_rejected() -> None:
+    after = (version(1, "10"), version(2, "30", champion=True))
+    killed = replace(RACED.case, signal=KILL)
+    overtaken = replace(
+        RACED, case=killed, first=(ran(130, None, None), replace(ran(number=2, index=1), rate="30")), after=after
+    )
+    assert violations(replace(overtaken, between=after, again=(ran(0, "Rejected", None),))) == {}
+
+
 def test_what_a_step_prints_is_not_taken_for_a_traceback_of_ours() -> None:
     said = "12:00:00  train | Traceback (most recent call last):"
     assert violations(replace(KILLED, again=(replace(ran(), said=said),))) == {}
