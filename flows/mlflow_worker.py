@@ -87,6 +87,8 @@ class Tracking:
         from mlflow import MlflowClient
 
         with _locked(lock):  # two processes that make one SQLite store at once break each other's tables
+            if uri.startswith("sqlite:///") and not database.exists():
+                _make_store(database, artifacts)
             return cls(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts.resolve(), lock)
 
     def track_into(self, uri: str) -> None:
@@ -492,6 +494,18 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def _make_store(database: Path, artifacts: Path) -> None:
+    """Make the tables in a draft, which then takes its place: half of them would be in the way of all later starts."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for left in database.parent.glob(f".{database.name}.making*"):  # by whoever was killed here; we hold the lock
+        left.unlink(missing_ok=True)
+    draft = database.with_name(f".{database.name}.making")
+    store: Any = SqlAlchemyStore(f"sqlite:///{draft}", artifacts.resolve().as_uri())
+    store.engine.dispose()
+    draft.replace(database)
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[None]:
     """Hold the file's lock, which the system lets go when the process ends, however it ends."""
@@ -515,7 +529,10 @@ def _error(error: Exception, uri: str, in_workspace: bool = False) -> dict[str, 
         remedy = "To track the runs on this machine, write --tracking local."
         return {"kind": "service", "message": f"The workspace's MLflow does not take the runs: {text} {remedy}"}
     if isinstance(error, OperationalError) or code == "TEMPORARILY_UNAVAILABLE":
-        return {"kind": "service", "message": f"The MLflow store {uri} is busy or away: {error}"}
+        return {
+            "kind": "service",
+            "message": f"The MLflow store {uri} is busy or away: {getattr(error, 'orig', error)}",
+        }
     if code is not None:
         return {"kind": "run", "message": str(error)}
     return {"kind": "bug", "message": f"{type(error).__name__}: {error}"}

@@ -13,13 +13,15 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from flows.errors import ServiceError
+from flows.errors import ServiceError, TandemError
 from flows.settings import PROJECT, Settings
+from flows.state.faults import cause_in, told
 
 START_SECONDS = 180.0  # several that start at once on a new state wait for each other
 STOP_SECONDS = 10.0
@@ -46,36 +48,41 @@ class PrefectApi:
     origin: str
     process: "subprocess.Popen[bytes] | None" = None
     log: Path | None = None
+    log_start: int = 0
 
     def wait_until_ready(self) -> None:
         """Return when the API answers. A configured or served one was asked before.
 
         Raises:
             ServiceError: The temporary server ended, or did not answer in time.
+            StateError: It ended because of the disk or its database.
         """
         if self.process is None:
             return
         end = time.monotonic() + START_SECONDS
         while not answers(self.url):
             if self.process.poll() is not None:
-                raise ServiceError(
-                    f"The temporary Prefect server ended with exit code {self.process.returncode}: "
-                    f"{_last_words(self.log)}; see {self.log}."
-                )
+                raise self._ended(self.process.returncode)
             if time.monotonic() > end:
                 raise ServiceError(
                     f"The temporary Prefect server did not answer within {START_SECONDS:g} s; see {self.log}."
                 )
             time.sleep(0.02)
 
-
-def _last_words(log: Path | None) -> str:
-    try:
-        lines = [] if log is None else log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    telling = [line.strip() for line in lines if "Error" in line and not line.startswith(" ")]
-    return (telling or ["it said nothing"])[-1]
+    def _ended(self, code: int) -> TandemError:
+        """Why the server has ended, as far as its log tells."""
+        lines: list[str] = []
+        if self.log is not None:
+            with suppress(OSError):
+                with self.log.open("rb") as log:
+                    log.seek(self.log_start)
+                    lines = log.read().decode(errors="replace").splitlines()
+                for line in reversed(lines):
+                    if (cause := cause_in(line)) is not None:
+                        return told(str(self.log.with_name(DATABASE)), cause, " ".join(line.split()))
+        said = [line for line in lines if "Error" in line and not line.startswith(" ")]
+        why = f": {said[-1]}" if said else ""
+        return ServiceError(f"The temporary Prefect server ended with exit code {code}{why}; see {self.log}.")
 
 
 def use_prefect_api(settings: Settings) -> PrefectApi:
@@ -128,6 +135,7 @@ def start_temporary(home: Path) -> PrefectApi:
     """Start a server on the local state, which ends with this process at the latest."""
     port = free_port()
     log = home / LOG
+    said_before = log.stat().st_size if log.is_file() else 0
     with _log(log) as output:  # not the terminal: what it says of its own troubles is told in one message
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.temporary_server", str(port)],
@@ -138,7 +146,7 @@ def start_temporary(home: Path) -> PrefectApi:
             start_new_session=True,
         )
     atexit.register(_stop, process)  # registered before Prefect's own exit hooks, so it runs after them
-    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process, log)
+    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process, log, said_before)
 
 
 def _log(place: Path) -> IO[bytes]:

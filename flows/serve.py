@@ -17,7 +17,7 @@ from flows.errors import ServiceError
 from flows.hidden_memory import hide_memory
 from flows.prefect_server import DATABASE, SERVED, STARTING, PrefectApi, answers, python_path, server_environment
 from flows.settings import Settings
-from flows.state.closing import Closing
+from flows.state.closing import Closing, start_mlflow
 from flows.state.living import begin, enlist
 from flows.state.locks import held, locked
 
@@ -57,6 +57,8 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         closing = Closing.begin(settings)
+        if not (settings.home / "mlflow.db").exists():
+            start_mlflow(settings).communicate()  # which makes it whole or not at all
         # While they make their databases, or bring them up to date, nobody else does.
         with log.open("ab") as output, locked(home / STARTING), held(settings.home / "mlflow.db.lock"):
             _make_database(home, environment, output)

@@ -15,6 +15,8 @@ from flows.state.faults import Cause, cause_in, cause_of
 _HEAD = b"SQLite format 3\0"
 _PAGES_OF = slice(28, 32)  # in the head: how many pages the file has
 _CHANGES, _VALID_FOR = slice(24, 28), slice(92, 96)  # the number of pages is right where these two are equal
+# What a migration of MLflow or Prefect leaves that is killed, or finds no space, and what no later one gets past.
+_HALF_MADE = "SELECT count(*) FROM sqlite_master WHERE name LIKE '\\_alembic\\_tmp\\_%' ESCAPE '\\'"
 BUSY_SECONDS = 5.0
 
 
@@ -67,8 +69,11 @@ def read_through(database: Path) -> Trouble | None:
     try:
         with contextlib.closing(_open(database)) as connection:
             (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            (half_made,) = connection.execute(_HALF_MADE).fetchone()
     except sqlite3.Error as error:
         return Trouble(cause_in(str(error)) or Cause.UNREADABLE, str(error))
+    if half_made:
+        return Trouble(Cause.BROKEN, "a change of its tables was interrupted")
     return None if said == "ok" else Trouble(Cause.BROKEN, " ".join(str(said).split()))
 
 

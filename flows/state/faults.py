@@ -46,7 +46,10 @@ _BY_NUMBER = {
 _BY_TEXT = (
     (r"No space left on device|Disk quota exceeded|database or disk is full", Cause.FULL),
     (r"Read-only file system|attempt to write a readonly database", Cause.READ_ONLY),
-    (r"database disk image is malformed|file is not a database|malformed database schema", Cause.BROKEN),
+    (
+        r"database disk image is malformed|file is not a database|malformed database schema|table _alembic_tmp_",
+        Cause.BROKEN,
+    ),
     (r"File too large", Cause.TOO_LARGE),
     (r"disk I/O error|Input/output error", Cause.UNREADABLE),
     (r"Permission denied|unable to open database file", Cause.DENIED),

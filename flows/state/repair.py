@@ -1,7 +1,7 @@
 """``tandem state repair``: move what is broken aside, and put in its place what can be read of it.
 
-Nothing is deleted: a broken database is kept in the folder ``broken`` of the state. The new one has every row that can be
-read, and the registered versions that the log of registrations knows. Model folders are never touched.
+Nothing is deleted: a broken database is kept in the folder ``broken`` of the state. The new one has every row that can
+be read, and the registered versions that the log of registrations knows. Model folders are never touched.
 """
 
 import contextlib

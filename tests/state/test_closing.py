@@ -41,14 +41,16 @@ def close(api: PrefectApi, home: Path) -> list[str]:
 
 
 async def _flow_run(tags: list[str], state: Any, task_states: list[Any]) -> str:
-    from prefect import flow, task
+    from prefect import Flow, Task
     from prefect.client.orchestration import get_client
 
+    def nothing() -> None: ...
+
     async with get_client() as client:
-        run = await client.create_flow_run(flow(lambda: None, name="closes"), tags=tags, state=state)
+        run = await client.create_flow_run(Flow(nothing, name="closes"), tags=tags, state=state)
         for number, each in enumerate(task_states):
-            done = task(lambda: None, name="step")
-            await client.create_task_run(done, flow_run_id=run.id, dynamic_key=str(number), state=each)
+            step = Task(nothing, name="step")
+            await client.create_task_run(step, flow_run_id=run.id, dynamic_key=str(number), state=each)
     return str(run.id)
 
 

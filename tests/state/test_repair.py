@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -182,3 +183,34 @@ def test_every_row_that_can_be_read_is_saved_and_references_to_lost_ones_are_let
         assert connection.execute("pragma foreign_key_check").fetchall() == []
         kept = connection.execute("select count(*) from child where parent is not null").fetchone()[0]
     assert kept == saved["part"] == saved["parent"]
+
+
+def test_store_whose_making_is_interrupted_is_made_anew(tmp_path: Path) -> None:
+    """Half of MLflow's tables would stop every later start."""
+    import flows
+    from flows.mlflow_worker import Tracking
+
+    settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path)})
+    variables = {"MLFLOW_TRACKING_URI": settings.mlflow_uri, "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
+    worker = Path(flows.__file__).with_name("mlflow_worker.py")
+    process = subprocess.Popen(
+        [sys.executable, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **variables}
+    )
+    while not list(tmp_path.glob(".mlflow.db.making")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "mlflow.db").exists()
+    tracking = Tracking.open(settings.mlflow_uri, settings.mlflow_artifacts)
+    assert tracking.create_run("an experiment", "run")
+    assert not list(tmp_path.glob(".mlflow.db*"))
+
+
+def test_database_whose_migration_was_interrupted_counts_as_broken(home: Path) -> None:
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        connection.execute("create table _alembic_tmp_runs (id text)")
+    assert tandem(home, "state", "check").returncode == 1
+    done = tandem(home, "state", "repair")
+    assert "3 registered versions are kept" in done.stdout
+    assert tandem(home, "state", "check").returncode == 0

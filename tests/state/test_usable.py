@@ -2,9 +2,11 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -43,32 +45,26 @@ def as_another_user(home: Path, *words: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def reachable() -> "Path":
+def reachable() -> Iterator[Path]:
     """A folder that every user can reach; those of pytest are its user's own."""
-    import tempfile
-
     folder = Path(tempfile.mkdtemp(prefix="tandem-tests-"))
     folder.chmod(0o755)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's folder; the next test is for the others")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the folder of another user")
 def test_state_of_another_user_is_named_with_its_owner(reachable: Path) -> None:
-    import shutil
-
     home = reachable / "state"
     (home / "prefect").mkdir(parents=True)
-    try:
-        code, said = as_another_user(home, "state", "check")
-        assert code == 1 and "belong to root, and you are nobody" in said, said
-        assert "Traceback" not in said
-        code, said = as_another_user(home, "state", "clean")
-        assert code == 4 and "Traceback" not in said
-        assert (home / "prefect").is_dir()
-        code, said = as_another_user(home, "state", "repair")
-        assert code == 4 and f"{home} belongs to root, and you are nobody" in said, said
-    finally:
-        shutil.rmtree(reachable)
+    code, said = as_another_user(home, "state", "check")
+    assert code == 1 and "belong to root, and you are nobody" in said, said
+    assert "Traceback" not in said
+    code, said = as_another_user(home, "state", "clean")
+    assert code == 4 and "Traceback" not in said
+    assert (home / "prefect").is_dir()
+    code, said = as_another_user(home, "state", "repair")
+    assert code == 4 and f"{home} belongs to root, and you are nobody" in said, said
 
 
 def test_state_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -104,7 +100,7 @@ def test_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_spa
     """A limit on the size of files stands in for the disk: the system refuses to write in the same calls."""
     (tmp_path / "job.yml").write_text(JOB)
     words = [sys.executable, "-m", "flows", "run", str(tmp_path / "job.yml")]
-    environment = {**os.environ, "TANDEM_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {**os.environ, "TANDEM_HOME": str(tmp_path / "state")}
 
     def bounded() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_at_most, bytes_at_most))
