@@ -36,8 +36,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (model / "MLmodel").write_text(f"model {number}")
         run = tracking.create_run("an experiment", f"run {number}")
         tracking.log_params(run, {"number": str(number)})
-        alias = "champion" if number < 3 else None
-        tracking.register("m", str(model), run, {"n": str(number)}, alias, {"id": str(number)})
+        if number < 3:
+            tracking.promote("m", str(model), run, {"n": str(number)}, {"id": str(number)}, number - 1 or None, {})
+        else:
+            tracking.register("m", str(model), run, {"n": str(number)}, {"id": str(number)})
         shutil.rmtree(model)
     settings.prefect_home.mkdir()
     with closing(sqlite3.connect(settings.prefect_home / "prefect.db")) as connection:
@@ -81,7 +83,7 @@ def replaced_by_a_folder(file: Path) -> None:
     file.mkdir()
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[Path], object]] = {
     "cut in half": cut(0.5),
     "cut to a tenth": cut(0.1),
     "cut by a byte": lambda file: os.truncate(file, file.stat().st_size - 1),
@@ -147,8 +149,8 @@ def test_versions_from_before_there_was_a_log_are_written_down_with_the_next(hom
     model.mkdir()
     (model / "MLmodel").write_text("model 4")
     run = tracking.create_run("an experiment", "run 4")
-    tracking.register("m", str(model), run, {"n": "4"}, "champion", {"id": "4"})
-    tracking.register("m", str(model), run, {"n": "4"}, "champion", {"id": "4"})
+    for _ in range(2):
+        tracking.promote("m", str(model), run, {"n": "4"}, {"id": "4"}, 2, {})
     assert (home / LOG).read_text().count("\n") == 4
 
 
