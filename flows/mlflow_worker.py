@@ -58,6 +58,37 @@ def import_mlflow() -> None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # "Creating initial MLflow database tables..."
 
 
+class _TokenRenewing:
+    """A client of a workspace's MLflow that makes a call once more, with a new token, if its token was refused.
+
+    A token that was revoked is refused long before it ends; until then azureml-mlflow would go on to use it.
+    """
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*values: Any, **named: Any) -> Any:
+            try:
+                return method(*values, **named)
+            except Exception as error:
+                if not _is_refused_token(error):
+                    raise
+            self._renew()
+            return method(*values, **named)
+
+        return call
+
+    @staticmethod
+    def _renew() -> None:
+        loader: Any = importlib.import_module("azureml.mlflow._internal.service_context_loader")
+        # One for each address, made when the first store asks for it, and kept as long as the process lives.
+        for uri, context in loader._AzureMLServiceContextLoader._tracking_uri_to_service_context.items():
+            context._auth = loader.get_service_context_from_tracking_url_default_auth(urlsplit(uri)).auth
+
+
 class Tracking:
     """MLflow runs and model versions. Every public method is a call of the protocol.
 
@@ -98,7 +129,8 @@ class Tracking:
         set_tracking_uri(uri)  # by which azureml-mlflow finds who may write artifacts
         # MLflow's own patience, four minutes, is longer than anyone waits for an answer of this process.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
-        self._runs, self._runs_uri = MlflowClient(tracking_uri=uri, registry_uri=self._uri), uri
+        client: Any = _TokenRenewing(MlflowClient(tracking_uri=uri, registry_uri=self._uri))
+        self._runs, self._runs_uri = client, uri
 
     @property
     def in_workspace(self) -> bool:
@@ -541,6 +573,13 @@ def _error(error: Exception, uri: str, in_workspace: bool = False) -> dict[str, 
 def _is_of_azure(error: Exception) -> bool:
     """Whether it comes of the credential or of blob storage, whose libraries only azureml-mlflow imports."""
     return any(kind.__module__ == "azure.core.exceptions" for kind in type(error).__mro__)
+
+
+def _is_refused_token(error: Exception) -> bool:
+    """Whether it is a 401, which MLflow tells in words only where the workspace has said more than that."""
+    refused = ("ExpiredAuthenticationToken", "InvalidAuthenticationToken", "AuthenticationFailed")
+    codes = getattr(error, "status_code", None), getattr(error, "error_code", None)
+    return 401 in codes or "UNAUTHENTICATED" in codes or any(word in str(error) for word in refused)
 
 
 def serve(requests: TextIO, answers: TextIO, uri: str, artifacts: Path) -> None:

@@ -230,12 +230,38 @@ def test_workspace_that_takes_no_runs_is_a_service_error_that_names_the_way_out(
         async with store.line(WORKER) as worker:
             tracking = MlflowTracking(worker)
             await tracking.track_into(azure_ml.mlflow.tracking_uri)
-            for fault in (Fault(".*", "/mlflow/", kind="status", code=503), Fault(".*", "/mlflow/", kind="expired")):
+            for fault in (Fault(".*", "/mlflow/", code=503), Fault(".*", "/mlflow/", kind="expired", times=2)):
                 azure_ml.faults.add(fault)
                 with pytest.raises(ServiceError, match="write --tracking local"):
                     await tracking.create_run("worker", "train")
 
     asyncio.run(scenario())
+
+
+def test_runs_go_into_a_workspace_with_a_new_token_once_the_last_was_revoked(tmp_path: Path, azure_ml: Service) -> None:
+    store = Store(tmp_path)
+    store.environment |= {**azure_ml.environment, "AZUREML_CURRENT_CLOUD": "AzureCloud"}
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.html").write_text("the report")
+
+    async def scenario() -> str:
+        async with store.line(WORKER) as worker:
+            tracking = MlflowTracking(worker)
+            await tracking.track_into(azure_ml.mlflow.tracking_uri)
+            run = await tracking.create_run("revoked", "train")
+            azure_ml.identity.revoke()
+            await tracking.log_metrics(run, {"loss": 0.5})
+            azure_ml.identity.revoke()
+            await tracking.log_folder(run, report, "evaluation")
+            azure_ml.identity.revoke()
+            await tracking.create_runs("revoked", [NewRun("again", run), NewRun("and again", run)])
+            return run
+
+    run = asyncio.run(scenario())
+    assert dict(azure_ml.mlflow.call("GET", "runs/get", {"run_id": run})["run"]["data"]["metrics"][0])["value"] == 0.5
+    made = [one.status for one in azure_ml.requests if one.path.endswith("/runs/create")]
+    assert made.count(200) == 3
 
 
 def test_champion_is_none_without_model_or_alias(store: SharedStore) -> None:
