@@ -40,7 +40,7 @@ from flows.errors import (
 )
 from flows.exit_codes import exit_code_of
 from flows.parameters import JobParameters, PipelineParameters, shown_fields, validated
-from flows.prefect_server import use_prefect_api
+from flows.prefect_server import elsewhere, use_prefect_api
 from flows.private import keep_private, make_folder
 from flows.runs import PipelineRequest
 from flows.settings import Settings
@@ -133,7 +133,7 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     closing = Closing.begin(settings)
     api = use_prefect_api(settings)
     if api.origin == "configured":
-        entry.tell(api=api.url)
+        entry.tell(api=elsewhere(api.url, settings.prefect_home))
     if preload is not None:
         warm_up(settings, preload, choice.tracking, run.python)
     for variable, value in CONSOLE_SETTINGS.items():

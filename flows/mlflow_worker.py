@@ -551,7 +551,7 @@ def _error(error: Exception, uri: str, in_workspace: bool = False) -> dict[str, 
     if isinstance(error, Refused):
         return {"kind": "run", "message": str(error)}
     if isinstance(error, OSError):
-        return {"kind": "service", "message": f"The MLflow store {uri} cannot be used: {error}"}
+        return {"kind": "run", "message": f"The MLflow store {uri} cannot be used: {error}"}
     from mlflow import MlflowException
     from sqlalchemy.exc import OperationalError
 

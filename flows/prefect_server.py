@@ -201,6 +201,11 @@ def served_mlflow(home: Path) -> str | None:
     return _served(home, "mlflow")
 
 
+def elsewhere(api: str | None, home: Path) -> str | None:
+    """The address of an API; None for that of the local state, whose address is another each time it is served."""
+    return None if not api or api.rstrip("/") == (_served(home, "url") or "").rstrip("/") else api
+
+
 def _served_url(home: Path) -> str | None:
     url = _served(home, "url")
     return url if url and answers(url) else None

@@ -15,22 +15,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import flows
-from flows.prefect_server import DATABASE, PrefectApi, start_temporary
+from flows.prefect_server import DATABASE, PrefectApi, elsewhere, start_temporary
 from flows.settings import Settings
-from flows.state.living import PROCESS, Dead, Life, is_running, look
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+from flows.state.living import PROCESS, Dead, Life, look
 
 WORKER_SCRIPT = Path(flows.__file__).with_name("mlflow_worker.py")
 MLFLOW_SECONDS = 120.0
-PAGE = 200
-_UNFINISHED = ["RUNNING", "PENDING", "CANCELLING"]
 
 
 class Closing:
@@ -62,7 +57,10 @@ class Closing:
             trouble = str(error)
         for url, lives in _by_api([each.life for each in self._dead]).items():
             try:
-                flow_runs += asyncio.run(self._crash_all(api, url, lives, kept))
+                if (reached := self._reached(api, url)) is not None:
+                    closed, by_worker = asyncio.run(import_module("flows.state.crashed").crash(reached, lives))
+                    flow_runs += closed
+                    kept |= by_worker
             except Exception as error:  # the server that the flow runs were made at may be gone for good
                 kept |= {life.id for life in lives}
                 trouble = str(error) or type(error).__name__
@@ -103,22 +101,16 @@ class Closing:
             raise RuntimeError(answer["error"]["message"])
         return answer["ok"]
 
-    async def _crash_all(self, api: PrefectApi, url: str | None, lives: Sequence[Life], kept: set[str]) -> int:
-        from prefect.client.orchestration import PrefectClient, get_client
-
-        own = api.origin != "configured"
-        if (url is None and own) or url == api.url:
-            async with get_client() as client:
-                return await _crash(client, lives, kept)
-        if url is None:
-            if not (self._settings.prefect_home / DATABASE).exists():
-                return 0
-            temporary = start_temporary(self._settings.prefect_home)
-            await asyncio.to_thread(temporary.wait_until_ready)
-            url = temporary.url
-        # Without the credentials of the API that is configured now, which are none of another's business.
-        async with PrefectClient(url, auth_string="", api_key="") as client:
-            return await _crash(client, lives, kept)
+    def _reached(self, api: PrefectApi, url: str | None) -> str | None:
+        """Where flow runs are found that were made at an API (None: at that of the local state); None for nowhere."""
+        home = self._settings.prefect_home
+        if url is not None or api.origin != "configured" or elsewhere(api.url, home) is None:
+            return url or api.url
+        if not (home / DATABASE).exists():
+            return None
+        temporary = start_temporary(home)
+        temporary.wait_until_ready()
+        return temporary.url
 
 
 def start_mlflow(settings: Settings, uri: str | None = None) -> "subprocess.Popen[str]":
@@ -136,55 +128,6 @@ def start_mlflow(settings: Settings, uri: str | None = None) -> "subprocess.Pope
             start_new_session=True,
             env=variables | ({} if uri is None else {"MLFLOW_TRACKING_URI": uri}),
         )
-
-
-async def _crash(client: "PrefectClient", lives: Sequence[Life], kept: set[str]) -> int:
-    """Close the flow runs of these processes and their task runs; ``kept`` takes those that a worker sees to."""
-    closed = 0
-    for life in lives:
-        for run in await _flow_runs(client, life):
-            if run.state is not None and (run.state.is_paused() or run.state.is_scheduled()):
-                continue
-            if run.state is None or not run.state.is_final():
-                if life.worker is not None and is_running(*life.worker):
-                    kept.add(life.id)
-                    continue
-                await client.set_flow_run_state(run.id, _crashed(life), force=True)
-                closed += 1
-            await _crash_tasks(client, run, life)
-    return closed
-
-
-async def _flow_runs(client: "PrefectClient", life: Life) -> "list[FlowRun]":
-    from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.client.schemas.sorting import FlowRunSort
-
-    wanted: Any = {"id": {"any_": [life.flow_run]}} if life.flow_run else {"tags": {"all_": [life.flow_run_tag]}}
-    return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(wanted), sort=FlowRunSort.START_TIME_DESC, limit=PAGE
-    )
-
-
-async def _crash_tasks(client: "PrefectClient", run: "FlowRun", life: Life) -> None:
-    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
-    from prefect.client.schemas.sorting import TaskRunSort
-
-    of_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
-    unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": [*_UNFINISHED, "SCHEDULED"]}}})
-    while True:
-        tasks = await client.read_task_runs(
-            flow_run_filter=of_run, task_run_filter=unfinished, sort=TaskRunSort.END_TIME_DESC, limit=PAGE
-        )
-        for task in tasks:
-            await client.set_task_run_state(task.id, _crashed(life), force=True)
-        if len(tasks) < PAGE:
-            return
-
-
-def _crashed(life: Life) -> Any:
-    from prefect.states import Crashed
-
-    return Crashed(message=f"Its process ({life.pid}: {life.what}) is gone; it was killed, or its machine went down.")
 
 
 def _by_api(lives: Sequence[Life]) -> dict[str | None, list[Life]]:

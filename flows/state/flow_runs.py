@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 from prefect.context import TagsContext
 from prefect.runtime import deployment, flow_run
+from prefect.settings import PREFECT_API_URL
 
+from flows.prefect_server import elsewhere
 from flows.settings import Settings
 from flows.state.living import begin, current, parent
 
@@ -20,10 +22,14 @@ def written_down() -> Generator[None]:
         if current() is not None:
             yield
             return
-        id = str(flow_run.id)
-        worker = None if deployment.id is None else parent()
-        # The API is that of the local state or the worker's: whoever finds the entry asks where it is told to.
-        entry = begin(Settings.from_environment().home, f"flow run {flow_run.name}", flow_run=id, worker=worker)
+        settings = Settings.from_environment()
+        entry = begin(
+            settings.home,
+            f"flow run {flow_run.name}",
+            api=elsewhere(PREFECT_API_URL.value(), settings.prefect_home),
+            flow_run=str(flow_run.id),
+            worker=None if deployment.id is None else parent(),
+        )
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from flows.errors import RunCanceled, RunError, ServiceError, StateError, TandemError, UserError
+from flows.errors import RunCanceled, RunError, ServiceError, StateError, StepFailed, TandemError, UserError
 from flows.settings import Settings
 from flows.state.databases import databases, look_at, read_through
 from flows.state.faults import Cause, cause_in, cause_of, state_error, told
@@ -35,8 +35,10 @@ def explained(error: Exception, settings: Settings) -> Exception:
     if cause_of(error) is not None:
         return state_error(error, settings.home)
     found = _fault_now(settings)
-    if found is None and not isinstance(error, RunError):
-        cause = cause_in(str(error)) or (Cause.FULL if free_bytes(settings.home) < LEAST_BYTES else None)
+    if found is None and not isinstance(error, StepFailed):  # whose own files may be meant
+        cause = cause_in(str(error))
+        if cause is None and not isinstance(error, RunError) and free_bytes(settings.home) < LEAST_BYTES:
+            cause = Cause.FULL
         found = None if cause is None else told(str(settings.home), cause)
     if found is not None:
         return StateError(f"{found}\nIt ended the run: {_first_line(error)}")
