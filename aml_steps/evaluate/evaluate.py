@@ -7,6 +7,7 @@ Writes into ``evaluation_output``: ``metrics.json``, ``report.html`` (which need
 - ``threshold``: the probability from which a patient counts as diabetic, 0 to 1.
 - ``challenger``: the figures below.
 - ``champion``: the same figures, or null without a champion.
+- ``warnings``: sentences on why the figures say little; most often there are none.
 
 The figures of a model are ``accuracy``, ``roc_auc``, ``average_precision``, ``precision``, ``recall``, ``f1`` (0 to 1,
 greater is better), ``brier_score_loss`` (0 to 1, less is better), ``log_loss`` (0 or greater, less is better),
@@ -15,6 +16,9 @@ figures for each age band that has rows: ``{"Age": {"21-30": {...}, ...}}``. Wha
 roc_auc where all have one label, or precision where none is predicted to be diabetic.
 """
 
+# PyArrow has no types.
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import argparse
@@ -22,7 +26,9 @@ import base64
 import html
 import io
 import json
+import math
 import os
+import stat
 import sys
 from pathlib import Path
 from string import Template
@@ -31,6 +37,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import skops.io
 import yaml
@@ -43,6 +50,11 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 PATIENT = "PatientID"
 LABEL = "Diabetic"
+# As prep has them: the same variable limits the rows of every table.
+DEFAULT_MAX_ROWS = 10_000_000
+FOOTER_BYTES = 4 << 20  # takes a hundred times that to read
+MOST_COLUMNS = 500
+LARGEST = 1e15  # above, a float does not tell whole numbers apart
 SLICED_BY = "Age"
 AGE_BANDS = {"0-20": 20, "21-30": 30, "31-40": 40, "41-50": 50, "51-60": 60, "61+": np.inf}  # name: last age, in years
 # Beyond what skops trusts by itself. Ours, never the model file's own list: a file must not vouch for itself.
@@ -73,6 +85,7 @@ STROKES: dict[str, dict[str, Any]] = {
 }
 INK, FAINT = "#1f2430", "#c9ced8"
 CURVE_POINTS = 2000
+CHANCE_MARGIN = 0.1  # of ROC AUC; as prep has it
 
 
 class ModelError(ValueError):
@@ -111,9 +124,65 @@ def load_model(folder: Path) -> Any:
         raise ModelError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
+class DataError(ValueError):
+    """A table cannot be used. The text says which one, what is wrong with it, and what would be right."""
+
+
 def read_rows(path: Path) -> pd.DataFrame:
-    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest."""
-    return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name != PATIENT])
+    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest.
+
+    Raises:
+        DataError: It is no Parquet file that can be read, or holds something else than prep writes.
+    """
+    try:
+        names = _checked_columns(path)
+        rows = pd.read_parquet(path, columns=names)
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"{path} cannot be read as the Parquet that prep writes: {said}; run prep again") from error
+    if not len(rows):
+        raise DataError(f"{path} has no rows")
+    for name in names:
+        low, high = float(rows[name].min()), float(rows[name].max())  # NaN where nothing was measured
+        if low < -LARGEST or high > LARGEST:
+            raise DataError(f"{path}, column {name}: reaches from {low:g} to {high:g}, beyond ±{LARGEST:g}")
+    if not rows[LABEL].isin([0, 1]).all():
+        raise DataError(f"{path}, column {LABEL}: must be 0 or 1 in each row")
+    return rows
+
+
+def _checked_columns(path: Path) -> list[str]:
+    """The columns to read of a Parquet file, by its footer alone: nothing is unpacked that is not as prep writes it."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):  # nor opened: to open a FIFO would wait for its writer
+        kind = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)"}.get(stat.S_IFMT(mode), "a device")
+        raise DataError(f"{path} is {kind}: give the Parquet file that prep has written")
+    with path.open("rb") as file:
+        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
+        footer_bytes, end = int.from_bytes(file.read(4), "little"), file.read(4)
+    if end == b"PAR1" and FOOTER_BYTES < footer_bytes < path.stat().st_size:
+        raise DataError(f"{path} has a footer of {footer_bytes:,} bytes, and at most {FOOTER_BYTES:,} are read")
+    metadata = pq.read_metadata(path)
+    limit = os.environ.get("TANDEM_MAX_ROWS") or str(DEFAULT_MAX_ROWS)
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 19 and (most := int(limit))):
+        raise DataError(f"TANDEM_MAX_ROWS is {limit[:40]!r}: set it to a whole number of 1 or more")
+    rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
+    if rows > most:
+        raise DataError(f"{path} has {rows:,} rows, and at most {most:,} are read: set TANDEM_MAX_ROWS to more")
+    if metadata.num_columns > MOST_COLUMNS:
+        raise DataError(f"{path} has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
+    schema = metadata.schema.to_arrow_schema()
+    names = [name for name in schema.names if name != PATIENT]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} has columns of the same name")
+    if LABEL not in names:
+        raise DataError(f"{path} has no column {LABEL}")
+    for field in map(schema.field, names):
+        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+            raise DataError(f"{path}, column {field.name}: holds {field.type!s:.80}; must be numbers")
+    return names
 
 
 def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
@@ -127,7 +196,7 @@ def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
         Probabilities of shape (n_rows,), 0 to 1.
 
     Raises:
-        ModelError: When the model wants columns that the rows lack, or gives no probability of label 1.
+        ModelError: When the model wants columns that the rows lack, or gives a row no probability of label 1.
     """
     features = list(getattr(model, "feature_names_in_", []))
     missing = [feature for feature in features if feature not in rows]
@@ -135,7 +204,14 @@ def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
         raise ModelError(f"wants columns that the test rows lack: {', '.join(missing) or 'it does not say which'}")
     if list(getattr(model, "classes_", [])) != [0, 1] or not hasattr(model, "predict_proba"):
         raise ModelError("gives no probabilities of the labels 0 and 1")
-    return model.predict_proba(rows[features])[:, 1]
+    try:
+        with np.errstate(all="ignore"):  # what comes of it is looked at
+            probability = np.asarray(model.predict_proba(rows[features])[:, 1], dtype=np.float64)
+    except (ValueError, ArithmeticError) as error:
+        raise ModelError(f"cannot score the test rows: {' '.join(str(error).split())[:300]}") from error
+    if len(wrong := np.flatnonzero(~((probability >= 0) & (probability <= 1)))):
+        raise ModelError(f"gives the test row {wrong[0] + 1} the probability {probability[wrong[0]]}")
+    return probability
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -191,11 +267,14 @@ def evaluate(rows: pd.DataFrame, scores: dict[str, np.ndarray], threshold: float
         threshold: The probability from which a row counts as 1.
     """
     measured = {name: figures_with_slices(rows, probability, threshold) for name, probability in scores.items()}
+    positives = measured["challenger"]["positives"]
+    warning = too_few(measured["challenger"]["rows"] - positives, positives)
     return {
         "schema_version": 1,
         "threshold": threshold,
         "challenger": measured["challenger"],
         "champion": measured.get("champion"),
+        "warnings": [warning] if warning else [],
     }
 
 
@@ -205,6 +284,26 @@ def tracked(evaluation: dict[str, Any]) -> dict[str, float]:
     both = {name: evaluation["challenger"][name] for name in SCORES}
     both |= {f"champion_{name}": champion[name] for name in SCORES if name in champion}
     return {name: value for name, value in both.items() if value is not None}
+
+
+def too_few(label_0: int, label_1: int) -> str | None:
+    """Say that the test rows are too few to judge a model by; None where they are enough.
+
+    They are, where a model that guesses stays within 0.5 ± ``CHANCE_MARGIN`` of ROC AUC in 19 of 20 draws. The standard
+    deviation of the ROC AUC of guesses is sqrt((n + m + 1) / 12nm) for n and m rows of the two labels (Mann and
+    Whitney, 1947), so that some 65 rows of each label are needed, or 33 of one and very many of the other.
+    """
+    if not label_0 or not label_1:
+        margin = 0.5
+    else:
+        margin = min(1.96 * math.sqrt((label_0 + label_1 + 1) / (12 * label_0 * label_1)), 0.5)
+    if margin <= CHANCE_MARGIN:
+        return None
+    return (
+        f"{label_0 + label_1:,} test rows, {label_1:,} of them diabetic, are too few to judge a model by: "
+        f"the ROC AUC of mere guesses lies within 0.5 ± {margin:.2f}, and should within 0.5 ± {CHANCE_MARGIN:g}; "
+        "bring more rows, or a larger test_share"
+    )
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -369,6 +468,7 @@ def report(evaluation: dict[str, Any], pictures: dict[str, bytes]) -> str:
             f"a patient counts as diabetic from a probability of {evaluation['threshold']:g}. "
             + ("" if evaluation["champion"] else "There is no champion to compare with.")
         ),
+        warnings="".join(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in evaluation["warnings"]),
         scores=_scores_table(challenger, evaluation["champion"]),
         slices=_slices_table(challenger, evaluation["champion"]),
         pictures="\n".join(
@@ -463,7 +563,7 @@ def summary(evaluation: dict[str, Any]) -> str:
     models = {name: evaluation[name] for name in COLOURS if evaluation[name]}
     lines = [" " * 18 + "".join(f"{name:>12}" for name in models)]
     lines += [f"{score:<18}" + "".join(f"{_number(model[score]):>12}" for model in models.values()) for score in SCORES]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in evaluation["warnings"])])
 
 
 def use_identity_of_job() -> None:
@@ -481,7 +581,13 @@ def main(argv: list[str] | None = None) -> int:
     add_parameters(parser)
     parser.add_argument("--evaluation_output", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    rows = read_rows(arguments.test_data)
+    try:
+        rows = read_rows(arguments.test_data)
+        if SLICED_BY not in rows:
+            raise DataError(f"{arguments.test_data} has no column {SLICED_BY}")
+    except DataError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
     scores: dict[str, np.ndarray] = {}
     for name in COLOURS:
         if folder := getattr(arguments, name):

@@ -3,18 +3,24 @@
 Writes into ``profile``: ``profile.html``, which needs no other file, and its pictures as PNG.
 """
 
+# PyArrow has no types.
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import argparse
 import base64
 import html
 import io
+import os
+import stat
 import sys
 from pathlib import Path
 from string import Template
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -22,6 +28,11 @@ from matplotlib.ticker import PercentFormatter
 
 PATIENT = "PatientID"
 LABEL = "Diabetic"
+# As prep has them: the same variable limits the rows of every table.
+DEFAULT_MAX_ROWS = 10_000_000
+FOOTER_BYTES = 4 << 20  # takes a hundred times that to read
+MOST_COLUMNS = 500
+LARGEST = 1e15  # above, a float does not tell whole numbers apart
 # Beyond this many rows a part is drawn from a sample; the table always counts every row.
 ROWS_DRAWN = 200_000
 COLOURS = {"train": "#2f6fde", "test": "#c56a08"}
@@ -34,9 +45,65 @@ PICTURES = {
 }
 
 
+class DataError(ValueError):
+    """A table cannot be used. The text says which one, what is wrong with it, and what would be right."""
+
+
 def read_rows(path: Path) -> pd.DataFrame:
-    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest."""
-    return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name != PATIENT])
+    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest.
+
+    Raises:
+        DataError: It is no Parquet file that can be read, or holds something else than prep writes.
+    """
+    try:
+        names = _checked_columns(path)
+        rows = pd.read_parquet(path, columns=names)
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"{path} cannot be read as the Parquet that prep writes: {said}; run prep again") from error
+    if not len(rows):
+        raise DataError(f"{path} has no rows")
+    for name in names:
+        low, high = float(rows[name].min()), float(rows[name].max())  # NaN where nothing was measured
+        if low < -LARGEST or high > LARGEST:
+            raise DataError(f"{path}, column {name}: reaches from {low:g} to {high:g}, beyond ±{LARGEST:g}")
+    if not rows[LABEL].isin([0, 1]).all():
+        raise DataError(f"{path}, column {LABEL}: must be 0 or 1 in each row")
+    return rows
+
+
+def _checked_columns(path: Path) -> list[str]:
+    """The columns to read of a Parquet file, by its footer alone: nothing is unpacked that is not as prep writes it."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):  # nor opened: to open a FIFO would wait for its writer
+        kind = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)"}.get(stat.S_IFMT(mode), "a device")
+        raise DataError(f"{path} is {kind}: give the Parquet file that prep has written")
+    with path.open("rb") as file:
+        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
+        footer_bytes, end = int.from_bytes(file.read(4), "little"), file.read(4)
+    if end == b"PAR1" and FOOTER_BYTES < footer_bytes < path.stat().st_size:
+        raise DataError(f"{path} has a footer of {footer_bytes:,} bytes, and at most {FOOTER_BYTES:,} are read")
+    metadata = pq.read_metadata(path)
+    limit = os.environ.get("TANDEM_MAX_ROWS") or str(DEFAULT_MAX_ROWS)
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 19 and (most := int(limit))):
+        raise DataError(f"TANDEM_MAX_ROWS is {limit[:40]!r}: set it to a whole number of 1 or more")
+    rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
+    if rows > most:
+        raise DataError(f"{path} has {rows:,} rows, and at most {most:,} are read: set TANDEM_MAX_ROWS to more")
+    if metadata.num_columns > MOST_COLUMNS:
+        raise DataError(f"{path} has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
+    schema = metadata.schema.to_arrow_schema()
+    names = [name for name in schema.names if name != PATIENT]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} has columns of the same name")
+    if LABEL not in names:
+        raise DataError(f"{path} has no column {LABEL}")
+    for field in map(schema.field, names):
+        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+            raise DataError(f"{path}, column {field.name}: holds {field.type!s:.80}; must be numbers")
+    return names
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +136,7 @@ def draw_distributions(rows: pd.DataFrame) -> Figure:
             shares = counts / max(counts.sum(), 1)
             axes.stairs(shares, edges, color=colour, fill=True, alpha=0.3)
             axes.stairs(shares, edges, color=colour, linewidth=1.6, label=name)
-        axes.set_title(feature, size=11, color=INK, loc="left")
+        axes.set_title(feature, size=11, color=INK, loc="left", parse_math=False)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=6, integer=_whole(values))
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -113,7 +180,7 @@ def draw_missingness(summaries: dict[str, pd.DataFrame]) -> Figure:
         for place, share in zip(places + offset, shares, strict=True):
             text = "0" if share == 0 else f"{share:.1%}"
             axes.annotate(text, (share, place), (4, 0), textcoords="offset points", va="center", size=8, color=SOFT)
-    axes.set_yticks(places, features)
+    axes.set_yticks(places, features, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, max(most * 1.12, 0.01))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -140,8 +207,10 @@ def draw_correlations(rows: pd.DataFrame) -> Figure:
         value = float(shown[row + 1, column])
         text = "–" if np.isnan(value) else f"{value:.2f}".replace("-", "−")
         axes.text(column, row, text, ha="center", va="center", size=9, color="white" if abs(value) > 0.7 else INK)
-    axes.set_xticks(range(len(names) - 1), names[:-1], rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names) - 1), names[1:])
+    axes.set_xticks(
+        range(len(names) - 1), names[:-1], rotation=35, ha="right", rotation_mode="anchor", parse_math=False
+    )
+    axes.set_yticks(range(len(names) - 1), names[1:], parse_math=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK)
     return figure
@@ -212,7 +281,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--test_data", type=Path, required=True, help="Parquet, as prep writes it")
     parser.add_argument("--profile", type=Path, required=True, help="folder for the page and its pictures")
     arguments = parser.parse_args(argv)
-    parts = {part: read_rows(path) for part, path in (("train", arguments.train_data), ("test", arguments.test_data))}
+    files = {"train": arguments.train_data, "test": arguments.test_data}
+    try:
+        parts = {part: read_rows(path) for part, path in files.items()}
+        if list(parts["train"]) != list(parts["test"]):
+            raise DataError(f"{files['train']} and {files['test']} do not have the same columns in the same order")
+        if len(parts["train"].columns) == 1:
+            raise DataError(f"{files['train']} has no column but {LABEL}")
+    except DataError as error:
+        print(f"profile: {error}", file=sys.stderr)
+        return 2
     summaries = {part: summarise(rows) for part, rows in parts.items()}
     pictures = draw(parts["train"], summaries)
     for name, png in pictures.items():

@@ -149,7 +149,7 @@ def test_prep_names_all_faults_at_once(shipped: Path, tmp_path: Path) -> None:
     assert set(faults_of(edited(shipped, tmp_path / "rows.csv", edits))) == {
         "column Age, row 17 ('abc'): must be a number",
         "column Age, row 30 ('400'): must be 0 to 130",
-        "column BMI, row 20 ('-3'): must be 0 to 200",
+        "column BMI, row 20 (-3.0): must be 0 to 200",
         "column Diabetic, rows 5 ('2'), 6 ('yes'), 7 (empty): must be 0 or 1",
     }
 
