@@ -79,12 +79,14 @@ class ModelScores:
 class EvaluationReport:
     """The challenger's scores, and the champion's on the same rows (None where there is no champion yet).
 
-    ``threshold``: the probability, from 0 to 1, from which a row is predicted positive.
+    ``threshold``: the probability, from 0 to 1, from which a row is predicted positive. ``warnings``: why the scores
+    say little, such as too few test rows.
     """
 
     threshold: float
     challenger: ModelScores
     champion: ModelScores | None
+    warnings: tuple[str, ...] = ()
 
 
 class ComparisonRow(NamedTuple):
@@ -140,7 +142,7 @@ def parse_evaluation(text: str) -> EvaluationReport:
             f"{challenger.rows} rows with {challenger.positives} positives against "
             f"{champion.rows} rows with {champion.positives} positives"
         )
-    return EvaluationReport(threshold, challenger, champion)
+    return EvaluationReport(threshold, challenger, champion, _warnings(document.get("warnings", [])))
 
 
 def comparison(report: EvaluationReport) -> Iterator[ComparisonRow]:
@@ -177,6 +179,13 @@ def _scores(value: object, where: str) -> ModelScores:
         positives=positives,
         slices=MappingProxyType(slices),
     )
+
+
+def _warnings(value: object) -> tuple[str, ...]:
+    texts = cast("list[object]", value) if isinstance(value, list) else [value]
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise ValueError(f"warnings holds {_kind(wrong[0])}, not text")
+    return tuple(map(str, texts))
 
 
 def _confusion_matrix(value: object, where: str) -> ConfusionMatrix:

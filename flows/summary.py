@@ -88,6 +88,7 @@ def as_markdown(summary: RunSummary, report: str) -> str:
     What may be long is no cell of a table, which the web interface cuts off.
     """
     why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
+    why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
     facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *_job(summary)])
     steps = "\n".join(
         f"| {plain(step.name)} | {step.status.value} | {_seconds(step)} |"
@@ -128,6 +129,7 @@ def as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
             "challenger": dict(summary.report.challenger.values),
             "champion": dict(summary.report.champion.values) if summary.report.champion else None,
         },
+        "warnings": list(summary.report.warnings),
         "decision": None if decision is None else {"promoted": decision.promoted, "reasons": list(decision.reasons)},
         "model": None
         if summary.version is None
@@ -165,6 +167,7 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "decision", summary.verdict
         yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(summary.decision.reasons))
     yield _model(summary)
+    yield from (("warning", warning) for warning in summary.report.warnings)
     yield "evaluation", str(summary.evaluation)
 
 

@@ -39,6 +39,11 @@ def test_report_has_scores_slices_and_champion(tmp_path: Path) -> None:
     assert report.champion.values["roc_auc"] == 0.8
 
 
+def test_warnings_are_read_and_an_older_file_has_none(tmp_path: Path) -> None:
+    assert read_evaluation(write(tmp_path)).warnings == ()
+    assert read_evaluation(write(tmp_path, warnings=["two test rows"])).warnings == ("two test rows",)
+
+
 def test_no_champion_is_said_not_guessed(tmp_path: Path) -> None:
     assert read_evaluation(write(tmp_path)).champion is None
 
@@ -69,6 +74,7 @@ def test_nan_reads_as_undefined(tmp_path: Path) -> None:
         ({"challenger": scores(rows=True)}, "challenger.rows is True, not a count"),
         ({"challenger": scores(rows=5)}, "challenger.confusion_matrix does not add up to 5 rows with 1 positives"),
         ({"challenger": scores(slices={"Age": {"21-30": {}}})}, "challenger.slices.Age.21-30.rows is missing"),
+        ({"warnings": [1]}, "warnings holds 1, not text"),
         ({"champion": []}, "champion is [], not an object"),
         (
             {"champion": scores(rows=3, confusion_matrix={"tn": 1, "fp": 1, "fn": 0, "tp": 1})},

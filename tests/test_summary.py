@@ -16,7 +16,7 @@ from flows.gate import GateDecision
 from flows.model_registry import ModelVersion
 from flows.prefect_server import SERVED, served_mlflow
 from flows.runs import RunOutcome, RunStatus, StepOutcome
-from flows.summary import RunSummary, as_markdown, as_text, metric_table
+from flows.summary import RunSummary, as_json, as_markdown, as_text, metric_table
 
 REPORT = "http://127.0.0.1:5000/report.html"
 
@@ -101,6 +101,14 @@ class Reporter:
 
     async def keep_report(self, *_: object) -> str:
         return "http://127.0.0.1:5000/#/runs/1/artifacts/evaluation"
+
+
+def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:
+    warned = replace(SUMMARY, report=replace(SUMMARY.report, warnings=("2 test rows are too few",)))
+    assert "  warning      2 test rows are too few" in as_text(warned).splitlines()
+    assert "**Warning**: 2 test rows are too few." in as_markdown(warned, REPORT)
+    assert as_json(warned)["warnings"] == ["2 test rows are too few"]
+    assert "arning" not in as_text(SUMMARY) + as_markdown(SUMMARY, REPORT)
 
 
 def test_every_artifact_has_a_description(prefect_api: str) -> None:
