@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.engines.digests import data_digest
+from flows.engines.file_kinds import kind_of_file
 from flows.errors import DataAssetError, ParameterError
 from flows.spec.assets import DataAsset, read_data_asset
 from flows.spec.model import DataReference
@@ -105,6 +106,7 @@ def resolve_reference(reference: DataReference, folders: Sequence[Path]) -> Path
     A path may be that of an empty file, as any job may read one.
     """
     if os.path.isabs(reference.path) and os.path.exists(reference.path):
+        _check_kind(Path(reference.path), f"The data file {reference.path}")
         return Path(reference.path)
     path = resolve_data(reference.path, folders, reference.type).path
     assert path is not None  # what is found on this machine has a path
@@ -151,9 +153,7 @@ def _version_order(version: str) -> tuple[int, str]:
 
 
 def _check_readable(path: Path, what: str) -> None:
-    if not path.exists():
-        raise DataAssetError(f"{what} does not exist: {path}.")
-    if path.is_file():
+    if _check_kind(path, what) is None:
         try:
             with path.open("rb") as stream:
                 empty = not stream.read(1)
@@ -161,6 +161,19 @@ def _check_readable(path: Path, what: str) -> None:
             raise DataAssetError(f"{what} cannot be read: {path}: {error.strerror}.") from error
         if empty:
             raise DataAssetError(f"{what} is empty: {path}.")
+
+
+def _check_kind(path: Path, what: str) -> str | None:
+    """Refuse what is neither a file nor a folder, without opening it; None for a file."""
+    try:
+        kind = kind_of_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataAssetError(f"{what} does not exist: {path}.") from None
+    except (OSError, ValueError) as error:  # a link to itself; a name with a NUL
+        raise DataAssetError(f"{what} cannot be read: {path}: {getattr(error, 'strerror', error)}.") from None
+    if kind is not None and not path.is_dir():
+        raise DataAssetError(f"{what} is {kind}: {path}. Give a file or a folder.")
+    return kind
 
 
 def _unknown_asset(name: str, known: list[str], folder: Path) -> str:

@@ -63,6 +63,7 @@ def _check(path: Path, settings: Settings) -> None:
         )
     if done.returncode:
         said = "\n".join(line.removeprefix("prep: ") for line in done.stderr.splitlines()[-20:])
+        said = said or f"prep ended with {done.returncode}, without a word (-9: it took more memory than there is)"
         raise DataAssetError(f"{path} is not data that the pipeline takes; nothing was registered:\n{said}")
 
 

@@ -85,7 +85,7 @@ def test_numbers_of_any_width_are_numbers(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("Age,BMI\n50,33.6\n", "lack Pregnancies, PlasmaGlucose, DiastolicBloodPressure"),
-        (f"{HEADER}\n1,6,high,72,35,0,33.6,0.627,50,1\n", "column PlasmaGlucose: 'high' is no number"),
+        (f"{HEADER}\n1,6,high,72,35,0,33.6,0.627,50,1\n", "column PlasmaGlucose, row 1: 'high' is no number"),
         (f"{HEADER}\n1,6,148\n", "Expected 10 columns, got 3"),
         (f"{HEADER}\n", "have a header but no rows"),
         (f"{HEADER},Age\n1,6,148,72,35,0,33.6,0.627,50,1,50\n", "have Age more than once"),
