@@ -163,7 +163,9 @@ def right_verdict(facts: Facts) -> Iterable[str]:
             continue
         best = None if champion is None else champion.score
         wanted = "Promoted" if best is None or is_better(SCORES[ran.rate], best) else "Rejected"
-        if ran.verdict != wanted:
+        # A run that goes on with a job from before another champion came is not judged against that one.
+        overtaken = not before.succeeded and champion is not None and champion not in facts.before
+        if ran.verdict != wanted and not (overtaken and ran.verdict == "Rejected"):
             yield f"command {ran.index} ({SCORES[ran.rate]:.6f}) against {best} said {ran.verdict}, not {wanted}"
         if ran.verdict == "Promoted":
             champion = next((version for version in facts.after if version.number == ran.version), champion)

@@ -19,7 +19,7 @@ from tests.chaos.observe import (
     rows,
     texts,
 )
-from tests.chaos.plan import AT_RANDOM, HELD, NONE, SCORES, STOP, TOGETHER, Case
+from tests.chaos.plan import AT_RANDOM, HELD, KILL, NONE, SCORES, STOP, TOGETHER, Case
 from tests.chaos.processes import nothing_left, of_target, send, until
 from tests.chaos.serving import Serving
 from tests.chaos.small_pipeline import expected_total
@@ -110,12 +110,17 @@ def _run(case: Case, world: World, azure: AzureMl | None, usual: dict[str, float
         after=tuple(_versions(world, azure)),
         orphans=tuple(orphans),
         open_records=(*records, *open_records(world.state)),
-        litter=(*litter(world.state, world.temporary), *drafts(world.cache)),
+        litter=(*litter(world.state, *_temporary(case, world)), *drafts(world.cache)),
         outside=tuple(differences(untouched, outside(world.folder, PROJECT))),
         jobs=tuple(Job(job["name"], job["status"]) for job in jobs),
         contract=tuple(azure.violations()[contract:]) if azure else (),
         cleaning=cleaning,
     )
+
+
+def _temporary(case: Case, world: World) -> tuple[Path, ...]:
+    """The folder of temporary files, in which only a process that is killed may leave anything."""
+    return () if case.signal == KILL else (world.temporary,)
 
 
 def _number(case: Case, index: int) -> int:
