@@ -5,17 +5,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.azure_ml_service.identity import IDENTITY_PATH
+from tests.azure_ml_service.service import Service
 from tests.chaos.facts import COMPARED_WITH, METRIC, Facts, Job, Ran, Version
 from tests.chaos.invariants import INVARIANTS, violations
 from tests.chaos.observe import differences, files, litter, open_records, outside
 from tests.chaos.plan import KILL, NONE, SCENARIOS, SCORES, Case, Scenario, case, cases
-from tests.chaos.processes import below, of_target
+from tests.chaos.processes import below, of_target, until
 from tests.chaos.report import Result, table
 from tests.chaos.small_pipeline import expected_total, write_pipeline
 from tests.chaos.world import PROJECT
@@ -245,6 +249,25 @@ def test_the_small_pipeline_delivers_what_is_expected_of_it(tmp_path: Path) -> N
         subprocess.run([*words, *(str(tmp_path / source) for source in sources)], check=True, capture_output=True)
     delivered = {name: (tmp_path / "last" / name).read_text() for name in files(tmp_path / "last")}
     assert delivered == expected_total(5)
+
+
+@pytest.mark.parametrize("after_work", [False, True])
+def test_a_request_that_the_loopback_service_holds_is_answered_once_it_is_released(
+    azure_ml: Service, after_work: bool
+) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{azure_ml.port}", trust_env=False) as client:
+        held = {"method": "GET", "path": IDENTITY_PATH, "after_work": after_work}
+        assert client.post("/_control/holds", json=held).status_code == 201
+        answers: list[int] = []
+        url = client.base_url.join(IDENTITY_PATH)
+        asking = threading.Thread(target=lambda: answers.append(httpx.get(url, trust_env=False).status_code))
+        asking.start()
+        assert until(lambda: client.get("/_control/holds").json() == {"held": 1}, 30.0)
+        assert answers == []
+        client.delete("/_control/holds")
+        asking.join()
+        assert answers == [401]
+        assert client.get("/_control/holds").json() == {"held": 0}
 
 
 # Real cases
