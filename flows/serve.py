@@ -18,8 +18,10 @@ from flows.hidden_memory import hide_memory
 from flows.prefect_server import DATABASE, SERVED, STARTING, PrefectApi, answers, python_path, server_environment
 from flows.settings import Settings
 from flows.state.closing import Closing, start_mlflow
-from flows.state.living import begin, enlist
+from flows.state.folder import make_state_folder
+from flows.state.living import Living, begin, enlist
 from flows.state.locks import held, locked
+from flows.state.usable import check_usable
 
 START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
 
@@ -29,11 +31,13 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
 
     Raises:
         ServiceError: One of them ended, or did not start in time.
+        StateError: The local state cannot be used.
     """
     hide_memory()
     settings = Settings.from_environment()
     home = settings.prefect_home
-    entry = begin(settings.home, "tandem serve")
+    check_usable(settings)
+    make_state_folder(settings.home)
     home.mkdir(parents=True, exist_ok=True)
     settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -53,6 +57,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
         _check_free(name, port)
     log = settings.home / "serve.log"
     processes: dict[str, subprocess.Popen[bytes]] = {}
+    entries = [begin(settings.home, "tandem serve")]
     served = home / SERVED
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -63,7 +68,8 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
         with log.open("ab") as output, locked(home / STARTING), held(settings.home / "mlflow.db.lock"):
             _make_database(home, environment, output)
             for name, command in commands.items():
-                processes[name] = _started(settings.home, name, command, environment, output)
+                processes[name], entry = _started(settings.home, name, command, environment, output)
+                entries.append(entry)
             _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
         if closing is not None:
             os.environ.update(PREFECT_API_URL=environment["PREFECT_API_URL"], PREFECT_HOME=str(home))
@@ -86,7 +92,8 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-        entry.end()
+        for entry in entries:
+            entry.end()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -95,13 +102,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _started(
     home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
-) -> "subprocess.Popen[bytes]":
+) -> tuple["subprocess.Popen[bytes]", Living]:
     """Start a server, which counts as using the state for as long as it lives, also without us."""
     entry = enlist(home, f"the {name} server of tandem serve")
     process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=[entry.lend()])
     entry.tell(pid=process.pid)
-    entry.leave()
-    return process
+    return process, entry
 
 
 def _make_database(home: Path, environment: Mapping[str, str], output: IO[bytes]) -> None:

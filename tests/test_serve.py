@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from flows.prefect_server import free_port, served_mlflow
+from flows.state.living import has_entries, look
 from tests.processes import commands_with
 from tests.terminal import Terminal
 
@@ -27,6 +28,7 @@ def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Pa
         assert httpx.get(f"http://127.0.0.1:{prefect}/api/health").json() is True
         assert httpx.get(f"http://127.0.0.1:{mlflow}/health").text == "OK"
         assert served_mlflow(tmp_path / "state" / "prefect") == f"http://127.0.0.1:{mlflow}"
+        assert len(look(tmp_path / "state")[0]) == 3
         assert not [command for command in commands_with(str(tmp_path)) if "mlflow.server.jobs" in command]
     finally:
         process.send_signal(signal.SIGINT)
@@ -34,4 +36,5 @@ def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Pa
         process.stdout.close()
     assert code == 0
     assert served_mlflow(tmp_path / "state" / "prefect") is None
+    assert not has_entries(tmp_path / "state")
     assert not commands_with(str(tmp_path))
