@@ -13,7 +13,7 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.live import Live
 
-from flows.state.usable import is_of_the_state
+from flows.state.usable import is_told_at_the_end
 from flows.step_table import StepTable
 from flows.visible_text import visible
 
@@ -63,7 +63,7 @@ class ConsoleHandler(PrefectConsoleHandler):
         """Write a line, unless it is noise."""
         if record.getMessage().startswith(_NOISE):
             return False
-        if record.exc_info and record.exc_info[1] is not None and is_of_the_state(record.exc_info[1]):
+        if record.exc_info and record.exc_info[1] is not None and is_told_at_the_end(record.exc_info[1]):
             return False  # told in one message at the end
         if _screen.table.observe(record.msg, record.args):
             _screen.show_table()

@@ -156,7 +156,15 @@ def test_both_servers_of_serve_refuse_foreign_pages_and_show_their_own(served: t
 
 def test_nothing_of_ours_listens_but_by_way_of_the_one_function() -> None:
     files = [*PROJECT.glob("flows/**/*.py"), *PROJECT.glob("deployments/**/*.py"), *PROJECT.glob("aml_steps/**/*.py")]
-    starts = ("uvicorn.run(", ".listen(", "HTTPServer(", "start_server(", '"server", "start"', "TCPServer(")
+    starts = (
+        "uvicorn.run(",
+        "uvicorn.Server",
+        ".listen(",
+        "HTTPServer(",
+        "start_server(",
+        '"server", "start"',
+        "TCPServer(",
+    )
     found = {path.name for path in files for text in [path.read_text()] if any(each in text for each in starts)}
     assert found == {"own_pages.py"}
 

@@ -105,7 +105,7 @@ class Reporter:
 
 def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:
     warned = replace(SUMMARY, report=replace(SUMMARY.report, warnings=("2 test rows are too few",)))
-    assert "  warning      2 test rows are too few" in as_text(warned).splitlines()
+    assert "  warning       2 test rows are too few" in as_text(warned).splitlines()
     assert "**Warning**: 2 test rows are too few." in as_markdown(warned, REPORT)
     assert as_json(warned)["warnings"] == ["2 test rows are too few"]
     assert "arning" not in as_text(SUMMARY) + as_markdown(SUMMARY, REPORT)

@@ -13,7 +13,7 @@ from flows.doctor.identity import identity_finding, principal
 from flows.doctor.network import way_remedy
 from flows.doctor.quota import quota_finding
 from flows.engines.azure.computes import ComputeTarget, defined_target
-from flows.engines.azure.connection import Connection, NotFoundError
+from flows.engines.azure.connection import Connection, NotFoundError, TokenRefusedError
 from flows.engines.azure.identity import SignIn, sign_in
 from flows.engines.azure.quotas import Quotas
 from flows.engines.azure.workspace import Workspace
@@ -161,7 +161,7 @@ async def within(check: str, seconds: float, asking: Coroutine[Any, Any, Checked
         told = f"no answer within {seconds:g} s"
         return Checked(fail(check, told, way_remedy(told, os.environ)))
     except TandemError as error:
-        if _status_code(error) == 401:
+        if isinstance(error, TokenRefusedError):
             remedy = "Sign in again, and see that this machine's clock is right"
         else:
             passing = "Try again in a while" if isinstance(error, ServiceError) else ""
@@ -184,4 +184,4 @@ def _status_code(error: TandemError) -> int | None:
 
 def _brief(error: TandemError) -> str:
     """What an error says, without what the service repeats as code and message."""
-    return str(error).partition(" Code: ")[0]
+    return str(error).partition(" Code: ")[0].partition("\n")[0]

@@ -42,8 +42,12 @@ def explained(error: Exception, settings: Settings) -> Exception:
         found = None if cause is None else told(str(settings.home), cause)
     if found is not None:
         return StateError(f"{found}\nIt ended the run: {_first_line(error)}")
-    if not isinstance(error, TandemError) and type(error).__module__.startswith(("httpx", "prefect.exceptions")):
-        return ServiceError(f"The Prefect API failed: {_first_line(error)} Nothing is left running. Try again.")
+    if not isinstance(error, TandemError) and (_is_of_transport(error) or _is_of_prefect(error)):
+        return ServiceError(
+            f"The Prefect API at {os.environ.get('PREFECT_API_URL')} failed in the middle of the run: "
+            f"{_first_line(error).rstrip('.')}. Finished steps are kept, and a job on Azure ML goes on. Start the same "
+            "command again to go on from there."
+        )
     return error
 
 
@@ -93,6 +97,14 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].partition(" - For more information")[0] or type(error).__name__
 
 
-def is_of_the_state(error: BaseException) -> bool:
+def is_told_at_the_end(error: BaseException) -> bool:
     """Whether an error is of a kind that :func:`explained` tells better than a traceback."""
-    return cause_of(error) is not None or type(error).__name__ == "PrefectHTTPStatusError"
+    return cause_of(error) is not None or type(error).__name__ == "PrefectHTTPStatusError" or _is_of_transport(error)
+
+
+def _is_of_transport(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpcore")
+
+
+def _is_of_prefect(error: BaseException) -> bool:
+    return type(error).__module__.startswith("prefect.exceptions")

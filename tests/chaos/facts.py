@@ -26,8 +26,8 @@ class Version:
     @property
     def predecessor(self) -> int | None:
         """The champion that it was compared with."""
-        compared = self.tags.get(COMPARED_WITH)
-        return None if compared is None else int(compared)
+        compared = self.tags.get(COMPARED_WITH, "none")
+        return int(compared) if compared.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,10 +97,10 @@ def _one(wanted: Case) -> Result:
     began = time.monotonic()
     try:
         facts = run_case(wanted, bench, folder)
+        violated = violations(facts)
     except Exception:
         told = {"harness": [traceback.format_exc(limit=-4)]}
         return Result(wanted, "not judged", "", told, time.monotonic() - began, str(folder))
-    violated = violations(facts)
     result = Result.of(facts, violated, time.monotonic() - began, str(folder))
     if not violated:
         shutil.rmtree(folder, ignore_errors=True)

@@ -718,7 +718,7 @@ def test_a_name_that_leads_elsewhere_is_refused_by_the_engine_too(
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "kept.txt").write_text("keep")
-    request = machine.request("never")
+    request = machine.request("never", force_rerun=True)
     (own,) = request.spec.steps.values()
     named = dataclasses.replace(own, name=str(victim))
     spec = dataclasses.replace(request.spec, steps={str(victim): named})

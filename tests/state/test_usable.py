@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows.cli import main
 from flows.errors import RunError, ServiceError, StateError, StepFailed
 from flows.settings import Settings
 from flows.state.faults import Cause, cause_in, cause_of
-from flows.state.usable import explained
+from flows.state.usable import explained, is_told_at_the_end
 from tests.terminal import PROJECT
 
 JOB = "type: command\nname: quick\nenvironment: azureml:diabetes-classify@latest\ncommand: echo began\n"
@@ -140,3 +141,15 @@ def test_run_that_failed_is_told_by_what_is_wrong_with_the_state_and_else_as_it_
     broken = explained(RunError("MLflow failed"), settings)
     assert isinstance(broken, StateError) and "mlflow.db: the database is broken" in str(broken)
     assert "It ended the run: MLflow failed" in str(broken)
+
+
+def test_prefect_api_that_is_gone_in_the_middle_of_a_run_is_told_in_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    error = httpx.ConnectError("All connection attempts failed")
+    assert is_told_at_the_end(error)
+    told = explained(error, Settings.from_environment({"TANDEM_HOME": str(tmp_path)}))
+    assert isinstance(told, ServiceError)
+    assert "http://127.0.0.1:9/api failed in the middle of the run: All connection attempts failed." in str(told)
+    assert "Start the same command again" in str(told)
