@@ -39,6 +39,7 @@ from flows.errors import (
     TandemError,
 )
 from flows.exit_codes import exit_code_of
+from flows.journal import forget_when_told
 from flows.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from flows.prefect_server import elsewhere, use_prefect_api
 from flows.private import keep_private, make_folder
@@ -145,11 +146,12 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     gc.enable()
     end_table: Callable[[], None] = import_module("flows.console").end_table
     api.wait_until_ready()
+    api.end_with_server(end_table)
     if closing is not None:
         closing.finish(api, lambda line: print(line, file=sys.stderr))
     entry.unsettled = True
     try:
-        with interrupts.raised():
+        with interrupts.raised(), forget_when_told():
             return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
     finally:
         end_table()

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from flows.errors import ServiceError, SettingsError, TandemError
 from flows.state.locks import locked, try_lock
 
 LOCK = ".lock"
+_until_told: ExitStack | None = None
 LONGEST_SECONDS = 7 * 24 * 3600.0  # what is older is not what a person means by starting the same again
 
 
@@ -53,7 +54,11 @@ def begun(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunI
         raise SettingsError(f"The folder of begun runs cannot be written: {place}: {error.strerror}.") from error
     try:
         yield RunIdentity(file.stem, resumed=file.stem != run_id)
-        _forget(folder, file)
+        if _until_told is None:
+            _forget(folder, file)
+        else:
+            _until_told.callback(os.close, os.dup(lock))  # a copy holds the lock on
+            _until_told.callback(_forget, folder, file)
     except ServiceError:
         raise  # what became of the job is not known: the next start will see
     except TandemError:
@@ -61,6 +66,23 @@ def begun(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunI
         raise
     finally:
         os.close(lock)
+
+
+@contextmanager
+def forget_when_told() -> Generator[None]:
+    """A block at whose end a run that has ended well is forgotten, and not before.
+
+    Between the end of a flow's function and the moment in which a person is told of it, Prefect has still to write down
+    the flow run's state. Whoever dies in between is to come to the same decision when started again. A block that is
+    left by an exception forgets nothing.
+    """
+    global _until_told
+    _until_told = ExitStack()
+    try:
+        yield
+        _until_told.close()
+    finally:
+        _until_told = None
 
 
 def process_is_gone(folder: Path, run_id: str) -> bool | None:

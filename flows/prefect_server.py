@@ -9,10 +9,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,35 @@ class PrefectApi:
                     f"The temporary Prefect server did not answer within {START_SECONDS:g} s; see {self.log}."
                 )
             time.sleep(0.02)
+
+    def end_with_server(self, before_that: Callable[[], object]) -> None:
+        """From now on, end this process when its temporary server ends before it does: nothing could be kept any more.
+
+        Prefect's client would ask the server that is gone for minutes. What this process has started ends with it, and
+        the same command goes on from where it was.
+
+        Args:
+            before_that: What to call before the message is printed.
+        """
+        process = self.process
+        if process is None:
+            return
+
+        def wait() -> None:
+            code = process.wait()
+            if process in _stopping:
+                return
+            before_that()
+            error = self._ended(code)
+            print(
+                f"Error: {error}\nEvery step was stopped; finished steps are kept, and a job on Azure ML goes on. "
+                "Start the same command again to go on from there.",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(error.exit_code)
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def _ended(self, code: int) -> TandemError:
         """Why the server has ended, as far as its log tells."""
@@ -161,8 +191,12 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
 
 
+_stopping: list["subprocess.Popen[bytes]"] = []
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """Let the server write down what it has received, and end it."""
+    _stopping.append(process)
     process.terminate()
     try:
         process.wait(STOP_SECONDS)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.errors import RunError, ServiceError
-from flows.journal import LONGEST_SECONDS, begun, process_is_gone
+from flows.journal import LONGEST_SECONDS, begun, forget_when_told, process_is_gone
+from tests.terminal import PROJECT
 
 WANTED = ["train_pipeline.yml", {"reg_rate": 0.1}]
 DIES = """
@@ -98,3 +99,23 @@ def test_runs_that_begin_and_end_at_once_never_take_each_others_folder_away(tmp_
         said = process.communicate(timeout=120)[1]
         assert process.returncode == 0, said
     assert list((tmp_path / "begun").iterdir()) == []
+
+
+def test_run_that_has_ended_is_gone_on_with_if_its_process_dies_before_the_person_was_told(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from flows.journal import begun, forget_when_told
+with forget_when_told():
+    with begun(Path(sys.argv[1]), {WANTED}, "first"):
+        pass
+    sys.exit("Prefect's API is gone")
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, check=False, capture_output=True)
+    with forget_when_told():
+        with begun(tmp_path, WANTED, "second") as identity:
+            assert (identity.id, identity.resumed) == ("first", True)
+        with begun(tmp_path, WANTED, "third") as identity:
+            assert not identity.resumed  # the lock is held until the end
+    with begun(tmp_path, WANTED, "fourth") as identity:
+        assert not identity.resumed
