@@ -453,9 +453,9 @@ class Tracking:
         """Copy the model into the run's artifacts on this machine, and answer the URI of the copy."""
         if not _files(folder):
             raise Refused(f"There is no model to register: {folder} is missing or empty. Run the train step again.")
-        artifacts = f"{self._artifacts.as_uri()}/{run_id}/artifacts"  # where they would be if the run were here
-        if not self.in_workspace:
-            run: Any = self._client.get_run(run_id)
+        artifacts = f"{self._artifacts.as_uri()}/{run_id}/artifacts"
+        run: Any = None if self.in_workspace else self._find_run(run_id)
+        if run is not None:  # else where they would be: a job that ran nothing has no run of its own
             artifacts = run.info.artifact_uri.rstrip("/")
         source = f"{artifacts}/{MODEL_PATH}"
         target = _local_folder(source)

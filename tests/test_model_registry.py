@@ -293,6 +293,13 @@ def test_registered_champion_is_a_whole_copy_with_its_origin(store: SharedStore)
     store.run(scenario())
 
 
+def test_model_of_a_job_that_ran_nothing_and_has_no_run_is_registered(store: SharedStore) -> None:
+    model = store.model("of-no-run")
+    version = store.run(register(store.tracking, "of-no-run", model, "train-job-1", "key"))
+    assert (version.version, version.run_id) == (1, "train-job-1")
+    assert (Path(version.source) / "MLmodel").read_text() == (Path(model) / "MLmodel").read_text()
+
+
 def test_second_register_returns_the_same_version_and_creates_nothing(store: SharedStore) -> None:
     async def scenario() -> None:
         first_run = await store.tracking.create_run("again", "train")
