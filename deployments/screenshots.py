@@ -111,10 +111,10 @@ def served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
     """What `make serve` starts: the environment of who uses it, and the address of MLflow."""
     ours = ("PREFECT_", "AZUREML_", "TANDEM_", "MLFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    settings = Settings.from_environment({"TANDEM_HOME": str(home)})
+    settings = Settings.from_environment({"TANDEM_HOME": str(home / "state")})
     temporary = home / "tmp"  # what a worker that is ended leaves behind goes with the rest
     temporary.mkdir()
-    places = {"TANDEM_HOME": home, "PREFECT_HOME": settings.prefect_home, "TMPDIR": temporary}
+    places = {"TANDEM_HOME": settings.home, "PREFECT_HOME": settings.prefect_home, "TMPDIR": temporary}
     environment = {**kept, **{name: str(folder) for name, folder in places.items()}}
     prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))

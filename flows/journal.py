@@ -119,7 +119,7 @@ def _taken_over(place: Path) -> tuple[Path, int] | None:
 
 def _new(place: Path, run_id: str) -> tuple[Path, int]:
     file = place / f"{run_id}.json"
-    lock = os.open(file, os.O_RDWR | os.O_CREAT)
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.fsync(lock)
     return file, lock

@@ -121,6 +121,7 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
     Raises:
         ServiceError: One is configured, but does not answer.
     """
+    os.environ.update(past_proxies(os.environ))
     found = find_prefect_api(settings)
     if found is not None and found.origin == "configured":
         _check_listening(found.url)
@@ -131,6 +132,16 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
     os.environ.update(PREFECT_API_URL=api.url, PREFECT_HOME=str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     return api
+
+
+def past_proxies(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables by which programs speak with this machine past any proxy: ``NO_PROXY``, in both spellings."""
+    found: dict[str, str] = {}
+    for name in ("NO_PROXY", "no_proxy"):
+        listed = [each.strip() for each in environment.get(name, "").split(",") if each.strip()]
+        if "*" not in listed:
+            found[name] = ",".join([*listed, *(host for host in ("127.0.0.1", "localhost") if host not in listed)])
+    return found
 
 
 def find_prefect_api(settings: Settings) -> PrefectApi | None:

@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from flows.prefect_server import past_proxies
 from tests.processes import commands_with
 from tests.terminal import PROJECT, Terminal
 
@@ -37,3 +40,27 @@ def test_command_whose_temporary_server_is_killed_ends_at_once_with_what_to_do(t
     while commands_with(str(tmp_path)):
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "example.org, 127.0.0.1"}, "example.org,127.0.0.1,localhost"),
+        ({"NO_PROXY": "*"}, None),
+    ],
+)
+def test_this_machine_is_reached_past_every_proxy(given: dict[str, str], becomes: str | None) -> None:
+    assert past_proxies(given).get("NO_PROXY") == becomes
+
+
+def test_command_runs_where_a_proxy_is_set_that_is_not_there(tmp_path: Path) -> None:
+    terminal, job = Terminal(tmp_path, None), tmp_path / "job.yml"
+    job.write_text(JOB.format(began=tmp_path / "began").replace("sleep 300", "true"))
+    proxies = dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"
+    )
+    words = [sys.executable, "-m", "flows", "run", str(job)]
+    done = subprocess.run(words, cwd=PROJECT, env={**terminal.environment, **proxies}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Unable to connect" not in done.stderr

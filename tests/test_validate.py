@@ -1,6 +1,7 @@
 """``tandem validate``, as a person and as a program meet it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -138,3 +139,11 @@ def test_nothing_is_imported_that_runs_or_submits_a_job() -> None:
     assert (done.returncode, done.stdout) == (0, "ok aml_steps/train_pipeline.yml: pipeline, 4 steps\n")
     heavy = {"prefect", "azure", "pandas", "mlflow", "sklearn", "pydantic", "numpy", "fastapi", "matplotlib"}
     assert not heavy & set(done.stderr.split())
+
+
+def test_pipe_in_place_of_a_yaml_file_is_named_and_not_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "job.yml")
+    assert main(["validate", str(tmp_path / "job.yml")]) == 2
+    assert "this is no file but a pipe, a device or a socket" in "".join(capsys.readouterr())

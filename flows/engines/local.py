@@ -28,7 +28,7 @@ from flows.engines.store import StepRecord
 from flows.errors import RunError, SettingsError, TandemError
 from flows.model_registry import MlflowTracking
 from flows.prefect_server import served_mlflow
-from flows.private import hand_out, make_folder
+from flows.private import hand_out, make_folder, tighten
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -182,6 +182,7 @@ class LocalEngine:
             return folder.as_uri()
         await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
         page = await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
+        await asyncio.to_thread(tighten, self._settings.mlflow_artifacts / outcome.mlflow_run_id)
         return outcome.url or (served_mlflow(self._settings.prefect_home) or MLFLOW_UI) + page
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:

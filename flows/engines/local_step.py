@@ -81,6 +81,7 @@ class StepRunner:
         log.touch()
         code = folder / "code"
         await asyncio.to_thread(Snapshot.of(step.component.code, step.component.additional_includes).copy_to, code)
+        await asyncio.to_thread(tighten, code)
         (code / "outputs").mkdir(exist_ok=True)
         texts = {name: self._text(value) for name, value in plan.inputs.items()}
         places = {name: self._paths.text(path) for name, path in outputs.items()}

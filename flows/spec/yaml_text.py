@@ -1,5 +1,6 @@
 """The text of a YAML file, read as far as a file may be long, and measured before values are made of it."""
 
+import stat
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -31,6 +32,9 @@ def text_of(path: Path, faults: list[Fault]) -> str | None:
     """The text of a file; None, with a fault, where there is none, or more than any YAML file of a job has."""
     place = Place(path, 1, "")
     try:
+        if not stat.S_ISREG(kind := path.stat().st_mode) and not stat.S_ISDIR(kind):
+            faults.append(Fault(place, "this is no file but a pipe, a device or a socket", "Name a YAML file."))
+            return None
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:

@@ -5,7 +5,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flows.doctor.findings import Finding, Status, as_json, as_text, fail, ok, skip, warn
@@ -170,6 +170,11 @@ def _journal(settings: Settings) -> Finding:
     files = list(settings.begun_runs.glob("*/*.json"))
     old = [file for file in files if time.time() - file.stat().st_mtime > LONGEST_SECONDS]
     if old:
-        told = f"{len(old)} runs on Azure ML were interrupted more than a week ago and not started again"
-        return warn("journal", told, "See whether their jobs run", "tandem reap")
-    return ok("journal", f"{len(files)} runs on Azure ML have begun and not ended" if files else "no run is open")
+        told = f"{_runs(old)} interrupted more than a week ago and not started again"
+        return warn("journal", told, "If any ran on Azure ML, see whether their jobs still run", "tandem reap")
+    told = f"{_runs(files)} interrupted; the same command, started again, goes on" if files else "no run is open"
+    return ok("journal", told)
+
+
+def _runs(files: Sequence[Path]) -> str:
+    return "1 run was" if len(files) == 1 else f"{len(files)} runs were"

@@ -26,14 +26,20 @@ def make_state_folder(home: Path) -> None:
     """Make the folder if need be, and mark it as Tandem's if it is new, empty or an unmarked state.
 
     Raises:
-        StateError: It cannot be made.
+        StateError: It cannot be made, or has other things in it.
     """
     marker = home / MARKER
     if marker.exists():
         return
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if set(os.listdir(home)) <= {"alive"} or is_state(home):
+        names = set(os.listdir(home))
+        if not (names <= _NAMES or names & _TELLING):
+            raise StateError(
+                f"The local state cannot be in {home}: other things are in that folder. Nothing was written. Set "
+                "TANDEM_HOME to a folder of its own, such as one that is not there yet."
+            )
+        if names <= {"alive"} or is_state(home):
             marker.write_text(_TEXT, encoding="utf-8")
     except OSError as error:
         raise state_error(error, home) from error

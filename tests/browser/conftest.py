@@ -45,7 +45,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Generator[Shown]:
     with served(home) as (environment, mlflow):
         call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
         call(environment, sys.executable, str(PIPELINE), "--evaluation_output", str(home / "evaluation"))
-        (profile,) = home.glob("jobs/*/steps/profile/outputs/profile/profile.html")
+        (profile,) = home.glob("state/jobs/*/steps/profile/outputs/profile/profile.html")
         prefect = environment["PREFECT_API_URL"].removesuffix("/api")
         yield Shown(prefect, mlflow, home / "evaluation" / "report.html", profile)
 

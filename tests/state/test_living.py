@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from flows.errors import StateError
 from flows.state.living import begin, enlist, has_entries, is_running, look, parent
 
 LIVES = """
@@ -72,3 +75,13 @@ def test_process_is_told_from_a_later_one_of_the_same_number() -> None:
     pid, began = found
     assert is_running(pid, began)
     assert not is_running(pid, began + 1)
+
+
+def test_folder_that_holds_other_things_is_no_place_for_the_state(tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("keep")
+    with pytest.raises(StateError, match=r"other things are in that folder\. Nothing was written\. Set TANDEM_HOME"):
+        begin(tmp_path, "a command")
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
+    for name in ("mlflow.db", ".tandem-state"):  # one that is a state already stays one, whatever else is in it
+        (tmp_path / name).touch()
+        begin(tmp_path, "a command").end()
