@@ -12,8 +12,8 @@ import pytest
 from aml_steps.prep import prep
 from flows.errors import DataAssetError
 from flows.feature_rows import FEATURES, ZERO_IS_MISSING, read_features
+from tests.terminal import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 SHIPPED = PROJECT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
 HEADER = ",".join(("PatientID", *FEATURES, "Diabetic"))
 

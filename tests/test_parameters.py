@@ -1,6 +1,5 @@
 """What a person may set, and how Prefect's form and the components see it."""
 
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -17,8 +16,8 @@ from flows.parameters import (
     validated,
 )
 from flows.spec.reader import read_component
+from tests.terminal import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 COMPONENTS = {name: read_component(PROJECT / "aml_steps" / name / "component.yml") for name in ("prep", "train")}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from tests.terminal import PROJECT
 
-PROJECT = Path(__file__).parents[1]
 VALID = (
     "type: pipeline\nsettings: {default_compute: serverless}\njobs:\n  a: {command: run, environment: azureml:e:1}\n"
 )

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
+from tests.terminal import PROJECT
+
+SHIPPED = PROJECT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
 
 # What other people's libraries warn of among themselves; everything else is an error.
 THEIR_WARNINGS = [

@@ -11,10 +11,9 @@ import pytest
 
 from aml_steps.prep import prep
 from aml_steps.train import train
+from tests.aml_steps.conftest import Script
 from tests.azure_ml_service.identity import CLIENT
 from tests.azure_ml_service.service import Service
-
-from .conftest import Script
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-STEPS = ROOT / "aml_steps"
+from tests.terminal import PROJECT
+
+STEPS = PROJECT / "aml_steps"
 COMPONENTS = sorted(STEPS.glob("*/component.yml"))
 # Import name: the package that brings it.
 PACKAGES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
@@ -43,8 +44,8 @@ def test_the_sdk_reads_each_job(sdk: Any, name: str) -> None:
 
 
 def test_the_sdk_reads_environment_and_data(sdk: Any) -> None:
-    assert sdk.load_environment(ROOT / "environment" / "environment.yml").name == "diabetes-classify"
-    data = sdk.load_data(ROOT / "data" / "diabetes-diagnostics" / "data.yml")
+    assert sdk.load_environment(PROJECT / "environment" / "environment.yml").name == "diabetes-classify"
+    data = sdk.load_data(PROJECT / "data" / "diabetes-diagnostics" / "data.yml")
     assert (data.name, data.version) == ("diabetes-diagnostics", "1")
 
 
@@ -118,9 +119,9 @@ def test_a_step_knows_neither_prefect_nor_flows_nor_the_sdk_nor_its_siblings(scr
 
 
 def test_the_environment_holds_what_the_steps_import_as_the_lock_pins_it() -> None:
-    lock = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    lock = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
     (listed,) = [
-        part["pip"] for part in read(ROOT / "environment" / "conda.yml")["dependencies"] if isinstance(part, dict)
+        part["pip"] for part in read(PROJECT / "environment" / "conda.yml")["dependencies"] if isinstance(part, dict)
     ]
     pins = dict(requirement.split("==") for requirement in listed)
     needed = {PACKAGES.get(name, name) for script in SCRIPTS for name in imports_of(script)}

@@ -13,8 +13,8 @@ from typing import IO, Any
 from tests.chaos.plan import Program
 from tests.chaos.processes import below, reap, send, until
 from tests.chaos.small_pipeline import write_pipeline
+from tests.terminal import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 DEADLINE_SECONDS = 180.0  # no command takes so long unless it hangs
 ORPHAN_SECONDS = 15.0  # what a command has started may outlive it so long: its grace periods, on a busy machine

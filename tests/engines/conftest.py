@@ -16,8 +16,7 @@ from flows.engines.local_processes import LocalProcesses
 from flows.engines.open_engine import open_engine
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
-
-from .jobs import JobRunner
+from tests.engines.jobs import JobRunner
 
 T = TypeVar("T")
 Await = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -10,9 +10,8 @@ from flows.runs import RunStatus
 from flows.settings import Settings
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
-
-from .conftest import Await, Write
-from .jobs import COMPUTE, JobRunner, command, job, pipeline
+from tests.engines.conftest import Await, Write
+from tests.engines.jobs import COMPUTE, JobRunner, command, job, pipeline
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azure_client_allowed")]
 

@@ -8,9 +8,8 @@ from flows.engines.engine import Engine
 from flows.runs import RunOutcome, RunStatus
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
-
-from .conftest import Write
-from .jobs import FILE, FOLDER, JobRunner, command, pipeline
+from tests.engines.conftest import Write
+from tests.engines.jobs import FILE, FOLDER, JobRunner, command, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 

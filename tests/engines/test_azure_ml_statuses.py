@@ -11,9 +11,8 @@ from flows.runs import RunStatus
 from tests.azure_ml_service.faults import Fault, JobFault
 from tests.azure_ml_service.jobs import TERMINAL
 from tests.azure_ml_service.service import Service
-
-from .conftest import Await, Write
-from .jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
+from tests.engines.conftest import Await, Write
+from tests.engines.jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 

@@ -8,9 +8,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRun
 
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
-
-from .conftest import Await, Write
-from .jobs import FOLDER, JobRunner, command, pipeline
+from tests.engines.conftest import Await, Write
+from tests.engines.jobs import FOLDER, JobRunner, command, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 

@@ -8,9 +8,8 @@ import pytest
 from flows.engines.engine import Engine
 from flows.errors import RunError, StepFailed
 from flows.runs import RunOutcome
-
-from .conftest import Write
-from .jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
+from tests.engines.conftest import Write
+from tests.engines.jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 

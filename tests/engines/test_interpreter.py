@@ -8,8 +8,7 @@ import pytest
 
 from flows.engines.interpreter import interpreter, normalized
 from flows.errors import SettingsError
-
-from .projects import virtual_environment
+from tests.engines.projects import virtual_environment
 
 
 def test_this_interpreter_has_what_importlib_finds() -> None:

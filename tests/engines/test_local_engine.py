@@ -31,8 +31,7 @@ from flows.file_request import FileParameters, file_request
 from flows.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome
 from flows.settings import Settings
 from flows.spec.reader import read_job
-
-from .conftest import Await, Write
+from tests.engines.conftest import Await, Write
 
 DEADLINE_SECONDS = 20  # nothing here waits so long unless it hangs
 EXPERIMENT = "tests"

@@ -16,10 +16,9 @@ from flows.engines.engine import Engine
 from flows.engines.local import open_local_engine
 from flows.engines.polling import Patience
 from flows.settings import Settings
-
-from .conftest import Await, Write
-from .jobs import DEADLINE_SECONDS, FILE, FOLDER, JobRunner, Ran, command, delivered_by, pipeline
-from .projects import virtual_environment
+from tests.engines.conftest import Await, Write
+from tests.engines.jobs import DEADLINE_SECONDS, FILE, FOLDER, JobRunner, Ran, command, delivered_by, pipeline
+from tests.engines.projects import virtual_environment
 
 # With the habits of the scripts that run on Azure ML.
 SCORE = """\

@@ -14,9 +14,8 @@ import pytest
 
 from flows.engines import local_sweep
 from flows.engines.local_processes import LocalProcesses
-
-from .conftest import Await, Write
-from .jobs import DEADLINE_SECONDS, FILE, JobRunner, Ran, command, delivered_by, pipeline
+from tests.engines.conftest import Await, Write
+from tests.engines.jobs import DEADLINE_SECONDS, FILE, JobRunner, Ran, command, delivered_by, pipeline
 
 LOGS = """\
     import sys

@@ -5,9 +5,8 @@ import pytest
 from flows.engines.plan import Planner
 from flows.engines.preload import modules_to_preload
 from flows.spec.reader import read_job
-
-from .conftest import Write
-from .projects import ALL, FILES, Project
+from tests.engines.conftest import Write
+from tests.engines.projects import ALL, FILES, Project
 
 
 @pytest.fixture

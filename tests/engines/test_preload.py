@@ -7,8 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows.engines.preload import imported_modules, plain_script
-
-from .conftest import Write
+from tests.engines.conftest import Write
 
 
 @pytest.mark.parametrize(

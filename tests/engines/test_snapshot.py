@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from flows.engines.digests import data_digest
 from flows.engines.snapshot import Snapshot
-
-from .conftest import Write
+from tests.engines.conftest import Write
 
 FILES = {
     name: name

@@ -24,12 +24,11 @@ from flows.engines.processes import HOST_SCRIPT, Command, Ended, Process, StepHo
 from flows.engines.step_imports import PRELOADABLE
 from flows.errors import ServiceError, SettingsError
 from flows.settings import Settings
-
-from .conftest import Await, Write
+from tests.engines.conftest import Await, Write
+from tests.terminal import PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks steps")
 
-PROJECT = str(Path(__file__).parents[2])
 DEADLINE_SECONDS = 10  # nothing here waits so long unless it hangs
 
 SAME = {
@@ -925,7 +924,7 @@ def long_steps(write: Write) -> list[str]:
 
 def test_no_step_outlives_its_client(long_steps: list[str], tmp_path: Path, watch: Watch) -> None:
     command = [sys.executable, "-c", CLIENT, *long_steps]
-    with subprocess.Popen(command, cwd=tmp_path / "code", env={**os.environ, "PYTHONPATH": PROJECT}) as client:
+    with subprocess.Popen(command, cwd=tmp_path / "code", env={**os.environ, "PYTHONPATH": str(PROJECT)}) as client:
         watched = watch(list(LONG_STEPS))
         client.kill()
 

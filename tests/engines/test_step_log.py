@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.engines.step_log import LONGEST_LINE, Lines, follow, last_lines
-
-from .conftest import Await
+from tests.engines.conftest import Await
 
 
 def lines_of(*pieces: bytes) -> list[str]:

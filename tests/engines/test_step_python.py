@@ -8,9 +8,8 @@ from textwrap import dedent
 import pytest
 
 from flows.engines.step_python import command_folders, installs_packages
-
-from .conftest import Write
-from .jobs import JobRunner, job
+from tests.engines.conftest import Write
+from tests.engines.jobs import JobRunner, job
 
 WHEEL = "tandem_probe-{version}-py3-none-any.whl"
 

@@ -11,8 +11,7 @@ import pytest
 from flows.engines import history
 from flows.engines.fingerprint import Fingerprint
 from flows.engines.store import StepRecord, StepStore, StoredOutput
-
-from .conftest import Write
+from tests.engines.conftest import Write
 
 CODE = {"main.py": "0a", "near.py": "1b"}
 

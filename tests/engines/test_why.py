@@ -13,9 +13,8 @@ from flows.engines.reasons import Reason
 from flows.job_plan import StepState, plan_job
 from flows.settings import Settings
 from flows.spec.reader import read_job
-
-from .conftest import Write
-from .projects import ALL, FILES, Project, virtual_environment
+from tests.engines.conftest import Write
+from tests.engines.projects import ALL, FILES, Project, virtual_environment
 
 AFTER_PREP = "prep runs first"
 UPSTREAM = {"train": ("may run", [AFTER_PREP])}

@@ -6,8 +6,7 @@ from flows.errors import ParameterError
 from flows.spec.bind import bind, with_compute, with_environment, with_experiment
 from flows.spec.model import DataReference, Environment, JobSpec, Literal
 from flows.spec.values import data_source, literal_text
-
-from .conftest import ReadJob
+from tests.spec.conftest import ReadJob
 
 PIPELINE = """\
     type: pipeline

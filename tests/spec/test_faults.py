@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Faults
+from tests.spec.conftest import Faults
 
 RIGHT = """\
 type: pipeline

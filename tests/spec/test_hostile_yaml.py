@@ -17,8 +17,8 @@ from flows.spec import keys, limits
 from flows.spec.assets import read_data_asset, read_environment
 from flows.spec.reader import examine
 from tests.spec.hostile import REFUSED, SLOW, VALID, Files
+from tests.terminal import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 SECONDS = 10  # for a refusal; what a busy machine takes to start an interpreter comes on top
 FAST = sorted(REFUSED.keys() - SLOW)
 

@@ -8,8 +8,7 @@ from flows.spec.bind import bind
 from flows.spec.graph import waves
 from flows.spec.model import DataReference, JobKind, Literal, ParentInput, ParentOutput, StepOutput
 from flows.spec.values import literal_text
-
-from .conftest import Faults, ReadJob
+from tests.spec.conftest import Faults, ReadJob
 
 INNER = """\
     name: prepare_and_fit

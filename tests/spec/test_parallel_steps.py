@@ -7,8 +7,7 @@ import pytest
 
 from flows.spec.mini_batches import Parallel
 from flows.spec.model import Environment, InputPort, JobKind, StepOutput
-
-from .conftest import Faults, ReadJob
+from tests.spec.conftest import Faults, ReadJob
 
 TASK = """\
 task:

@@ -18,8 +18,7 @@ from flows.spec.model import (
 )
 from flows.spec.reader import read_component
 from flows.spec.values import data_source, literal_text
-
-from .conftest import ReadJob
+from tests.spec.conftest import ReadJob
 
 PIPELINE = """\
     type: pipeline

@@ -14,8 +14,9 @@ from flows.errors import SpecError
 from flows.spec.model import JobKind, JobSpec, Literal, OutputPort
 from flows.spec.reader import examine, read_component, read_job
 from flows.spec.values import literal_text
+from tests.terminal import PROJECT
 
-SHIPPED = Path(__file__).parents[2] / "aml_steps"
+SHIPPED = PROJECT / "aml_steps"
 PUBLIC_STYLE = sorted(
     path for path in (Path(__file__).parent / "public_style").glob("*/*.yml") if path.parent.name != "environments"
 )

@@ -7,8 +7,7 @@ import pytest
 from flows.errors import SpecError
 from flows.spec.model import JobKind, StepOutput
 from flows.spec.reader import read_job
-
-from .conftest import Faults, ReadJob
+from tests.spec.conftest import Faults, ReadJob
 
 NODES = {
     "spark": (

@@ -8,8 +8,7 @@ from flows.spec.bind import bind, trial
 from flows.spec.hyperparameters import EarlyTermination, Hyperparameter, Objective, Sampling
 from flows.spec.model import JobKind, Literal, ParentInput, Step, StepOutput
 from flows.spec.render import render_command
-
-from .conftest import Faults, ReadJob
+from tests.spec.conftest import Faults, ReadJob
 
 JOB = """\
     type: sweep
