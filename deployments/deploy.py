@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from flows.commands import exit_code_of
+from flows.cli.run import exit_code_of
 from flows.errors import ServiceError, SettingsError
-from flows.hidden_memory import hide_memory
-from flows.prefect_server import PrefectApi, find_prefect_api, use_prefect_api
-from flows.private import keep_private
+from flows.machine.hidden_memory import hide_memory
+from flows.machine.private import keep_private
+from flows.prefect_api.server import PrefectApi, find_prefect_api, use_prefect_api
 from flows.settings import PROJECT, Settings
 
 if TYPE_CHECKING:

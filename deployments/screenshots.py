@@ -16,9 +16,9 @@ from typing import Any
 
 from deployments.background import background
 from deployments.chromium import chromium, find_chromium, photograph
+from flows.cli.terminal.exit_codes import exit_code_of
 from flows.errors import ServiceError
-from flows.exit_codes import exit_code_of
-from flows.prefect_server import SERVED, free_port
+from flows.prefect_api.server import SERVED, free_port
 from flows.settings import PROJECT, Settings
 
 SHOWN = PROJECT / "deployments" / "screenshots"  # those of the README

@@ -1,10 +1,10 @@
 """The program ``tandem``. Ctrl+C is taken care of before anything else is imported."""
 
-from flows import interrupts
+from flows.cli.terminal import interrupts
 
 interrupts.begin()
 
-from flows.cli import main  # noqa: E402
+from flows.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -5,15 +5,15 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not flows/, whose modules would pass for libraries
 
-from flows import interrupts  # noqa: E402
+from flows.cli.terminal import interrupts  # noqa: E402
 
 if __name__ == "__main__":
     interrupts.begin()
 
-from flows.commands import run_command  # noqa: E402
-from flows.data_assets import resolve_data  # noqa: E402
-from flows.parameters import JobParameters  # noqa: E402
-from flows.training import job_request  # noqa: E402
+from flows.cli.run import run_command  # noqa: E402
+from flows.data.assets import resolve_data  # noqa: E402
+from flows.training.parameters import JobParameters  # noqa: E402
+from flows.training.request import job_request  # noqa: E402
 
 if __name__ == "__main__":
     raise SystemExit(

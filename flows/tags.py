@@ -1,12 +1,6 @@
 """The tags of jobs and model versions and the labels of flow runs: their names, and what is written at a job."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from flows.data_assets import ResolvedData
-
-if TYPE_CHECKING:
-    from flows.model_registry import ModelVersion
 
 FLOW_RUN = "tandem.flow_run"  # whose job it is: the id that its name is derived from
 COMPARED_WITH = "tandem.compared_with"  # the champion's version; of a version that was promoted, else `none`
@@ -25,10 +19,16 @@ LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seco
 RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its job was submitted again
 
 
-def job_tags(flow_run_id: str, data: ResolvedData, champion: "ModelVersion | None" = None) -> Mapping[str, str]:
-    """The tags of a job: whose it is, and what it was given, for whoever finds it later."""
-    compared = {} if champion is None else {COMPARED_WITH: str(champion.version)}
-    return {FLOW_RUN: flow_run_id, DATA: data.label, **compared}
+def job_tags(flow_run_id: str, data: str, champion: int | None = None) -> Mapping[str, str]:
+    """The tags of a job: whose it is, and what it was given, for whoever finds it later.
+
+    Args:
+        flow_run_id: The id that its flow run goes by.
+        data: The label of the data, such as ``diabetes-diagnostics:1``.
+        champion: The version that its model is compared with, if there is a champion.
+    """
+    compared = {} if champion is None else {COMPARED_WITH: str(champion)}
+    return {FLOW_RUN: flow_run_id, DATA: data, **compared}
 
 
 def decision_tags(flow_run_id: str, compared_with: int | None) -> dict[str, str]:

@@ -7,18 +7,18 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.artifacts import publish
 from flows.engines.open_engine import open_engine
-from flows.evaluation import read_evaluation
-from flows.flow_errors import failures_as_states
-from flows.flow_hooks import end_job
-from flows.parameters import JobParameters, taking
-from flows.registration import as_submitted, provenance, register, with_digest
-from flows.run_identity import run_identity
+from flows.orchestration.artifacts import publish
+from flows.orchestration.end_job import end_job
+from flows.orchestration.failures import failures_as_states
+from flows.orchestration.run_identity import run_identity
+from flows.orchestration.submission import run_to_end
 from flows.settings import Settings
-from flows.submission import run_to_end
-from flows.summary import RunSummary
-from flows.training import job_request, single_job_name
+from flows.training.evaluation import read_evaluation
+from flows.training.parameters import JobParameters, taking
+from flows.training.registration import as_submitted, provenance, register, with_digest
+from flows.training.request import job_request, single_job_name
+from flows.training.summary import RunSummary
 
 
 @flow(

@@ -7,15 +7,20 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.artifacts import publish
 from flows.engines.open_engine import open_engine
-from flows.evaluation import read_evaluation
-from flows.events import emit, promotion_decided, run_skipped
-from flows.flow_errors import failures_as_states
-from flows.flow_hooks import end_job
-from flows.gate import decide
-from flows.parameters import PipelineParameters, taking
-from flows.registration import (
+from flows.orchestration.artifacts import publish
+from flows.orchestration.end_job import end_job
+from flows.orchestration.events import emit, promotion_decided, run_skipped
+from flows.orchestration.failures import failures_as_states
+from flows.orchestration.run_identity import run_identity
+from flows.orchestration.submission import run_to_end
+from flows.orchestration.suspension.suspend import suspended_before
+from flows.settings import Settings
+from flows.tags import REJECTED_BASIS
+from flows.training.evaluation import read_evaluation
+from flows.training.gate import decide
+from flows.training.parameters import PipelineParameters, taking
+from flows.training.registration import (
     as_submitted,
     basis_of_job,
     champion_to_beat,
@@ -25,13 +30,8 @@ from flows.registration import (
     with_digest,
     with_local_digest,
 )
-from flows.run_identity import run_identity
-from flows.settings import Settings
-from flows.submission import run_to_end
-from flows.summary import RunSummary, SkippedRun
-from flows.suspension import suspended_before
-from flows.tags import REJECTED_BASIS
-from flows.training import pipeline_job_name, pipeline_request
+from flows.training.request import pipeline_job_name, pipeline_request
+from flows.training.summary import RunSummary, SkippedRun
 
 
 @flow(

@@ -8,19 +8,22 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from flows.prefect_server import use_prefect_api
+from flows.prefect_api.server import use_prefect_api
 from flows.settings import Settings
 from tests.processes import may_read_hidden_processes
 
 pytest_plugins = ["tests.azure_ml_service.fixtures"]
+
+Write = Callable[..., Path]
 
 INHERITED = ("AZUREML_", "AZURE_", "MLFLOW_", "PREFECT_", "TANDEM_", "MANAGED_IDENTITY_CLIENT_ID")
 AZURE_CLIENT = "azure.ai.ml._ml_client"
@@ -190,3 +193,17 @@ def prefect_api(prefect_server: str, prefect_settings: Any, monkeypatch: pytest.
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     with SettingsContext(profile=get_settings_context().profile, settings=prefect_settings):
         yield prefect_server
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write files, given by their path in the test's folder, and return that folder."""
+
+    def _write(files: Mapping[str, str]) -> Path:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dedent(text), encoding="utf-8")
+        return tmp_path
+
+    return _write

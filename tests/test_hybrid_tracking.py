@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.engines.azure.tracking import WorkspaceTracking, find_tracking
+from flows.engines.azureml.sdk.tracking import WorkspaceTracking, find_tracking
 from flows.engines.choice import EngineChoice, chosen_engine
-from flows.engines.local_processes import step_environment, tracking_environment
+from flows.engines.local.host.processes import step_environment, tracking_environment
 from flows.errors import SettingsError
 from flows.settings import WORKSPACE_VARIABLES, Settings
 from tests.azure_ml_service.blobs import DATASTORES
@@ -29,7 +29,7 @@ from tests.azure_ml_service.service import Service
 from tests.terminal import JOB, PIPELINE, PROJECT, Terminal, reused
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
-TANDEM = (sys.executable, "-m", "flows.cli")
+TANDEM = (sys.executable, "-m", "flows")
 HYBRID = ("--engine", "local", "--tracking", "azureml")
 WORKSPACE = r"/workspaces/[^/]+$"
 TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.")

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.data_store import DataStore
-from flows.drafts import draft_of
+from flows.any_yaml.outputs import deliver, lay_out, register
+from flows.cli.plan.why import explain
+from flows.data.atomic import draft_of
+from flows.data.store import DataStore
+from flows.data.web import _name as name_on_the_web  # pyright: ignore[reportPrivateUsage]
+from flows.engines.plan.output_places import OutputFolders, check_output_places, output_places, project_of
+from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
 from flows.errors import CannotRunHere, ParameterError, SettingsError, SpecError
-from flows.job_outputs import deliver, lay_out, register
-from flows.output_places import OutputFolders, check_output_places, output_places, project_of
-from flows.own_folders import MARKER, begin, claim, discard, remove
-from flows.runs import RunOutcome, RunStatus, StepOutcome
+from flows.machine.own_folders import MARKER, begin, claim, discard, remove
 from flows.settings import Settings
-from flows.spec.model import JobSpec
-from flows.spec.names import MAX_NAME_BYTES, file_name, inside, twins, unfit
-from flows.spec.reader import examine, read_job
-from flows.web_files import _name as name_on_the_web  # pyright: ignore[reportPrivateUsage]
-from flows.why import explain
+from flows.spec.model.job import JobSpec
+from flows.spec.reading.reader import examine, read_job
+from flows.spec.text.names import MAX_NAME_BYTES, file_name, inside, twins, unfit
 
 TANDEM = Path(sys.executable).with_name("tandem")
 WRONG = (

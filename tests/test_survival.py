@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.prefect_server import free_port, server_environment
+from flows.prefect_api.server import free_port, server_environment
 from tests.azure_ml_service.faults import JobFault
 from tests.azure_ml_service.service import Service
 from tests.deployments.station import BIN, Station, until
+from tests.orchestration.suspension.suspended import WATCHER, job_of, started, suspended, task_runs
 from tests.processes import commands_with
-from tests.test_suspend import WATCHER, job_of, started, suspended, task_runs
 
 pytestmark = pytest.mark.slow
 

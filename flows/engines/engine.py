@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from flows.data_assets import ResolvedData
-from flows.model_registry import ModelRegistry
-from flows.runs import PipelineRequest, RunOutcome, Submission, Unfinished
+from flows.data.assets import ResolvedData
+from flows.engines.runs import PipelineRequest, RunOutcome, Submission, Unfinished
+from flows.mlflow_store.model_registry import ModelRegistry
 
 
 class Engine(Protocol):

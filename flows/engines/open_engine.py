@@ -29,12 +29,12 @@ async def open_engine(
     # Each brings much to import: only the one that is used pays.
     choice = chosen_engine(name, settings, tracking)
     if choice.name == "azureml":
-        from flows.engines.azure_ml import open_azure_ml_engine
+        from flows.engines.azureml.engine import open_azure_ml_engine
 
         async with open_azure_ml_engine(settings, patience or Patience()) as engine:
             yield engine
     else:
-        from flows.engines.local import open_local_engine
+        from flows.engines.local.engine import open_local_engine
 
         async with open_local_engine(settings, choice.tracking, python) as engine:
             yield engine

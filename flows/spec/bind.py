@@ -7,10 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flows.errors import Fault, ParameterError, Place
-from flows.spec.checks import faults_of, values_given
-from flows.spec.locations import is_remote, local
-from flows.spec.model import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Step
-from flows.spec.section import a, nearest
+from flows.spec.model.job import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Step
+from flows.spec.rules.checks import faults_of, values_given
+from flows.spec.text.locations import is_remote, local
+from flows.spec.text.section import a, nearest
 
 
 def bind(spec: JobSpec, values: Mapping[str, object]) -> JobSpec:

@@ -2,7 +2,7 @@
 
 from graphlib import CycleError, TopologicalSorter
 
-from flows.spec.model import JobSpec
+from flows.spec.model.job import JobSpec
 
 
 def waves(spec: JobSpec) -> tuple[tuple[str, ...], ...]:

@@ -7,7 +7,7 @@ is first brought to the declared type.
 import math
 import re
 
-from flows.spec.model import InputPort
+from flows.spec.model.job import InputPort
 
 # What YAML 1.1 leaves as text although it is a number: an exponent without a dot.
 _DOTLESS_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")

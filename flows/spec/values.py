@@ -1,7 +1,7 @@
 """What a step's input receives in the end, whichever way it is bound."""
 
 from flows.spec.literals import as_sent
-from flows.spec.model import (
+from flows.spec.model.job import (
     DataReference,
     InputBinding,
     InputValue,

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.engines.preload import imported_modules, plain_script
-from flows.engines.processes import Command, StepHost
+from flows.engines.local.host.client import Command, StepHost
+from flows.engines.local.host.preload import imported_modules, plain_script
 from flows.spec.render import render_command
 from tests.azure_ml_service.arm import API, LOCATION, WORKSPACE_GUID, Arm
 from tests.azure_ml_service.blobs import Blobs

@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from flows.prefect_server import free_port
+from flows.prefect_api.server import free_port
 from tests.azure_ml_service.arm import API, Workspace
 from tests.azure_ml_service.messages import API_HOST, Answer, Json, Refused, Request, Route, route
 

@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from flows.engines.polling import Patience, Watch  # noqa: E402
-from flows.prefect_server import use_prefect_api  # noqa: E402
+from flows.prefect_api.server import use_prefect_api  # noqa: E402
 from flows.settings import Settings  # noqa: E402
 from tests.azure_ml_service.faults import JobFault  # noqa: E402
 from tests.azure_ml_service.service import Recorded, Service  # noqa: E402

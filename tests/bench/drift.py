@@ -26,9 +26,9 @@ from drift_populations import POPULATIONS, SHIPPED, Population, Rows
 from make_rows import make_rows
 from measure import table
 
-from flows.drift import DriftPolicy, DriftReport, compare
-from flows.drift_picture import draw as draw_picture
-from flows.feature_rows import read_features
+from flows.drift.feature_rows import read_features
+from flows.drift.picture import draw as draw_picture
+from flows.drift.statistics import DriftPolicy, DriftReport, compare
 
 POLICY = DriftPolicy()
 ALARM_LIMIT, POWER_LIMIT, SIGNIFICANCE_ALONE = 0.05, 0.95, 0.05

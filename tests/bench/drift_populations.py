@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.drift import Values
-from flows.feature_rows import FEATURES, read_features
+from flows.drift.feature_rows import FEATURES, read_features
+from flows.drift.statistics import Values
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data/diabetes-diagnostics/diabetes-diagnostics.csv"
 SMOOTHING = 0.1  # of a standard deviation: noise, so that no row is drawn twice

@@ -21,13 +21,13 @@ from bench import BIN, environment, prefect_server
 from graphs import most_at_once, random_graph, shortest_seconds, write_pipeline
 from measure import CommandError, measure, table
 
-from flows.engines.plan import Planner
-from flows.engines.store import StepRecord
+from flows.engines.plan.steps import Planner
+from flows.engines.plan.store import StepRecord
 from flows.settings import Settings
 from flows.spec.bind import bind
 from flows.spec.graph import order
-from flows.spec.model import StepOutput
-from flows.spec.reader import read_job
+from flows.spec.model.job import StepOutput
+from flows.spec.reading.reader import read_job
 
 STEP_SECONDS = 0.1
 AT_ONCE = 8

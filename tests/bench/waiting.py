@@ -11,7 +11,7 @@ from typing import Any
 
 warnings.filterwarnings("ignore")
 
-from flows.run_file import run_file  # noqa: E402
+from flows.any_yaml.run_file import run_file  # noqa: E402
 
 START_SECONDS = 1.0
 

@@ -39,7 +39,7 @@ from tests.azure_ml_service.state import now  # noqa: E402
 from tests.deployments.station import Station, prefect_server  # noqa: E402
 
 AT_ONCE = 2  # more would be too much for a server on SQLite
-WATCH = "import asyncio; from flows.watch_jobs import watch_jobs; asyncio.run(watch_jobs())"
+WATCH = "import asyncio; from flows.orchestration.suspension.watch_jobs import watch_jobs; asyncio.run(watch_jobs())"
 
 
 @flow(name="waits")

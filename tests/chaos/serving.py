@@ -3,7 +3,7 @@
 import subprocess
 from contextlib import suppress
 
-from flows.prefect_server import SERVED, free_port
+from flows.prefect_api.server import SERVED, free_port
 from tests.chaos.observe import open_records
 from tests.chaos.processes import below, send, until
 from tests.chaos.world import BIN, World

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.prefect_server import free_port
+from flows.prefect_api.server import free_port
 from tests.chaos.processes import become_reaper
 from tests.chaos.world import PROJECT
 

@@ -21,7 +21,7 @@ from deployments import rollout
 from deployments.background import background
 from deployments.deploy import DEPLOYMENTS, NOTIFICATIONS
 from deployments.made import Done
-from flows.prefect_server import free_port, server_environment
+from flows.prefect_api.server import free_port, server_environment
 from tests.terminal import PROJECT, Terminal
 
 T = TypeVar("T")

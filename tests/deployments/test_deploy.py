@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from deployments.made import Done
+from flows.drift.parameters import WatchParameters
 from flows.errors import ParameterError, SettingsError
-from flows.parameters import JobParameters, PipelineParameters, shown_fields, validated
-from flows.prefect_server import SERVED
-from flows.watch_parameters import WatchParameters
+from flows.prefect_api.server import SERVED
+from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from tests.deployments.station import Station, prefect_server, verbs
 from tests.terminal import PROJECT, Terminal
 

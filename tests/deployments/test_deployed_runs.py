@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.data_assets import ResolvedData
-from flows.events import Fact, data_registered, drift_detected, emit
+from flows.data.assets import ResolvedData
+from flows.orchestration.events import Fact, data_registered, drift_detected, emit
 from tests.deployments.station import Receiver, Station, prefect_server, receiver, until
 
 pytestmark = pytest.mark.slow

@@ -1,18 +1,17 @@
 """What the engines' tests share: one event loop, files written from text, and both engines ready to run jobs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from pathlib import Path
-from textwrap import dedent
 from typing import Any, TypeVar
 
 import pytest
 
 from flows.engines import polling
-from flows.engines.local import LocalEngine
-from flows.engines.local_processes import LocalProcesses
+from flows.engines.local.engine import LocalEngine
+from flows.engines.local.host.processes import LocalProcesses
 from flows.engines.open_engine import open_engine
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
@@ -20,7 +19,6 @@ from tests.engines.jobs import JobRunner
 
 T = TypeVar("T")
 Await = Callable[[Coroutine[Any, Any, Any]], Any]
-Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -28,20 +26,6 @@ def run() -> Iterator[Await]:
     """Run a coroutine on the session's event loop, which lives on between tests as the processes on it do."""
     with asyncio.Runner() as runner:
         yield lambda coroutine: runner.run(coroutine, context=copy_context())  # with the fixtures' settings of Prefect
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Write files, given by their path in the test's folder, and return that folder."""
-
-    def _write(files: Mapping[str, str]) -> Path:
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(dedent(text), encoding="utf-8")
-        return tmp_path
-
-    return _write
 
 
 @pytest.fixture(scope="session")

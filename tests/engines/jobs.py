@@ -18,10 +18,10 @@ from prefect.client.schemas.sorting import TaskRunSort
 
 from flows.engines.engine import Engine
 from flows.engines.polling import Patience
+from flows.engines.runs import PipelineRequest, RunOutcome, StepOutcome
 from flows.errors import TandemError
-from flows.runs import PipelineRequest, RunOutcome, StepOutcome
 from flows.spec.bind import bind
-from flows.spec.reader import read_job
+from flows.spec.reading.reader import read_job
 
 DEADLINE_SECONDS = 20  # nothing here waits so long unless it hangs
 COMPUTE = "azureml:cpu-cluster-01"

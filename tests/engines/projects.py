@@ -4,14 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.engines.plan import Planner
-from flows.engines.store import StepRecord
-from flows.job_plan import StepState, plan_job
+from flows.engines.plan.job import StepState, plan_job
+from flows.engines.plan.steps import Planner
+from flows.engines.plan.store import StepRecord
 from flows.settings import Settings
 from flows.spec.bind import bind
 from flows.spec.graph import order
-from flows.spec.model import StepOutput
-from flows.spec.reader import read_job
+from flows.spec.model.job import StepOutput
+from flows.spec.reading.reader import read_job
 
 PIPELINE = """\
     type: pipeline

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from flows.engines.engine import Engine
+from flows.engines.runs import RunOutcome
 from flows.errors import RunError, StepFailed
-from flows.runs import RunOutcome
-from tests.engines.conftest import Write
+from tests.conftest import Write
 from tests.engines.jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many

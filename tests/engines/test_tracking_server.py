@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.engines.interpreter import Interpreter
-from flows.engines.tracking_server import brings_its_own_mlflow, tracking_variables
+from flows.engines.local.host.tracking_server import brings_its_own_mlflow, tracking_variables
+from flows.engines.plan.interpreter import Interpreter
 
 OURS = Interpreter("3.11.9", {"mlflow": "3.15.0", "mlflow-skinny": "3.15.0"})
 OLD = Interpreter("3.8.1", {"mlflow": "1.30.0"})

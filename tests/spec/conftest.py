@@ -5,8 +5,8 @@ from textwrap import dedent
 import pytest
 
 from flows.errors import SpecError
-from flows.spec.model import JobSpec
-from flows.spec.reader import read_job
+from flows.spec.model.job import JobSpec
+from flows.spec.reading.reader import read_job
 
 ReadJob = Callable[..., JobSpec]
 Faults = Callable[..., list[str]]

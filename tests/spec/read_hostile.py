@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from flows.errors import SpecError
-from flows.spec.assets import read_data_asset, read_environment
-from flows.spec.reader import examine
+from flows.spec.reading.assets import read_data_asset, read_environment
+from flows.spec.reading.reader import examine
 
 MOST_BYTES = 1 << 30
 

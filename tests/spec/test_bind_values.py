@@ -4,7 +4,7 @@ import pytest
 
 from flows.errors import ParameterError
 from flows.spec.bind import bind, with_compute, with_environment, with_experiment
-from flows.spec.model import DataReference, Environment, JobSpec, Literal
+from flows.spec.model.job import DataReference, Environment, JobSpec, Literal
 from flows.spec.values import data_source, literal_text
 from tests.spec.conftest import ReadJob
 

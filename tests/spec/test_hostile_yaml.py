@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.errors import SpecError
-from flows.spec import keys, limits
-from flows.spec.assets import read_data_asset, read_environment
-from flows.spec.reader import examine
+from flows.spec.reading.assets import read_data_asset, read_environment
+from flows.spec.reading.reader import examine
+from flows.spec.text import keys, limits
 from tests.spec.hostile import REFUSED, SLOW, VALID, Files
 from tests.terminal import PROJECT
 

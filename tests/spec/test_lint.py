@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.spec.reader import examine
+from flows.spec.reading.reader import examine
 
 Warnings = Callable[..., list[str]]
 

@@ -6,7 +6,7 @@ import pytest
 
 from flows.spec.bind import bind
 from flows.spec.graph import waves
-from flows.spec.model import DataReference, JobKind, Literal, ParentInput, ParentOutput, StepOutput
+from flows.spec.model.job import DataReference, JobKind, Literal, ParentInput, ParentOutput, StepOutput
 from flows.spec.values import literal_text
 from tests.spec.conftest import Faults, ReadJob
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.spec.mini_batches import Parallel
-from flows.spec.model import Environment, InputPort, JobKind, StepOutput
+from flows.spec.model.job import Environment, InputPort, JobKind, StepOutput
+from flows.spec.model.parallel import Parallel
 from tests.spec.conftest import Faults, ReadJob
 
 TASK = """\

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.spec.assets import read_data_asset, read_environment
-from flows.spec.model import (
+from flows.spec.model.job import (
     DataReference,
     Environment,
     JobKind,
@@ -16,7 +15,8 @@ from flows.spec.model import (
     Step,
     StepOutput,
 )
-from flows.spec.reader import read_component
+from flows.spec.reading.assets import read_data_asset, read_environment
+from flows.spec.reading.reader import read_component
 from flows.spec.values import data_source, literal_text
 from tests.spec.conftest import ReadJob
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from flows.errors import SpecError
-from flows.spec.model import JobKind, JobSpec, Literal, OutputPort
-from flows.spec.reader import examine, read_component, read_job
+from flows.spec.model.job import JobKind, JobSpec, Literal, OutputPort
+from flows.spec.reading.reader import examine, read_component, read_job
 from flows.spec.values import literal_text
 from tests.terminal import PROJECT
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.spec.graph import cycle, order, waves
-from flows.spec.model import Component, JobKind, JobSpec, Step, StepOutput
+from flows.spec.model.job import Component, JobKind, JobSpec, Step, StepOutput
 
 
 def job(edges: dict[str, set[str]]) -> JobSpec:

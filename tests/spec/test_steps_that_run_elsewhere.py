@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.errors import SpecError
-from flows.spec.model import JobKind, StepOutput
-from flows.spec.reader import read_job
+from flows.spec.model.job import JobKind, StepOutput
+from flows.spec.reading.reader import read_job
 from tests.spec.conftest import Faults, ReadJob
 
 NODES = {

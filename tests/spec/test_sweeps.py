@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.spec.bind import bind, trial
-from flows.spec.hyperparameters import EarlyTermination, Hyperparameter, Objective, Sampling
-from flows.spec.model import JobKind, Literal, ParentInput, Step, StepOutput
+from flows.spec.model.job import JobKind, Literal, ParentInput, Step, StepOutput
+from flows.spec.model.sweep import EarlyTermination, Hyperparameter, Objective, Sampling
 from flows.spec.render import render_command
 from tests.spec.conftest import Faults, ReadJob
 

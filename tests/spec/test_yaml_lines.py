@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.errors import Fault, SpecError
-from flows.spec.assets import read_data_asset, read_environment
-from flows.spec.reader import read_component, read_job
-from flows.spec.section import Section
-from flows.spec.yaml_lines import load
+from flows.spec.reading.assets import read_data_asset, read_environment
+from flows.spec.reading.reader import read_component, read_job
+from flows.spec.text.section import Section
+from flows.spec.text.yaml_lines import load
 
 
 def values(tmp_path: Path, text: str) -> tuple[object, list[str]]:

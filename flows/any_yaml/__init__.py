@@ -1,0 +1,1 @@
+"""Run any Azure ML YAML: from the file and its flags to outputs in a folder."""

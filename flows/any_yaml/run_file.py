@@ -1,0 +1,81 @@
+"""The flow behind ``tandem run``: any Azure ML job or pipeline YAML that the engine can run."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.any_yaml.outputs import deliver, lay_out, register, write_outcome
+from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders
+from flows.engines.engine import Engine
+from flows.engines.open_engine import open_engine
+from flows.engines.plan.interpreter import python_named
+from flows.engines.plan.output_places import OutputFolders
+from flows.engines.runs import PipelineRequest, RunOutcome
+from flows.errors import StepFailed
+from flows.orchestration.end_job import end_job
+from flows.orchestration.failures import failures_as_states
+from flows.orchestration.run_identity import run_identity
+from flows.orchestration.submission import run_to_end
+from flows.settings import Settings
+from flows.spec.text.names import inside
+from flows.training.parameters import taking
+
+
+@flow(
+    name="run-file",
+    flow_run_name="{file}",
+    on_cancellation=[end_job(file_job_name)],
+    on_crashed=[end_job(file_job_name)],
+)
+@failures_as_states
+@taking(FileParameters)
+async def run_file(parameters: FileParameters) -> State[Any]:
+    """Run a job, pipeline or component YAML, and put its outputs into a folder, also those of a job that failed."""
+    settings = Settings.from_environment()
+    folder = None if parameters.output_dir is None else Path(parameters.output_dir).absolute()
+    python = None if parameters.python is None else python_named(parameters.python)
+    async with (
+        open_engine(parameters.engine, settings, tracking=parameters.tracking, python=python) as engine,
+        run_identity(engine, settings, parameters, Path(parameters.file).absolute()) as run_id,
+    ):
+        request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id)
+        outcome = await _outcome_of(engine, request)
+        if engine.name == "local":
+            folders = output_folders(parameters, settings)
+            outcome = await asyncio.to_thread(_left_here, outcome, request, settings, folder, folders)
+        elif folder is not None:
+            await _brought_here(engine, outcome, folder)
+    try:
+        outcome.raise_for_status()
+    except StepFailed as error:
+        return Failed(message=str(error), name=type(error).__name__, data=outcome)
+    reused = f", {len(outcome.reused)} of {len(outcome.steps)} steps reused" if outcome.reused else ""
+    return Completed(message=f"{outcome.job_name}{reused}", data=outcome)
+
+
+async def _outcome_of(engine: Engine, request: PipelineRequest) -> RunOutcome:
+    """How the job ended, also if a step has failed: what it has left is worth having."""
+    try:
+        return await run_to_end(engine, request)
+    except StepFailed as error:
+        if not isinstance(error.outcome, RunOutcome):
+            raise
+        return error.outcome
+
+
+def _left_here(
+    outcome: RunOutcome, request: PipelineRequest, settings: Settings, folder: Path | None, folders: OutputFolders
+) -> RunOutcome:
+    deliver(outcome, request.spec, folders)
+    outcome = register(outcome, request.spec, settings)
+    return outcome if folder is None else lay_out(outcome, folder, folders)
+
+
+async def _brought_here(engine: Engine, outcome: RunOutcome, folder: Path) -> None:
+    for name in outcome.outputs.keys() - outcome.remote_only:
+        await engine.fetch(outcome, name, inside(folder / "outputs", name))
+    await asyncio.to_thread(write_outcome, outcome, folder)

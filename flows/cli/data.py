@@ -1,0 +1,111 @@
+"""``tandem data register``: the next version of a data asset, and the event that tells who waits for it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.data.assets import ResolvedData, check_asset_name, is_path, resolve_data
+from flows.data.digests import data_digest
+from flows.data.store import DataStore
+from flows.engines.choice import chosen_engine
+from flows.engines.local.step_variables import passed_on
+from flows.errors import DataAssetError
+from flows.prefect_api.server import find_prefect_api, use_prefect_api
+from flows.settings import Settings
+from flows.training.parameters import EngineName
+
+
+def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) -> int:
+    """Check a data file as prep would, register it, and emit ``tandem.data.registered``.
+
+    Raises:
+        ParameterError: The name is none that data can have.
+        DataAssetError: The file is not there, or is not the data that the pipeline takes; every fault is named.
+    """
+    check_asset_name(name)
+    settings = Settings.from_environment()
+    choice = chosen_engine(engine, settings)
+    path = resolve_data(file if is_path(file) else f"./{file}", settings.data_assets).path
+    assert path is not None  # a path that is there
+    _check(path, settings)
+    if choice.name == "azureml":
+        data, created = asyncio.run(_register_in_workspace(settings, path, name))
+    else:
+        found = DataStore(settings.registered_data, settings.data_assets[:1]).register(path, name)
+        asset, created = found.asset, found.created
+        label = f"{asset.name}:{asset.version}"
+        data = ResolvedData(label, asset.type, asset.path, asset.name, asset.version, found.sha256)
+    told = _tell(settings, data)
+    if as_json:
+        print(json.dumps(_as_data(data, created, choice.name, told), indent=2))
+    else:
+        print(_as_text(data, created, told))
+    return 0
+
+
+def _check(path: Path, settings: Settings) -> None:
+    """Let prep look at the data, as it will in the pipeline: the components know what data they take."""
+    with tempfile.TemporaryDirectory() as place:
+        outputs = [
+            word for name in ("train_data", "test_data", "data_report") for word in (f"--{name}", f"{place}/{name}")
+        ]
+        done = subprocess.run(
+            [sys.executable, str(settings.project / "aml_steps" / "prep" / "prep.py"), "--data", str(path), *outputs],
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in passed_on(os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"},
+        )
+    if done.returncode:
+        said = "\n".join(line.removeprefix("prep: ") for line in done.stderr.splitlines()[-20:])
+        said = said or f"prep ended with {done.returncode}, without a word (-9: it took more memory than there is)"
+        raise DataAssetError(f"{path} is not data that the pipeline takes; nothing was registered:\n{said}")
+
+
+async def _register_in_workspace(settings: Settings, path: Path, name: str) -> tuple[ResolvedData, bool]:
+    from flows.engines.azureml.sdk.connection import TRIES_FOR_A_PERSON, persistently
+    from flows.engines.azureml.sdk.workspace import open_workspace
+
+    sha256 = data_digest(path)
+    async with open_workspace(settings) as workspace:
+        found, created = await persistently(
+            lambda: workspace.assets.register_data(path, name, sha256), TRIES_FOR_A_PERSON
+        )
+    return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, sha256), created
+
+
+def _tell(settings: Settings, data: ResolvedData) -> bool | None:
+    """Emit the event; None if there is no Prefect API that lives longer than this command."""
+    if find_prefect_api(settings) is None:
+        return None
+    use_prefect_api(settings)
+    from flows.orchestration.events import data_registered, emit
+
+    return asyncio.run(emit(data_registered(data, data.sha256 or "")))
+
+
+def _as_data(data: ResolvedData, created: bool, engine: str, told: bool | None) -> Mapping[str, Any]:
+    return {
+        "data_asset": data.label,
+        "created": created,
+        "engine": engine,
+        "sha256": data.sha256,
+        "path": None if data.path is None else str(data.path),
+        "event_emitted": bool(told),
+    }
+
+
+def _as_text(data: ResolvedData, created: bool, told: bool | None) -> str:
+    what = "registered" if created else "there already, with the same content"
+    event = {
+        True: "emitted tandem.data.registered, which starts train-pipeline/on-new-data where that is deployed",
+        False: "Prefect knows of it",
+        None: "there is no Prefect server, so nobody was told (make serve)",
+    }[told]
+    next_command = f"python flows/create_aml_pipeline_train.py --data_asset_name {data.label}"
+    return f"\n  data   {data.label}, {what}\n  event  {event}\n\n  Train on it:  {next_command}\n"

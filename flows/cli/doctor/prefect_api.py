@@ -1,0 +1,112 @@
+"""Checks of Prefect: its API, and the work pools that the deployments name."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.cli.doctor.findings import Finding, fail, ok, skip, warn
+from flows.cli.doctor.network import without_user
+from flows.prefect_api.server import PrefectApi, find_prefect_api
+from flows.settings import Settings
+
+SECONDS = 10.0
+MOST_WORKERS = 200
+
+
+async def check_prefect(settings: Settings) -> list[Finding]:
+    """Ask the Prefect API that a run would use, and see to the work pools of ``prefect.yaml``."""
+    pools = _work_pools(settings.project / "prefect.yaml")
+    api = await asyncio.to_thread(find_prefect_api, settings)
+    if api is None:
+        told = f"none is configured: each command starts a temporary server (Prefect {version('prefect')})"
+        return [ok("prefect api", told), skip("work pool", "a temporary server has none")]
+    unset = "unset PREFECT_API_URL" if "PREFECT_API_URL" in os.environ else "prefect config unset PREFECT_API_URL"
+    os.environ["PREFECT_API_URL"] = api.url  # which Prefect reads when it is imported
+    os.environ.setdefault("DO_NOT_TRACK", "true")  # or it talks of telemetry in between the findings
+    client_module: Any = await asyncio.to_thread(import_module, "prefect.client.orchestration")
+    found: list[Finding] = []
+    try:
+        async with asyncio.timeout(SECONDS), client_module.get_client() as client:
+            found.append(await _api(client, api))
+            if isinstance(pools, Finding):
+                return [*found, pools]
+            found += [await _pool(client, pool) for pool in pools]
+    except TimeoutError:
+        found += _no_answer(api, found, unset, f"nothing within {SECONDS:g} s")
+    except Exception as error:  # whatever the client raises is what has come of asking
+        said = f"{type(error).__name__}: {error}"
+        found += _no_answer(api, found, unset, said, getattr(error, "response", None))
+    return found
+
+
+async def _api(client: Any, api: PrefectApi) -> Finding:
+    told = _shown(api)
+    error = await client.api_healthcheck()
+    if error is not None:
+        raise error
+    if client.server_type.value == "cloud":
+        return ok("prefect api", f"{told}, Prefect Cloud")
+    ours, theirs = version("prefect"), await client.api_version()
+    if theirs == ours:
+        return ok("prefect api", f"{told}, Prefect {theirs}")
+    told = f"{told} is Prefect {theirs}, and this client {ours}"
+    if theirs.partition(".")[0] != ours.partition(".")[0]:
+        return fail("prefect api", told, f"Start a server of Prefect {ours}, or unset PREFECT_API_URL")
+    return warn("prefect api", told, "Give the server the version of its clients", f"pip install prefect=={ours}")
+
+
+async def _pool(client: Any, name: str) -> Finding:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        pool = await client.read_work_pool(name)
+    except ObjectNotFound:
+        told = f"prefect.yaml sends its deployments to the work pool {name}, which is not there"
+        return fail("work pool", told, command=f"prefect work-pool create {name} --type process")
+    if pool.is_paused:
+        return warn("work pool", f"{name} ({pool.type}) is paused", command=f"prefect work-pool resume {name}")
+    if pool.is_push_pool or pool.is_managed_pool:
+        return ok("work pool", f"{name} ({pool.type}) needs no worker")
+    workers = await client.read_workers_for_work_pool(name, limit=MOST_WORKERS, offset=0)  # it takes no null
+    online = sorted(worker.name for worker in workers if worker.status.value == "ONLINE")
+    if not online:
+        told = f"{name} ({pool.type}) has no worker online, so runs of its deployments wait"
+        return warn("work pool", told, command=f"prefect worker start --pool {name}")
+    return ok("work pool", f"{name} ({pool.type}), online: {', '.join(online)}")
+
+
+def _no_answer(
+    api: PrefectApi, before: Sequence[Finding], unset: str, said: str, response: Any = None
+) -> list[Finding]:
+    if before:
+        return [fail("work pool", f"cannot be asked: {said}")]
+    told = f"{_shown(api)} does not answer: {said.replace(api.url, without_user(api.url))}"
+    failed = fail("prefect api", told, "Start that server, or go without one", unset)
+    if response is not None and response.status_code in (401, 403):
+        told = f"{_shown(api)} does not let us in: {response.status_code}"
+        failed = fail("prefect api", told, "Set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own")
+    return [failed, skip("work pool", "prefect api failed")]
+
+
+def _shown(api: PrefectApi) -> str:
+    return f"{without_user(api.url)} ({'configured' if api.origin == 'configured' else 'of make serve'})"
+
+
+def _work_pools(file: Path) -> Sequence[str] | Finding:
+    """The names of the work pools that the deployments go to; or why there is nothing to check."""
+    if not file.is_file():
+        return skip("work pool", f"there is no {file.name}, so no deployment needs a worker")
+    try:
+        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        deployments: Any = (content or {}).get("deployments") or ()
+        named = [(deployment.get("work_pool") or {}).get("name") for deployment in deployments]
+    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
+        return fail("work pool", f"{file} cannot be read: {error}", "Correct it, as `prefect deploy` wants it")
+    known = sorted({str(name) for name in named if name and "{{" not in str(name)})
+    return known or skip("work pool", f"no deployment of {file.name} names one")

@@ -1,0 +1,1 @@
+"""``tandem plan`` and ``tandem why``: what would run or be reused, and why."""

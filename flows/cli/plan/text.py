@@ -1,0 +1,215 @@
+"""A job's plan for a person, and for machines. Pure."""
+
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from flows.engines.plan.job import AskedEnvironment, JobPlan, PlannedStep, StepState
+from flows.engines.plan.output_places import remedy
+from flows.engines.plan.reasons import Cause, Reason
+from flows.engines.plan.steps import StepPlan
+from flows.engines.plan.store import StepRecord
+
+WIDTH = 100
+LONGEST_NAME = 32
+MOST_ALIKE = 2
+MOST_NAMES = 6
+
+
+def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
+    """The plan as aligned lines of at most 100 columns; the last is the command to type next."""
+    return "\n".join(
+        [
+            "",
+            *_title(plan),
+            "",
+            *_table(plan.steps),
+            *_section("Declared for Azure ML, of no use here:", _unused(plan)),
+            *_section(f"Environments, beside this Python {plan.python}:", map(_environment, plan.environments)),
+            *_section("Would write, when the job has ended:", _writes(plan)),
+            *_section("Cannot run here:", ((step.name, step.refusal or "") for step in plan.refused)),
+            "",
+            *_end(plan, command),
+            "",
+        ]
+    )
+
+
+def plan_as_json(plan: JobPlan) -> dict[str, Any]:
+    """The plan for machines."""
+    return {
+        "file": str(plan.spec.source),
+        "name": plan.spec.display_name or plan.spec.name,
+        "counts": {state.value: plan.count(state) for state in StepState},
+        "steps": [_step_as_json(step) for step in plan.steps],
+        "python": plan.python,
+        "environments": [
+            {
+                "environment": asked.label,
+                "steps": list(asked.steps),
+                "lacks": None
+                if asked.shortfalls is None
+                else [{"package": it.package, "wanted": it.wanted, "found": it.found} for it in asked.shortfalls],
+            }
+            for asked in plan.environments
+        ],
+        "unused": list(plan.unused),
+        "writes": [
+            {"output": place.output, "key": str(place.key), "path": str(place.path), "refusal": place.refusal}
+            for place in plan.writes
+        ],
+        "output_dir": plan.output_dir,
+    }
+
+
+def when(ended: str) -> str:
+    """A moment that was written down, in this machine's time, to the minute."""
+    return datetime.fromisoformat(ended).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def earlier_run(record: StepRecord) -> str:
+    """An earlier run by the name of its job, and when that was."""
+    return f"{record.job_name}, {when(record.ended)}"
+
+
+def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]:
+    """A line for each reason, in short for each cause; the upstream steps that run first share one."""
+    found: dict[Cause, list[Reason]] = {}
+    for reason in reasons:
+        found.setdefault(reason.cause, []).append(reason)
+    upstream = [reason.what for reason in found.pop(Cause.UPSTREAM, [])]
+    lines: list[str] = []
+    for alike in found.values():
+        if in_short and len(alike) > MOST_ALIKE:
+            lines.append(f"{alike[0]}, and {len(alike) - 1} more")
+        else:
+            lines += map(str, alike)
+    if upstream:
+        run, deliver = ("runs", "it delivers") if len(upstream) == 1 else ("run", "they deliver")
+        first = f"{_names(upstream)} {run} first"
+        lines.append(first if lines else f"{first}; reused if what {deliver} is the same")
+    return lines
+
+
+def _title(plan: JobPlan) -> Iterator[str]:
+    waves = max((step.wave for step in plan.steps), default=0)
+    size = f"{_count(len(plan.steps), 'step')} in {_count(waves, 'wave')}"
+    yield from _wrapped(f"{plan.spec.display_name or plan.spec.name}: {size}", WIDTH)
+
+
+def _table(steps: Sequence[PlannedStep]) -> Iterator[str]:
+    width = min(LONGEST_NAME, max((len(step.name) for step in steps), default=4))
+    yield f"  wave  {'step':<{width}}  plan        why"
+    for step in steps:
+        if len(step.name) > width:
+            yield f"  {step.wave:>4}  {step.name}"
+        start = f"  {step.wave:>4}  {step.name:<{width}}" if len(step.name) <= width else " " * (8 + width)
+        yield from _hanging(f"{start}  {step.state.value:<10}  ", _why(step))
+
+
+def _why(step: PlannedStep) -> list[str]:
+    if step.plan is None:
+        return [f"{_names(step.needs)} cannot run" if step.needs else "see below"]
+    if step.plan.record is not None:
+        return [f"from {earlier_run(step.plan.record)}"]
+    return reason_lines(step.plan.reasons, in_short=True)
+
+
+def _unused(plan: JobPlan) -> Iterator[tuple[str, str]]:
+    by_text: dict[str, list[str]] = {}
+    for step in plan.steps:
+        if step.unused:
+            by_text.setdefault("; ".join(step.unused), []).append(step.name)
+    if plan.unused:
+        yield "the job", "; ".join(plan.unused)
+    for text, names in by_text.items():
+        yield _steps(names, len(plan.steps)), text
+
+
+def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:
+    for place in plan.writes:
+        text = str(place.path)
+        if place.refusal is not None:
+            text = f"not allowed: {place.refusal}\n{remedy(place)}"
+        yield place.output, text
+    if plan.output_dir is not None:
+        yield "all outputs and logs", plan.output_dir
+
+
+def _environment(asked: AskedEnvironment) -> tuple[str, str]:
+    if asked.shortfalls is None:
+        text = "which packages it holds is not known here"
+    elif not asked.shortfalls:
+        text = "all that it asks for is here"
+    else:
+        text = "asks for " + ", ".join(map(str, asked.shortfalls))
+    return asked.label, text
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    found = list(rows)
+    if not found:
+        return
+    yield ""
+    yield title
+    width = min(LONGEST_NAME, max(len(label) for label, _ in found))
+    for label, text in found:
+        if len(label) > width:
+            yield from _wrapped(label, WIDTH, "  ")
+        yield from _hanging(f"  {label if len(label) <= width else '':<{width}}  ", text.splitlines() or [""])
+
+
+def _end(plan: JobPlan, command: Sequence[str]) -> Iterator[str]:
+    counts = [(plan.count(state), state) for state in StepState]
+    yield ", ".join(f"{number} {state.value}" for number, state in counts if number) + "."
+    if plan.refused:
+        yield from _wrapped(f"Nothing runs before {_names([step.name for step in plan.refused])} can.", WIDTH)
+    elif plan.refused_writes:
+        yield from _wrapped("Nothing runs before every output is written where it may be. To allow it:", WIDTH)
+    yield f"  {shlex.join(command)}"
+
+
+def _hanging(start: str, lines: Sequence[str]) -> Iterator[str]:
+    """Lines beside a start, each wrapped, all aligned."""
+    room = max(WIDTH - len(start), 40)
+    wrapped = [piece for line in lines for piece in _wrapped(line, room) or [""]]
+    for at, piece in enumerate(wrapped):
+        yield f"{start if at == 0 else ' ' * len(start)}{piece}".rstrip()
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent)
+
+
+def _steps(names: Sequence[str], all_steps: int) -> str:
+    return "all steps" if len(names) == all_steps and all_steps > 1 else _names(names)
+
+
+def _names(names: Sequence[str]) -> str:
+    if len(names) > MOST_NAMES:
+        return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _step_as_json(step: PlannedStep) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "wave": step.wave,
+        "plan": step.state.value,
+        "upstream": sorted(step.step.upstream),
+        **_decision_as_json(step.plan),
+        "refusal": step.refusal,
+        "needs": list(step.needs),
+        "unused": list(step.unused),
+    }
+
+
+def _decision_as_json(plan: StepPlan | None) -> dict[str, Any]:
+    known = {} if plan is None else plan.as_json()
+    return {"reasons": known.get("reasons", []), "compared": known.get("compared")}

@@ -1,0 +1,1 @@
+"""``tandem reap``: jobs that run in the workspace though nobody waits for them."""

@@ -1,0 +1,224 @@
+"""What the two commands share: flags from the parameters' model, everything warmed up at once, one message at the end.
+
+The order matters: what can be known to be wrong is said first; then the processes that take longest to start are
+started; only then is Prefect imported, while they do.
+"""
+
+import argparse
+import asyncio
+import atexit
+import difflib
+import gc
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel
+
+from flows.cli.state.closing import Closing
+from flows.cli.state.usable import check_usable, explained
+from flows.cli.terminal import interrupts
+from flows.cli.terminal.exit_codes import exit_code_of
+from flows.engines.choice import Where, chosen_engine
+from flows.engines.local.host.preload import modules_to_preload
+from flows.engines.local.host.processes import warm_up
+from flows.engines.plan.steps import Planner
+from flows.engines.runs import PipelineRequest
+from flows.errors import (
+    CannotRunHere,
+    DataAssetError,
+    ParameterError,
+    RunCanceled,
+    RunError,
+    ServiceError,
+    SettingsError,
+    StateError,
+    StepFailed,
+    TandemError,
+)
+from flows.machine.living import Living, as_typed, begin
+from flows.machine.private import keep_private, make_folder
+from flows.orchestration.journal import forget_when_told
+from flows.prefect_api.server import elsewhere, use_prefect_api
+from flows.settings import Settings
+from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
+
+# The terminal shows short lines; flows/cli/terminal/console.py has the handler. What a person has set stays.
+CONSOLE_SETTINGS = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "flows.cli.terminal.console.ConsoleHandler",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(message)s",
+}
+
+# A fault that shows in the flow only: the same exit code as one that shows before.
+_USER_ERRORS = (ParameterError, DataAssetError, SettingsError, CannotRunHere)
+
+P = TypeVar("P", bound=BaseModel)
+T = TypeVar("T", PipelineParameters, JobParameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[P]):
+    """One run of a flow: its parameters, what it will ask its engine for, and where the flow is (``module:name``).
+
+    ``request`` is what is known of the job before anything runs, None for a flow that runs none; the flow is imported
+    late, since it brings Prefect. ``python`` is the interpreter of local steps, where it is not that of this process.
+    """
+
+    parameters: P
+    request: Callable[[P, Settings], PipelineRequest] | None
+    flow: str
+    python: Path | None = None
+
+
+def run_command(
+    model: type[T],
+    description: str,
+    request: Callable[[T, Settings], PipelineRequest],
+    flow: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse the flags (one for every field of ``model``), run the flow, print its summary, return the exit code."""
+
+    def command() -> int:
+        keep_private()
+        known, unknown = _parser(model, description).parse_known_args(arguments)
+        _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json")])
+        flags = vars(known)
+        as_json = flags.pop("json")
+        parameters = validated(model, {name: value for name, value in flags.items() if value is not None})
+        check_writable("--evaluation_output", Path(parameters.evaluation_output))
+        summary = run_flow(Run(parameters, request, flow), quiet=as_json)
+        from flows.training.summary import as_json as summary_as_json
+        from flows.training.summary import as_text
+
+        if as_json:
+            print(json.dumps(summary_as_json(summary), indent=2))
+        else:
+            where = summary.page or "make serve  (Prefect and MLflow)"
+            print(f"{as_text(summary)}\n  Look at it:  {where}\n")
+        return 0
+
+    return exit_code_of(command)
+
+
+def run_flow(run: Run[Any], quiet: bool = False) -> Any:
+    """Run a flow in this process and return what it returns.
+
+    Raises:
+        TandemError: It did not complete; the message is that of its final state, or what is wrong with the local state.
+    """
+    settings = Settings.from_environment()
+    logging.raiseExceptions = False  # else a log that a broken server does not take prints a traceback each time
+    try:
+        return _run_flow(run, settings, quiet)
+    except Exception as error:
+        told = explained(error, settings)
+        raise told from None if told is not error else error.__cause__
+
+
+def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
+    choice = chosen_engine(run.parameters.engine, settings, run.parameters.tracking)
+    print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
+    preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
+    check_usable(settings)
+    entry = begin(settings.home, as_typed())
+    interrupts.on_quit(entry.end_if_settled)
+    atexit.register(entry.end_if_settled)  # before what ends the temporary server, so it runs after that
+    closing = Closing.begin(settings)
+    api = use_prefect_api(settings)
+    if api.origin == "configured":
+        entry.tell(api=elsewhere(api.url, settings.prefect_home))
+    if preload is not None:
+        warm_up(settings, preload, choice.tracking, run.python)
+    for variable, value in CONSOLE_SETTINGS.items():
+        os.environ.setdefault(variable, value)
+    module, _, name = run.flow.partition(":")
+    gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the time
+    flow_function: Any = getattr(import_module(module), name)
+    gc.freeze()
+    gc.enable()
+    end_table: Callable[[], None] = import_module("flows.cli.terminal.console").end_table
+    api.wait_until_ready()
+    api.end_with_server(end_table)
+    if closing is not None:
+        closing.finish(api, lambda line: print(line, file=sys.stderr))
+    entry.unsettled = True
+    try:
+        with interrupts.raised(), forget_when_told():
+            return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
+    finally:
+        end_table()
+
+
+def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[str] | None:
+    """What the steps that will run here will import; None if nothing is to run. Wrong input is found here."""
+    if run.request is None:
+        return None
+    asked = run.request(run.parameters, settings)
+    plans = Planner(asked.spec, settings, asked.force_rerun, asked.python).known()
+    if tracking == "local" and len(plans) == len(asked.spec.steps) and all(plan.reused for plan in plans.values()):
+        return None
+    return modules_to_preload(asked.spec, plans)
+
+
+async def _result(flow_function: Any, parameters: dict[str, Any], entry: Living) -> Any:
+    tags: Any = import_module("prefect").tags
+    with tags(entry.life.flow_run_tag):
+        state = await flow_function(**parameters, return_state=True)
+    entry.unsettled = False
+    if state.is_cancelled():
+        raise RunCanceled(state.message or "The run was canceled.")
+    if not state.is_completed():
+        raise await _failure(state)
+    return await state.aresult()
+
+
+async def _failure(state: Any) -> TandemError:
+    """The error that ended a flow run, as which its state is named, with the outcome of the job if there is one."""
+    message, kinds = state.message or "The run failed.", (ServiceError, StateError, *_USER_ERRORS)
+    if state.name == StepFailed.__name__:
+        return StepFailed(message, None if state.data is None else await state.aresult(raise_on_failure=False))
+    return next((kind(message) for kind in kinds if state.name == kind.__name__), RunError(message))
+
+
+def _refuse_unknown(words: Sequence[str], flags: Sequence[str]) -> None:
+    if words:
+        flag = words[0].partition("=")[0]
+        near = difflib.get_close_matches(flag, flags, 1)
+        hint = f"Did you mean {near[0]}?" if near else "See --help for those there are."
+        raise ParameterError(f"There is no flag {flag}. {hint}")
+
+
+def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    for name, field in shown_fields(model).items():
+        choices = [str(choice) for choice in get_args(field.annotation)]
+        allowed = f" One of: {', '.join(choices)}." if choices else ""
+        parser.add_argument(
+            f"--{name}",
+            metavar="VALUE",
+            nargs="?" if field.annotation is bool else None,
+            const="true" if field.annotation is bool else None,
+            help=f"{field.description}{allowed} Default: {field.default}.".replace("%", "%%"),
+        )
+    parser.add_argument("--json", action="store_true", help="Print the summary as JSON on standard output.")
+    return parser
+
+
+def check_writable(flag: str, folder: Path) -> None:
+    """See before anything is run that the results can be put where the person wants them."""
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise SettingsError(
+            f"{flag}: the folder {folder} cannot be made: {error.strerror}. Choose another one."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise SettingsError(f"{flag}: the folder {folder} cannot be written. Choose another one.")

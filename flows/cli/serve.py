@@ -1,0 +1,143 @@
+"""The two web interfaces on the local state: a Prefect server and MLflow's, until Ctrl+C."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from flows.cli.state.closing import Closing, start_mlflow
+from flows.cli.state.usable import check_usable
+from flows.errors import ServiceError
+from flows.machine.folder import make_state_folder
+from flows.machine.hidden_memory import hide_memory
+from flows.machine.living import Living, begin, enlist
+from flows.machine.locks import held, locked
+from flows.mlflow_store import mlflow_server
+from flows.prefect_api.server import DATABASE, SERVED, STARTING, PrefectApi, answers, python_path, server_environment
+from flows.settings import Settings
+
+START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
+
+
+def serve(prefect_port: int, mlflow_port: int) -> int:
+    """Start both, say where they are, and wait; ends both together.
+
+    Raises:
+        ServiceError: One of them ended, or did not start in time.
+        StateError: The local state cannot be used.
+    """
+    hide_memory()
+    settings = Settings.from_environment()
+    home = settings.prefect_home
+    check_usable(settings)
+    make_state_folder(settings.home)
+    home.mkdir(parents=True, exist_ok=True)
+    settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        **server_environment(home),
+        "PYTHONPATH": python_path(),
+        "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
+        **mlflow_server.VARIABLES,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    commands = {
+        "Prefect": [sys.executable, "-P", "-m", "flows.prefect_api.served", str(prefect_port)],
+        "MLflow": mlflow_server.server_command(settings, mlflow_port),
+    }
+    for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
+        _check_free(name, port)
+    log = settings.home / "serve.log"
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    entries = [begin(settings.home, "tandem serve")]
+    served = home / SERVED
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        closing = Closing.begin(settings)
+        if not (settings.home / "mlflow.db").exists():
+            start_mlflow(settings).communicate()  # which makes it whole or not at all
+        # While they make their databases, or bring them up to date, nobody else does.
+        with log.open("ab") as output, locked(home / STARTING), held(settings.home / "mlflow.db.lock"):
+            _make_database(home, environment, output)
+            for name, command in commands.items():
+                processes[name], entry = _started(settings.home, name, command, environment, output)
+                entries.append(entry)
+            _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
+        if closing is not None:
+            os.environ.update(PREFECT_API_URL=environment["PREFECT_API_URL"], PREFECT_HOME=str(home))
+            closing.finish(PrefectApi(environment["PREFECT_API_URL"], "served"), print)
+        addresses = {"url": environment["PREFECT_API_URL"], "mlflow": f"http://127.0.0.1:{mlflow_port}"}
+        served.write_text(json.dumps(addresses), encoding="utf-8")
+        print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   http://127.0.0.1:{mlflow_port}")
+        print("\n  Runs that you start now are seen there as they go. Ctrl+C ends both.", flush=True)
+        while True:
+            _check_running(processes, log)
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        served.unlink(missing_ok=True)
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        for entry in entries:
+            entry.end()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _started(
+    home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
+) -> tuple["subprocess.Popen[bytes]", Living]:
+    """Start a server, which counts as using the state for as long as it lives, also without us."""
+    entry = enlist(home, f"the {name} server of tandem serve")
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=[entry.lend()])
+    entry.tell(pid=process.pid)
+    return process, entry
+
+
+def _make_database(home: Path, environment: Mapping[str, str], output: IO[bytes]) -> None:
+    """Make Prefect's database whole or not at all; if that fails, the server is the one to say why."""
+    if not (home / DATABASE).exists():
+        words = [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", "database"]
+        subprocess.run(words, env=environment, stdout=output, stderr=output, check=False)
+
+
+def _check_free(name: str, port: int) -> None:
+
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ServiceError(
+                f"Port {port} is taken, so {name} cannot be served there. Stop what listens on it, or choose another: "
+                f"tandem serve --{name.lower()}-port PORT."
+            )
+
+
+def _wait_until_ready(url: str, mlflow_port: int, processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    waiting = {"Prefect": url, "MLflow": f"http://127.0.0.1:{mlflow_port}"}
+    while waiting := {name: address for name, address in waiting.items() if not answers(address)}:
+        _check_running(processes, log)
+        if time.monotonic() > end:
+            raise ServiceError(f"{' and '.join(waiting)} did not start within {START_SECONDS:g} s; see {log}.")
+        time.sleep(0.1)
+
+
+def _check_running(processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:
+    for name, process in processes.items():
+        if process.poll() is not None:
+            raise ServiceError(f"{name} ended with exit code {process.returncode}; see {log}.")

@@ -1,0 +1,142 @@
+"""Close what dead processes have left open: flow runs and task runs as Crashed, MLflow runs as KILLED.
+
+Where every process has taken its file away (:mod:`flows.machine.living`), which is the usual case, this costs the look
+into one folder. Else MLflow is started in a process of its own while the command goes on to start, and Prefect is asked
+over the API at which the flow runs were made. What cannot be closed now is left for the next command.
+
+A flow run is closed if it is Running, Pending or Cancelling. One that is suspended, paused or waits for a retry needs
+no process. One that a worker has started is left to the worker as long as that lives. The Azure ML job of a flow run is
+not touched: the same command, started again, goes on with it.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Self
+
+import flows
+from flows.machine.living import PROCESS, Dead, Life, look
+from flows.prefect_api.server import DATABASE, PrefectApi, elsewhere, start_temporary
+from flows.settings import Settings
+
+WORKER_SCRIPT = Path(flows.__file__).parent / "mlflow_store" / "mlflow_worker.py"
+MLFLOW_SECONDS = 120.0
+
+
+class Closing:
+    """The closing of what the dead have left. Nobody else closes the same meanwhile."""
+
+    def __init__(self, settings: Settings, dead: Sequence[Dead]) -> None:
+        self._settings = settings
+        self._dead = dead
+        self._mlflow = self._start_mlflow([each.life.id for each in dead if each.life.mlflow])
+
+    @classmethod
+    def begin(cls, settings: Settings) -> Self | None:
+        """Begin, if there is anything that could be open; call before the slow part of a start."""
+        _, dead = look(settings.home)
+        return cls(settings, dead) if dead else None
+
+    def finish(self, api: PrefectApi, say: Callable[[str], object]) -> None:
+        """Close all that can be closed, and say in a line what was. Never raises for what cannot.
+
+        Args:
+            api: The Prefect API of this command, which answers.
+            say: Takes the line.
+        """
+        kept, flow_runs, mlflow_runs, trouble = set[str](), 0, 0, ""
+        try:
+            mlflow_runs = self._killed_mlflow_runs()
+        except Exception as error:  # whatever MLflow or its database is up to is not this command's concern yet
+            kept |= {each.life.id for each in self._dead if each.life.mlflow}
+            trouble = str(error)
+        for url, lives in _by_api([each.life for each in self._dead]).items():
+            try:
+                if (reached := self._reached(api, url)) is not None:
+                    closed, by_worker = asyncio.run(import_module("flows.cli.state.crashed").crash(reached, lives))
+                    flow_runs += closed
+                    kept |= by_worker
+            except Exception as error:  # the server that the flow runs were made at may be gone for good
+                kept |= {life.id for life in lives}
+                trouble = str(error) or type(error).__name__
+        for each in self._dead:
+            with suppress(OSError):
+                each.leave() if each.life.id in kept else each.forget()
+        said = [f"{_count(flow_runs, 'flow run')} as Crashed"] * bool(flow_runs)
+        said += [f"{_count(mlflow_runs, 'MLflow run')} as KILLED"] * bool(mlflow_runs)
+        if said:
+            say(f"Closed what was left open by processes that are gone: {', '.join(said)}.")
+        if trouble:
+            left = _count(len(kept), "process")
+            cause = trouble.partition("\n")[0]
+            say(f"What {left} left open when killed cannot be closed now; a later command tries again: {cause}")
+
+    def _start_mlflow(self, ids: list[str]) -> "subprocess.Popen[str] | None":
+        home = self._settings.home
+        if not ids or not (home / "mlflow.db").exists():
+            return None
+        process = start_mlflow(self._settings)
+        assert process.stdin is not None
+        request = {"id": 1, "call": "kill_runs", "args": {"tag": PROCESS, "values": ids}}
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        return process
+
+    def _killed_mlflow_runs(self) -> int:
+        if self._mlflow is None:
+            return 0
+        try:
+            said, _ = self._mlflow.communicate(timeout=MLFLOW_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._mlflow.kill()
+            self._mlflow.communicate()
+            raise
+        answer = json.loads(said)
+        if "error" in answer:
+            raise RuntimeError(answer["error"]["message"])
+        return answer["ok"]
+
+    def _reached(self, api: PrefectApi, url: str | None) -> str | None:
+        """Where flow runs are found that were made at an API (None: at that of the local state); None for nowhere."""
+        home = self._settings.prefect_home
+        if url is not None or api.origin != "configured" or elsewhere(api.url, home) is None:
+            return url or api.url
+        if not (home / DATABASE).exists():
+            return None
+        temporary = start_temporary(home)
+        temporary.wait_until_ready()
+        return temporary.url
+
+
+def start_mlflow(settings: Settings, uri: str | None = None) -> "subprocess.Popen[str]":
+    """Start an MLflow worker on the local store, or on another; it makes the store, and ends when its input does."""
+    from flows.engines.local.host.processes import step_environment
+
+    variables = {**step_environment(settings), "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
+    with (settings.home / "mlflow-worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, str(WORKER_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env=variables | ({} if uri is None else {"MLFLOW_TRACKING_URI": uri}),
+        )
+
+
+def _by_api(lives: Sequence[Life]) -> dict[str | None, list[Life]]:
+    found: dict[str | None, list[Life]] = {}
+    for life in lives:
+        found.setdefault(life.api, []).append(life)
+    return found
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

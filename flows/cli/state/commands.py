@@ -1,0 +1,57 @@
+"""``tandem state``: examine the local state, repair it, or delete it."""
+
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+
+from flows.errors import StateError
+from flows.machine.folder import check_deletable, delete_state
+from flows.machine.living import Life, nobody_else
+from flows.settings import Settings
+
+
+def check(*, as_json: bool) -> int:
+    """Examine the state and print a line for each thing; the exit code is 1 if something is wrong."""
+    return import_module("flows.cli.state.check").check(Settings.from_environment(), as_json=as_json)
+
+
+def repair(*, as_json: bool) -> int:
+    """Move what is broken aside, save what can be read of it, and say what was done."""
+    return import_module("flows.cli.state.repair").repair(Settings.from_environment(), as_json=as_json)
+
+
+def clean(*, as_json: bool) -> int:
+    """Delete the state, unless somebody uses it.
+
+    Raises:
+        StateError: Somebody does, or the folder is not a state; nothing was deleted.
+    """
+    home = Settings.from_environment().home
+    if not os.path.lexists(home):
+        _say(as_json, f"There is no local state at {home}: nothing to delete.", home, deleted=False)
+        return 0
+    check_deletable(home)
+    with nobody_else(home) as (living, _):
+        refuse_while(living, home, "Nothing was deleted.")
+        delete_state(home)
+    _say(as_json, f"Deleted the local state: {home}", home, deleted=True)
+    return 0
+
+
+def refuse_while(living: list[Life], home: Path, left: str) -> None:
+    """Refuse to go on while anybody uses the state.
+
+    Raises:
+        StateError: Somebody does; each is named.
+    """
+    if living:
+        running = "\n".join(f"  process {life.pid}: {life.what}" for life in living)
+        raise StateError(
+            f"The local state {home} is in use:\n{running}\n{left} Wait until that ends, or end it (Ctrl+C, kill PID), "
+            "then type this again."
+        )
+
+
+def _say(as_json: bool, text: str, home: Path, *, deleted: bool) -> None:
+    print(json.dumps({"home": str(home), "deleted": deleted}) if as_json else text)

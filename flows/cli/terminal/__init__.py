@@ -1,0 +1,1 @@
+"""What a person sees: log lines, the table of steps, exit codes."""

@@ -1,0 +1,60 @@
+"""How a command ends: with its result, or with one message and an exit code."""
+
+import os
+import select
+import sqlite3
+import sys
+from collections.abc import Callable
+
+from flows.cli.terminal import interrupts
+from flows.cli.terminal.visible_text import visible
+from flows.errors import TandemError
+from flows.machine.faults import cause_of, state_error
+from flows.settings import Settings
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command; an error that is raised on purpose becomes one message and its exit code."""
+    try:
+        return _exit_code_of(command)
+    finally:
+        interrupts.command_is_over()
+
+
+def _exit_code_of(command: Callable[[], int]) -> int:
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except TandemError as error:
+        print(f"Error: {visible(str(error), sys.stderr.encoding)}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 141
+    except (OSError, sqlite3.Error) as error:
+        if cause_of(error) is None:
+            raise
+        told = state_error(error, Settings.from_environment().home)
+        print(f"Error: {told}", file=sys.stderr)
+        return told.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        return 130
+    except BaseException as error:
+        if type(error).__name__ != "TerminationSignal":  # Prefect's for SIGTERM; naming its class would import Prefect
+            raise
+        print("\nTerminated. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        return 143
+
+
+def _nobody_reads() -> bool:
+    """Whether who read our standard output is gone (``tandem plan … | head``); what is left of it is dropped."""
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True

@@ -1,0 +1,115 @@
+"""``tandem validate``: what is wrong with YAML files, all at once. Imports nothing that runs or submits a job."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.data.given import given_assets
+from flows.errors import Fault, Place
+from flows.spec.model.job import JobKind, JobSpec
+from flows.spec.reading.reader import Examination, examine
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found in one file, under the name that it was given by."""
+
+    file: str
+    found: Examination
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether Azure ML takes the file, as far as can be known here."""
+        return not self.found.faults
+
+
+def validate(files: Sequence[str], as_json: bool = False, pairs: Sequence[str] = ()) -> int:
+    """Examine files and print what is wrong or doubtful in each.
+
+    Args:
+        files: The files.
+        as_json: Whether a program reads it.
+        pairs: ``NAME=PATH`` for registered components that have a file on this machine.
+
+    Returns:
+        The exit code: 0 where every file is valid, 2 where one is not. A warning changes nothing.
+
+    Raises:
+        ParameterError: A pair is wrong.
+    """
+    verdicts = [Verdict(file, _examined(file, pairs)) for file in dict.fromkeys(files)]
+    if as_json:
+        print(json.dumps({"files": [verdict_as_json(verdict) for verdict in verdicts]}, indent=2))
+    else:
+        for verdict in verdicts:
+            print(verdict_as_text(verdict))
+        if len(verdicts) > 1:
+            print(_total(verdicts))
+    return 0 if all(verdict.is_valid for verdict in verdicts) else 2
+
+
+def verdict_as_text(verdict: Verdict) -> str:
+    """The findings line by line; below them, or alone, that the file is valid and what it is."""
+    lines = [str(finding) for finding in verdict.found.findings]
+    spec = verdict.found.spec
+    if verdict.is_valid and spec is not None:
+        lines.append(f"ok {verdict.file}: {what(spec)}")
+        lines += [f"    {name} {why}: it does not run on this machine" for name, why in spec.refusals.items()]
+    return "\n".join(lines)
+
+
+def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+    """The same for a program."""
+    spec = verdict.found.spec
+    return {
+        "file": verdict.file,
+        "valid": verdict.is_valid,
+        "what": None if spec is None else what(spec),
+        "steps": [] if spec is None else list(spec.steps),
+        "faults": [_as_json(fault) for fault in verdict.found.faults],
+        "warnings": [_as_json(warning) for warning in verdict.found.warnings],
+        "refusals": {} if spec is None else dict(spec.refusals),
+    }
+
+
+def what(spec: JobSpec) -> str:
+    """What a file is: ``pipeline, 4 steps``, ``command component``, ``sweep job``."""
+    if spec.kind is JobKind.PIPELINE:
+        name = "pipeline component" if spec.is_component else "pipeline"
+        return f"{name}, {_count(len(spec.steps), 'step')}"
+    (step,) = spec.steps.values()
+    return f"{step.kind} {'component' if spec.is_component else 'job'}"
+
+
+def _examined(file: str, pairs: Sequence[str]) -> Examination:
+    path = Path(file)
+    if os.path.isdir(path):  # False, not an error, for a name that no file can have
+        remedy = f"Name the files in it: tandem validate {path / '*.yml'}"
+        return Examination(None, (Fault(Place(path, 1, ""), "this is a folder", remedy),))
+    return examine(path, given_assets(pairs, path).components)
+
+
+def _total(verdicts: Sequence[Verdict]) -> str:
+    invalid = sum(not verdict.is_valid for verdict in verdicts)
+    faults = sum(len(verdict.found.faults) for verdict in verdicts)
+    warnings = sum(len(verdict.found.warnings) for verdict in verdicts)
+    found = f"{_count(faults, 'fault')} in {_count(invalid, 'file')}" if invalid else "no faults"
+    return f"{_count(len(verdicts), 'file')}: {found}, {_count(warnings, 'warning')}."
+
+
+def _as_json(fault: Fault) -> dict[str, Any]:
+    place = fault.place
+    return {
+        "file": str(place.file),
+        "line": place.line,
+        "key": place.key,
+        "message": fault.message,
+        "remedy": fault.remedy,
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

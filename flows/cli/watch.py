@@ -1,0 +1,20 @@
+"""``tandem watch``: compare incoming data with what the champion was trained on, once, from here."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flows.cli.run import Run, run_flow
+from flows.drift.parameters import WatchParameters
+from flows.drift.summary import WatchSummary, as_text, summary_as_json
+from flows.training.parameters import validated
+
+
+def watch(asked: Mapping[str, Any], *, as_json: bool = False) -> int:
+    """Run the watch flow with these parameters, the others as by default; print its summary, return the exit code."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    parameters = validated(WatchParameters, given)
+    run = Run(parameters, None, "flows.drift.watch_data:watch_data")
+    summary: WatchSummary = run_flow(run, quiet=as_json)
+    print(json.dumps(summary_as_json(summary), indent=2) if as_json else as_text(summary))
+    return 0

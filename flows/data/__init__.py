@@ -1,0 +1,1 @@
+"""Files and data assets, known by their content."""

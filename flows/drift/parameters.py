@@ -1,0 +1,66 @@
+"""What a person may set of the watch over incoming data."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from flows.data.assets import is_path
+from flows.drift.statistics import DriftPolicy
+from flows.errors import ParameterError
+from flows.mlflow_store.model_registry import check_model_name
+from flows.training.parameters import EngineName, ModelName, Text, TrackingName
+
+
+class WatchParameters(BaseModel):
+    """What the flow ``watch-data`` takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    tracking: ClassVar[TrackingName] = "local"  # none of it is tracked in MLflow
+
+    model_name: ModelName = Field("diabetes-predict", description="Registered model whose champion is watched.")
+    data_asset_name: Text = Field(
+        "diabetes-diagnostics",
+        description="Incoming data: a data asset (NAME, NAME:VERSION or NAME@latest), or a path to a CSV or Parquet "
+        "file.",
+    )
+    psi_threshold: float = Field(
+        0.1,
+        gt=0,
+        le=10,
+        description="Least population stability index of a feature that counts as drift; by custom 0.1 is moderate "
+        "and 0.25 large.",
+    )
+    significance: float = Field(
+        0.01,
+        gt=0,
+        le=0.5,
+        description="Most that the probability of a false alarm may be, over all features and both statistics.",
+    )
+    min_rows: int = Field(
+        100, ge=20, le=1_000_000_000, description="Fewer rows, on either side, are not compared: the run is skipped."
+    )
+    engine: EngineName = Field(
+        "auto", description="Where champion and data are: auto takes Azure ML if the workspace's variables are set."
+    )
+
+    @property
+    def policy(self) -> DriftPolicy:
+        """When a difference counts."""
+        return DriftPolicy(self.psi_threshold, self.significance)
+
+    @field_validator("model_name")
+    @classmethod
+    def _model_can_be_named_so(cls, value: str) -> str:
+        try:
+            check_model_name(value)
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("data_asset_name")
+    @classmethod
+    def _data_asset_is_named(cls, value: str) -> str:
+        if not is_path(value) and not value.removeprefix("azureml:").strip(":@"):
+            raise ValueError("name a data asset or a file")
+        return value

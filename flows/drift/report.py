@@ -1,0 +1,85 @@
+"""The report on a comparison: a picture in the local state, an artifact in Prefect, and the event if there is drift."""
+
+import asyncio
+import base64
+import hashlib
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from prefect.artifacts import Artifact, acreate_markdown_artifact
+from prefect.runtime import flow_run
+
+from flows.drift.picture import draw
+from flows.drift.statistics import DriftReport
+from flows.drift.summary import WatchSummary, as_markdown, measures, reasons
+from flows.errors import SettingsError
+from flows.orchestration.events import DRIFT_DETECTED, drift_detected, emit
+
+# Prefect forgets an event after a week, and an artifact never: on the report it is noted that the drift was told.
+TOLD = f"; {DRIFT_DETECTED} was emitted"
+
+
+async def publish(summary: WatchSummary, report: DriftReport, sha256: str, pictures: Path) -> WatchSummary:
+    """Tell Prefect of a drift, once for a champion and incoming data, and publish the report of the current flow run.
+
+    There is no artifact if it would say what the last one on the same champion and data says: a schedule looks at the
+    same data again and again, and a picture has a hundred kilobytes.
+
+    Args:
+        summary: What was compared.
+        report: How it came out.
+        sha256: Of the incoming data; empty where its name and version tell all.
+        pictures: Folder for the picture.
+
+    Returns:
+        The summary, with its picture and whether the drift was told.
+    """
+    key = report_key(summary, sha256)
+    png = await asyncio.to_thread(draw, report)
+    summary = replace(summary, picture=_kept(png, pictures / f"{key}.png"))
+    last = await Artifact.aget(key)
+    published = "" if last is None else last.description or ""
+    if report.drifted:
+        summary = replace(summary, told=published.endswith(TOLD) or await _tell(summary, report, sha256))
+    policy = report.policy
+    description = f"{summary.verdict} by a PSI of {policy.psi_threshold:g} and a p of {policy.significance:g}"
+    description += TOLD if summary.told else ""
+    if description != published:
+        address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        await acreate_markdown_artifact(as_markdown(summary, address), key=key, description=description)
+    return summary
+
+
+def report_key(summary: WatchSummary, sha256: str) -> str:
+    """The key of the artifact: readable, and another one for another champion or other incoming data."""
+    identity = (summary.model_name, str(summary.champion_version), summary.incoming, sha256)
+    digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:8]
+    names = f"{Path(summary.incoming).name[:60]} {summary.model_name[:60]} {summary.champion_version}"
+    return re.sub("[^a-z0-9]+", "-", f"drift {names} {digest}".lower())
+
+
+def _kept(png: bytes, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png)
+    except OSError as error:
+        raise SettingsError(
+            f"The picture cannot be written: {path}: {error.strerror}. Set TANDEM_HOME to a folder of yours."
+        ) from None
+    return path
+
+
+async def _tell(summary: WatchSummary, report: DriftReport, sha256: str) -> bool:
+    assert summary.comparison is not None and summary.champion_version is not None
+    fact = drift_detected(
+        model=summary.model_name,
+        champion_version=summary.champion_version,
+        trained_on=summary.comparison.reference.label,
+        data_asset=summary.incoming,
+        sha256=sha256,
+        reasons=reasons(report),
+        features={feature.feature: measures(feature) for feature in report.drifted},
+    )
+    more = {"policy": asdict(report.policy), "report": flow_run.ui_url}
+    return await emit(replace(fact, payload={**fact.payload, **more}))

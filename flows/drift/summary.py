@@ -1,0 +1,228 @@
+"""What a person sees of a watch over incoming data, as text for the terminal and as Markdown for Prefect. Pure."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.drift.statistics import DriftReport, FeatureDrift
+from flows.training.markdown import code_block, plain
+
+TRAIN = "python flows/create_aml_pipeline_train.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two sets of rows: ``name:version`` or path, how many rows it has, and how many were compared."""
+
+    label: str
+    rows: int
+    compared: int
+
+    def __str__(self) -> str:
+        sample = "" if self.rows == self.compared else f", compared by a sample of {self.compared:,}"
+        return f"{self.label} ({self.rows:,} rows{sample})"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Incoming data that was compared with that of a champion."""
+
+    reference: Side
+    incoming: Side
+    report: DriftReport
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSummary:
+    """A finished watch.
+
+    Attributes:
+        model_name: Of the registered model.
+        champion_version: None if it has none.
+        incoming: The incoming data, ``name:version`` or a path.
+        comparison: None if there was nothing to compare.
+        skipped: Why there was not.
+        picture: A PNG file of the histograms; None if there was nothing to compare.
+        told: Whether the drift was told to Prefect, by this run or an earlier one; False if there is none.
+        next_command: What to type next; None if there is nothing to do.
+    """
+
+    model_name: str
+    champion_version: int | None
+    incoming: str
+    comparison: Comparison | None = None
+    skipped: str = ""
+    picture: Path | None = None
+    told: bool = False
+    next_command: str | None = None
+
+    @property
+    def verdict(self) -> Literal["NoDrift", "Drift", "Skipped"]:
+        """One word for the state of the flow run."""
+        if self.comparison is None:
+            return "Skipped"
+        return "Drift" if self.comparison.report.drifted else "NoDrift"
+
+    @property
+    def finding(self) -> str:
+        """What the verdict rests on, in a few words."""
+        if self.comparison is None:
+            return self.skipped
+        features = self.comparison.report.drifted
+        if features:
+            return ", ".join(f"{feature.feature} (PSI {feature.psi:.2f})" for feature in features)
+        most = max(self.comparison.report.features, key=lambda feature: feature.psi)
+        return f"largest PSI {most.psi:.2f} ({most.feature})"
+
+    @property
+    def message(self) -> str:
+        """The verdict in one sentence that stands by itself."""
+        if self.comparison is None:
+            return self.skipped
+        against = (
+            f"{self.comparison.reference.label}, which {self.model_name} version {self.champion_version} was trained on"
+        )
+        if self.verdict == "Drift":
+            return f"{self.incoming} has drifted from {against}: {self.finding}."
+        return f"{self.incoming} has not drifted from {against}: {self.finding}."
+
+
+def reasons(report: DriftReport) -> tuple[str, ...]:
+    """What each feature that has drifted is told by, the largest PSI first."""
+    return tuple(
+        f"{feature.feature}: PSI {feature.psi:.2f} (from {report.policy.psi_threshold:g} on it counts), "
+        f"KS {_number(feature.ks, 3)}, adjusted p {_p(feature.p_value)}, median {_medians(feature)}, "
+        f"missing {_missing(feature)}"
+        for feature in report.drifted
+    )
+
+
+def measures(feature: FeatureDrift) -> Mapping[str, float]:
+    """The figures of a feature for machines; one that is undefined is left out."""
+    figures = {key: value for key, value in asdict(feature).items() if key not in ("feature", "histogram")}
+    return {key: value for key, value in figures.items() if value is not None}
+
+
+def train_command(model_name: str, data: str) -> str:
+    """The command that trains a challenger, or the first champion, on some data."""
+    return f"{TRAIN} {shlex.join(['--model_name', model_name, '--data_asset_name', data])}"
+
+
+def as_text(summary: WatchSummary) -> str:
+    """The summary as aligned lines for a terminal."""
+    lines = ["", *_aligned(list(_facts(summary))), ""]
+    if summary.comparison is not None:
+        lines += [*_aligned([HEADER, *map(_row, summary.comparison.report.features)], range(1, 4)), ""]
+        lines += [f"  Picture:  {summary.picture}"]
+    if summary.next_command is not None:
+        lines += [f"  Next:     {summary.next_command}"]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(summary: WatchSummary, picture: str) -> str:
+    """The summary as Markdown, for an artifact of the flow run.
+
+    Args:
+        summary: A summary with a comparison.
+        picture: The address of the picture, which may be a ``data:`` one: Prefect shows it.
+    """
+    assert summary.comparison is not None
+    facts = "\n".join(f"| {name} | {plain(text)} |" for name, text in _facts(summary))
+    rows = "\n".join(
+        "| "
+        + " | ".join(f"**{plain(cell)}**" if feature.drifted and cell else plain(cell) for cell in _row(feature))
+        + " |"
+        for feature in summary.comparison.report.features
+    )
+    parts = [
+        f"# {plain(summary.model_name)}: {summary.verdict}",
+        plain(summary.message),
+        f"![Histograms of each feature]({picture})",
+        f"| {' | '.join(HEADER)} |\n|---|---:|---:|---:|---|---|---|\n{rows}",
+        f"| | |\n|---|---|\n{facts}",
+        *([] if summary.next_command is None else [code_block(summary.next_command)]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary_as_json(summary: WatchSummary) -> dict[str, Any]:
+    """The summary for machines."""
+    compared = summary.comparison
+    return {
+        "verdict": summary.verdict,
+        "message": summary.message,
+        "model": {"name": summary.model_name, "champion_version": summary.champion_version},
+        "incoming": {"asset": summary.incoming} if compared is None else _side(compared.incoming),
+        "reference": None if compared is None else _side(compared.reference),
+        "policy": None if compared is None else asdict(compared.report.policy),
+        "features": {}
+        if compared is None
+        else {feature.feature: dict(measures(feature)) for feature in compared.report.features},
+        "event_emitted": summary.told,
+        "picture": None if summary.picture is None else str(summary.picture),
+    }
+
+
+HEADER = ["feature", "PSI", "KS", "adjusted p", "median", "missing", ""]
+
+
+def _row(feature: FeatureDrift) -> list[str]:
+    figures = [f"{feature.psi:.3f}", _number(feature.ks, 3), _p(feature.p_value)]
+    return [feature.feature, *figures, _medians(feature), _missing(feature), "drifted" if feature.drifted else ""]
+
+
+def _facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
+    champion = "none" if summary.champion_version is None else f"version {summary.champion_version}"
+    yield "model", f"{summary.model_name}, champion: {champion}"
+    compared = summary.comparison
+    if compared is None:
+        yield "incoming", summary.incoming
+    else:
+        policy = compared.report.policy
+        yield "trained on", str(compared.reference)
+        yield "incoming", str(compared.incoming)
+        yield (
+            "drift is",
+            f"a PSI of at least {policy.psi_threshold:g}, with a p of at most {policy.significance:g} after Holm's "
+            f"adjustment for {compared.report.tests} tests",
+        )
+    yield "verdict", f"{summary.verdict}: {summary.finding}"
+    if summary.verdict == "Drift":
+        told = "tandem.drift.detected, emitted once"
+        yield "event", told if summary.told else "not emitted: Prefect knew of it, or was not reached"
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {"asset": side.label, "rows": side.rows, "compared": side.compared}
+
+
+def _medians(feature: FeatureDrift) -> str:
+    return f"{_number(feature.reference_median)} → {_number(feature.incoming_median)}"
+
+
+def _missing(feature: FeatureDrift) -> str:
+    return f"{feature.reference_missing:.1%} → {feature.incoming_missing:.1%}"
+
+
+def _number(value: float | None, decimals: int | None = None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
+
+
+def _p(value: float) -> str:
+    return "0" if value == 0 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def _aligned(rows: Sequence[Sequence[str]], to_the_right: range = range(0)) -> list[str]:
+    """Rows of cells as lines with aligned columns, some of them to the right."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(widths[at]) if at in to_the_right else cell.ljust(widths[at]) for at, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    ]

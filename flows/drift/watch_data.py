@@ -1,0 +1,119 @@
+"""The watch flow: does incoming data still look like what the champion was trained on? If not, retraining is due."""
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.data.assets import ResolvedData
+from flows.data.digests import data_digest
+from flows.drift.feature_rows import FeatureRows, read_features
+from flows.drift.parameters import WatchParameters
+from flows.drift.report import publish
+from flows.drift.statistics import compare
+from flows.drift.summary import Comparison, Side, WatchSummary, train_command
+from flows.engines.engine import Engine
+from flows.engines.open_engine import open_engine
+from flows.errors import DataAssetError
+from flows.mlflow_store.model_registry import ModelVersion
+from flows.orchestration.failures import failures_as_states
+from flows.settings import Settings
+from flows.tags import DATA, DATA_SHA256
+from flows.training.parameters import taking
+
+
+@flow(name="watch-data", flow_run_name="{model_name} {data_asset_name}")
+@failures_as_states
+@taking(WatchParameters)
+async def watch_data(parameters: WatchParameters) -> State[Any]:
+    """Compare incoming data with what the champion was trained on, and tell if a feature has drifted.
+
+    Ends as `NoDrift`, `Drift` or `Skipped`, all completed. The same drift from the same champion is told once.
+    """
+    settings = Settings.from_environment()
+    async with open_engine(parameters.engine, settings) as engine:
+        incoming = await engine.resolve_data(parameters.data_asset_name)
+        if incoming.path is not None:
+            incoming = replace(incoming, sha256=await asyncio.to_thread(data_digest, incoming.path))
+        champion = await engine.registry.champion(parameters.model_name)
+        train = train_command(parameters.model_name, incoming.label)
+        if champion is None:
+            said = f"{parameters.model_name} has no champion that {incoming.label} could be compared with."
+            summary = WatchSummary(parameters.model_name, None, incoming.label, skipped=said, next_command=train)
+        elif _is_of(champion, incoming):
+            said = f"{incoming.label} is what {champion.name} version {champion.version} was trained on."
+            summary = WatchSummary(champion.name, champion.version, incoming.label, skipped=said)
+        else:
+            summary = await _compared(engine, champion, incoming, parameters)
+            if summary.comparison is not None:
+                report, sha256 = summary.comparison.report, incoming.sha256 or ""
+                summary = replace(summary, next_command=train if report.drifted else None)
+                summary = await publish(summary, report, sha256, settings.home / "drift")
+    return Completed(name=summary.verdict, message=summary.message, data=summary)
+
+
+def _is_of(champion: ModelVersion, incoming: ResolvedData) -> bool:
+    """Whether the champion was trained on this data: by content where both are known, else by name and version."""
+    digest = champion.tags.get(DATA_SHA256)
+    if digest and incoming.sha256:
+        return digest == incoming.sha256
+    return champion.tags.get(DATA) == incoming.label
+
+
+async def _compared(
+    engine: Engine, champion: ModelVersion, incoming: ResolvedData, parameters: WatchParameters
+) -> WatchSummary:
+    """Compare the rows, unless they are too few."""
+    trained_on = await _trained_on(engine, champion)
+    with tempfile.TemporaryDirectory() as folder:
+        before = await _rows(engine, trained_on, Path(folder) / "trained_on")
+        after = await _rows(engine, incoming, Path(folder) / "incoming")
+    left = Side(trained_on.label, before.rows_in_file, before.rows)
+    right = Side(incoming.label, after.rows_in_file, after.rows)
+    summary = WatchSummary(champion.name, champion.version, incoming.label)
+    for side in (left, right):
+        if side.rows < parameters.min_rows:
+            said = f"{side.label} has {side.rows:,} rows, and from {parameters.min_rows:,} on they are compared."
+            return replace(summary, skipped=said)
+    report = await asyncio.to_thread(compare, before.columns, after.columns, parameters.policy)
+    return replace(summary, comparison=Comparison(left, right, report))
+
+
+async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
+    """The data that the champion was trained on, its digest included where it is known.
+
+    That is the whole of it: the part that it was tested on was drawn from the same at random.
+    """
+    label, who = champion.tags.get(DATA), f"{champion.name} version {champion.version}"
+    if label is None:
+        raise DataAssetError(
+            f"{who} does not say what it was trained on: it has no tag {DATA}. Nothing was compared. "
+            f"Train a champion that does: {train_command(champion.name, 'DATA')}"
+        )
+    try:
+        found = await engine.resolve_data(label)
+    except DataAssetError as error:
+        raise DataAssetError(
+            f"What {who} was trained on is not there any more: {error} Nothing was compared."
+        ) from None
+    return replace(found, sha256=champion.tags.get(DATA_SHA256))
+
+
+async def _rows(engine: Engine, data: ResolvedData, folder: Path) -> FeatureRows:
+    """The rows of a file that is what it is known to be."""
+    file = await engine.data_file(data, folder)
+
+    def read() -> FeatureRows:
+        if data.sha256 is not None and data_digest(file) != data.sha256:
+            raise DataAssetError(
+                f"The content of {data.label} is another than before: {data_digest(file)[:12]}, not "
+                f"{data.sha256[:12]}. Nothing was compared. Keep data in versions that nobody alters."
+            )
+        return read_features(file, data.label)
+
+    return await asyncio.to_thread(read)

@@ -1,0 +1,359 @@
+"""The Azure ML engine: the same YAML submitted through the SDK, once, and waited for until it is really over."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+
+from flows.data.assets import ResolvedData, is_path, other_data_here, resolve_data
+from flows.engines.azureml.failures import is_infrastructure
+from flows.engines.azureml.registry import AzureModelRegistry
+from flows.engines.azureml.sdk.connection import RETRY_SECONDS, AlreadyThereError, persistently
+from flows.engines.azureml.sdk.jobs import RemoteJob
+from flows.engines.azureml.sdk.workspace import Workspace, open_workspace
+from flows.engines.azureml.steps import Picture, Steps
+from flows.engines.azureml.stopping import stop_job
+from flows.engines.plan.environment import environment_version, find_environment_file
+from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch, covered_seconds
+from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, Submission, Unfinished
+from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
+from flows.settings import Settings
+from flows.spec.bind import with_environment
+from flows.spec.graph import order
+from flows.spec.model.job import JobKind, JobSpec
+from flows.tags import ENVIRONMENT
+
+CANCELED = frozenset({"CancelRequested", "Canceled"})
+SUBMIT_TRIES = 4
+CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
+PROGRESS_SECONDS = 60.0
+LAGGING_LOOKS = 4
+LAG_SECONDS = 1.0
+
+
+class AzureMlEngine:
+    """Runs jobs in an Azure ML workspace. One engine serves one flow run; use :func:`open_azure_ml_engine`."""
+
+    name = "azureml"
+
+    def __init__(self, settings: Settings, workspace: Workspace, patience: Patience) -> None:
+        self._settings = settings
+        self._workspace = workspace
+        self._patience = patience
+        self._registry = AzureModelRegistry(workspace)
+
+    @property
+    def registry(self) -> AzureModelRegistry:
+        """The registry of the workspace."""
+        return self._registry
+
+    async def resolve_data(self, text: str) -> ResolvedData:
+        """Find a data asset in the workspace; one that is only under ``data/`` is made there first. A file is uploaded
+        by the submission itself."""
+        if is_path(text):
+            return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
+        name, _, version = text.removeprefix("azureml:").replace("@latest", "").partition(":")
+        found = await persistently(lambda: self._workspace.assets.find_data(name, version or None))
+        if found is None:
+            local = await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
+            if local.definition is None:
+                raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
+            definition = local.definition
+            found = await persistently(lambda: self._workspace.assets.create_data(definition, local.path))
+        data = ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
+        if other := await asyncio.to_thread(other_data_here, text, data, self._settings.data_assets):
+            get_run_logger().warning("data %s | of the workspace; %s", data.label, other)
+        return data
+
+    async def data_file(self, data: ResolvedData, folder: Path) -> Path:
+        """The file where it is, or downloaded from the workspace."""
+        if data.path is not None:
+            return data.path
+        name, version = str(data.name), str(data.version)
+        return await persistently(lambda: self._workspace.data_files.download(name, version, folder))
+
+    async def submit(self, request: PipelineRequest) -> Submission:
+        """Send a job exactly once: its name is looked up before it is sent, and after any doubt."""
+        if request.spec.is_component:
+            raise UserError(
+                f"{request.spec.source} is a component, which Azure ML runs only as a step of a pipeline. "
+                "Write a pipeline with this step, or run it with --engine local."
+            )
+        job = await persistently(lambda: self._workspace.jobs.find(request.job_name))
+        if job is not None and job.status in CANCELED:
+            return Submission(request, job.url, canceled=True, found=True)
+        found = job is not None
+        if job is not None:
+            get_run_logger().info("job %s | found in the workspace, submitted before", request.job_name)
+        else:
+            job = await self._send(await self._prepared(request))
+        if job.url is not None:
+            get_run_logger().info("job %s | %s", request.job_name, job.url)
+        return Submission(request, job.url, found=found)
+
+    async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
+        """What is known of a job that is not over in time; None if it is, or if it is overdue or does not respond."""
+        request, end = submission.request, time.monotonic() + seconds
+        job, children = await persistently(lambda: self._look(request))
+        watch = await self._watch_of(submission, job, children)
+        while True:
+            now, status = time.monotonic(), _effective_status(job, children.values())
+            watch.observe(now, status, status)
+            if status in TERMINAL or status == "NotResponding" or watch.overdue(now) is not None:
+                return None
+            if now >= end:
+                return Unfinished(status, watch.limit_seconds())
+            await asyncio.sleep(min(watch.interval, end - now))
+            job, children = await persistently(lambda: self._look(request))
+
+    async def wait(self, submission: Submission) -> RunOutcome:
+        """Wait until the job is over, its children shown as task runs; if we are stopped, so is the job."""
+        request = submission.request
+        # With its children: what is over already is shown at once, as it was.
+        job, children = await persistently(lambda: self._look(request))
+        picture, watch = Picture(job, children), await self._watch_of(submission, job, children)
+        watching = asyncio.create_task(self._watch(request, picture, watch))
+        steps = Steps(self._workspace.jobs, request, picture)
+        shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
+        try:
+            await watching
+            outcomes = await shown
+        except BaseException:
+            watching.cancel()
+            if not picture.over:
+                await self._stop(request.job_name)  # nobody waits for it any more
+            raise
+        finally:
+            await steps.close()
+            await asyncio.gather(shown, return_exceptions=True)
+        error = await self._failure(picture, steps)
+        return RunOutcome(
+            job_name=request.job_name,
+            status=RunStatus.FAILED if picture.given_up else RunStatus(picture.job.status),
+            steps=tuple(outcomes),
+            outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
+            url=submission.url,
+            delivered=_delivered(request.spec, picture.children),
+            # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
+            remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
+            files=frozenset(name for name, port in request.spec.outputs.items() if port.type == "uri_file"),
+            tags=picture.job.tags,
+            infrastructure=bool(error) and all(map(is_infrastructure, error)),
+            message=_job_message(request.job_name, error) if picture.job.status == "Failed" or picture.given_up else "",
+        )
+
+    async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
+        """Download a named output, of the job or else of the child that made it: the SDK is silent if nothing comes."""
+        is_file, download = output in outcome.files, self._workspace.jobs.download
+        for job, name in ((outcome.job_name, output), *filter(None, [outcome.delivered.get(output)])):
+            if await persistently(lambda job=job, name=name: download(job, name, folder, is_file=is_file)):
+                return folder
+        raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
+
+    async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
+        """The job and the output: what one job delivers under one name never changes."""
+        return {"tandem.model_of": f"{outcome.job_name}/{output}"}
+
+    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
+        """The job's page in studio, which has its outputs and metrics."""
+        return outcome.url or folder.as_uri()
+
+    async def _children(self, request: PipelineRequest, job: RemoteJob) -> dict[str, RemoteJob]:
+        """The child jobs by the name of their step; the child of a job that is no pipeline is the job itself."""
+        if request.spec.kind is not JobKind.PIPELINE:
+            return dict.fromkeys(request.spec.steps, job)
+        found: dict[str, RemoteJob] = {}
+        pipelines = [("", job.name)]
+        while pipelines:
+            prefix, name = pipelines.pop()
+            for child in await self._workspace.jobs.children(name):
+                step = f"{prefix}{child.display_name}"
+                if step in request.spec.steps:
+                    found[step] = child if child.url else replace(child, url=_sibling_page(job, child.name))
+                elif step in request.spec.nested:
+                    pipelines.append((f"{step}.", child.name))
+        return found
+
+    async def _failure(self, picture: Picture, steps: Steps) -> tuple[str, ...]:
+        """What Azure ML says of each step that failed; where none did, of the job."""
+        if picture.given_up:
+            return (f"NotResponding: {picture.given_up}",)
+        if picture.job.status != "Failed":
+            return ()
+        return tuple(steps.errors.values()) or (await self._workspace.jobs.error_of(picture.job.name),)
+
+    async def _prepared(self, request: PipelineRequest) -> PipelineRequest:
+        """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
+        for compute in _named_computes(request.spec):
+            if not await persistently(lambda name=compute: self._workspace.computes.has(name)):
+                known = ", ".join(await persistently(self._workspace.computes.names)) or "none"
+                raise SettingsError(
+                    f"There is no compute target {compute!r} in the workspace {self._workspace.name}; it has: {known}. "
+                    f"Nothing was submitted. Make it with `tandem compute create {compute}`, or choose --compute_name."
+                )
+        spec, tags = request.spec, dict(request.tags)
+        names = {step.component.environment.reference for step in spec.steps.values() if step.component.environment}
+        for reference in sorted(name for name in names if name and name.endswith("@latest")):
+            name = reference.removeprefix("azureml:").removesuffix("@latest")
+            file = find_environment_file(reference, self._settings.environments)
+            if file is None:
+                continue  # one of the workspace's own
+            version = environment_version(file)
+            await persistently(lambda name=name, file=file, version=version: self._ensure(file, name, version))
+            spec = with_environment(spec, f"{name}:{version}")
+            tags[ENVIRONMENT] = f"{name}:{version}"
+        return replace(request, spec=spec, tags=tags)
+
+    async def _ensure(self, file: Path, name: str, version: str) -> None:
+        await self._workspace.assets.ensure_environment(file, name, version)
+
+    async def _send(self, request: PipelineRequest) -> RemoteJob:
+        logger = get_run_logger()
+        logger.info("job %s | submitting to the workspace %s", request.job_name, self._workspace.name)
+        for tries in range(1, SUBMIT_TRIES + 1):
+            try:
+                return await self._workspace.jobs.submit(
+                    request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
+                )
+            except (ServiceError, AlreadyThereError) as error:
+                found = await persistently(lambda: self._workspace.jobs.find(request.job_name))
+                if found is not None:
+                    return found
+                # A file or an asset that someone else makes at this moment is there the next time.
+                if tries == SUBMIT_TRIES:
+                    raise
+                logger.warning("job %s | not submitted yet: %s", request.job_name, error)
+                await asyncio.sleep(RETRY_SECONDS * tries)
+        raise AssertionError("unreachable")
+
+    async def _watch(self, request: PipelineRequest, picture: Picture, watch: Watch) -> None:
+        """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
+        logger = get_run_logger()
+        said, said_at = "", 0.0
+        while True:
+            now = time.monotonic()
+            try:
+                job, children = await self._look(request)
+            except ServiceError as error:
+                watch.missed(now)
+                logger.debug("job %s | not seen this time: %s", request.job_name, error)
+            else:
+                picture.children = children
+                status = _effective_status(job, picture.children.values())
+                watch.observe(now, status, (job.status, *((name, c.status) for name, c in picture.children.items())))
+                await picture.change(job=job)
+                line = _progress(request, status, picture.children)
+                if line != said or now - said_at >= PROGRESS_SECONDS:
+                    queued, ran = watch.queued_seconds, watch.running_seconds
+                    logger.info("job %s | %s, queued %.0f s, running %.0f s", request.job_name, line, queued, ran)
+                    said, said_at = line, now
+                if picture.over:
+                    return None
+            overdue = watch.overdue(now)
+            if overdue is not None:
+                await self._stop(request.job_name)
+                if overdue.kind == "not_responding":
+                    return await picture.change(given_up=overdue.reason)
+                if overdue.kind == "unreachable":
+                    raise ServiceError(
+                        f"{overdue.reason[0].upper()}{overdue.reason[1:]}; the job {request.job_name} may be running. "
+                        "Start the same command again to go on waiting for it; `tandem reap` cancels what nobody "
+                        "waits for."
+                    )
+                raise RunError(f"The job {request.job_name} was canceled because {overdue.reason}.")
+            await asyncio.sleep(watch.interval)
+
+    async def _look(self, request: PipelineRequest) -> tuple[RemoteJob, dict[str, RemoteJob]]:
+        """A job, and its children by step; of a job that is over, as they ended, which may be told a moment later."""
+        for looks in range(1, LAGGING_LOOKS + 1):
+            job = await self._workspace.jobs.find(request.job_name)
+            if job is None:
+                raise RunError(f"The job {request.job_name} is not in the workspace {self._workspace.name} any more.")
+            children = await self._children(request, job)
+            if looks == LAGGING_LOOKS or not _lag_behind(children, job, request.spec):
+                return job, children
+            await asyncio.sleep(LAG_SECONDS)
+        raise AssertionError("unreachable")
+
+    async def _watch_of(self, submission: Submission, job: RemoteJob, children: Mapping[str, RemoteJob]) -> Watch:
+        """A watch that knows how long a job has waited and run before: who goes on with it grants it no more time."""
+        watch = Watch(self._patience)
+        if not submission.found or watch.limit_seconds() is None or job.created is None:
+            return watch
+        is_pipeline = submission.request.spec.kind is JobKind.PIPELINE
+        ran = children.values() if is_pipeline else (await persistently(lambda: self._workspace.jobs.run_of(job.name)),)
+        begin, now = job.created.timestamp(), datetime.now(UTC).timestamp()
+        seconds = covered_seconds(
+            (max(begin, child.started.timestamp()), child.ended.timestamp() if child.ended else now)
+            for child in ran
+            if child.started is not None and not child.reused
+        )
+        watch.begin(now - begin - seconds, seconds)
+        return watch
+
+    async def _stop(self, job_name: str) -> None:
+        """Cancel a job and wait, as long as we may, until it is really over."""
+        await stop_job(self._workspace.jobs, job_name, CANCEL_SECONDS, get_run_logger().warning)
+
+
+def _job_message(name: str, errors: tuple[str, ...]) -> str:
+    said = "; ".join(error.rstrip(".") for error in errors if error)
+    return f"The job {name} failed: {said or 'no reason given'}."
+
+
+def _named_computes(spec: JobSpec) -> list[str]:
+    """The compute targets that a job names, but for serverless, ids of other workspaces, and those bound to inputs."""
+    named = {step.compute for step in spec.steps.values()} | {spec.default_compute}
+    names = {name.removeprefix("azureml:") for name in named if name}
+    return sorted(name for name in names if re.fullmatch(r"[\w-]+", name) and name not in ("serverless", "local"))
+
+
+def _sibling_page(job: RemoteJob, name: str) -> str | None:
+    """The page in studio of a job in the same workspace: of children, the run history does not tell it."""
+    page = f"/runs/{job.name}"
+    return job.url.replace(page, f"/runs/{name}") if job.url and page in job.url else None
+
+
+def _delivered(spec: JobSpec, children: Mapping[str, RemoteJob]) -> dict[str, tuple[str, str]]:
+    """By which child job, and as which of its outputs, each output of a pipeline is delivered."""
+    if spec.kind is not JobKind.PIPELINE:
+        return {}
+    steps = {name: step for name, step in spec.steps.items() if name in children}
+    return {
+        bound.name: (children[name].name, port) for name, step in steps.items() for port, bound in step.outputs.items()
+    }
+
+
+def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:
+    """Whether the run history does not know yet what became of the children of a job that is over."""
+    known = [children[name].status for name in spec.steps if name in children]
+    is_missing = job.status == "Completed" and len(known) < len(spec.steps)
+    return job.status in TERMINAL and (is_missing or any(status not in TERMINAL for status in known))
+
+
+def _effective_status(job: RemoteJob, children: "Any") -> str:
+    """A pipeline job says Running while its children wait for a machine; for us that is queued time."""
+    active = [child.status for child in children if child.status not in TERMINAL]
+    return "Queued" if job.status == "Running" and active and all(status in QUEUED for status in active) else job.status
+
+
+def _progress(request: PipelineRequest, status: str, children: Mapping[str, RemoteJob]) -> str:
+    done = sum(child.status == "Completed" for child in children.values())
+    running = [name for name, child in children.items() if child.status not in QUEUED | TERMINAL]
+    return f"{status}, {done} of {len(request.spec.steps)} steps done" + (
+        f", running {', '.join(running)}" if running else ""
+    )
+
+
+@asynccontextmanager
+async def open_azure_ml_engine(settings: Settings, patience: Patience) -> AsyncGenerator[AzureMlEngine]:
+    """An engine for one flow run."""
+    async with open_workspace(settings) as workspace:
+        yield AzureMlEngine(settings, workspace, patience)

@@ -1,0 +1,82 @@
+"""The data assets and environments of a workspace."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from azure.ai.ml import load_data, load_environment
+from azure.ai.ml.entities import Data
+
+from flows.data.digests import data_digest
+from flows.engines.azureml.sdk.connection import AlreadyThereError, Connection
+
+SHA256 = "tandem.sha256"
+TRIES = 5
+PAUSE_SECONDS = 1.0
+
+
+class RemoteData(NamedTuple):
+    """A version of a data asset, its type, and the SHA-256 of its content if it was registered with that."""
+
+    version: str
+    type: str
+    sha256: str | None
+
+
+class Assets:
+    """Finds data assets and environments, and makes those that are not there yet."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find_data(self, name: str, version: str | None) -> RemoteData | None:
+        """A version of a data asset, the newest if None; None if there is no such version."""
+        which = {"label": "latest"} if version is None else {"version": version}
+        found: Any = await self._connection.look(lambda client: client.data.get(name, **which))
+        return None if found is None else _remote_data(found)
+
+    async def register_data(self, path: Path, name: str, sha256: str) -> tuple[RemoteData, bool]:
+        """Make the next version of a data asset, unless the newest has this content; whether it was made."""
+        latest = await self.find_data(name, None)
+        if latest is not None and latest.sha256 == sha256:
+            return latest, False
+        data = Data(name=name, path=str(path), type="uri_file", tags={SHA256: sha256})
+        return _remote_data(await self._connection.upload(lambda client: client.data.create_or_update(data))), True
+
+    async def create_data(self, file: Path, path: Path | None) -> RemoteData:
+        """Make a data asset from its YAML file, in the version that the file says; ``path`` is where its data is."""
+        data: Any = load_data(file)
+        if path is not None:
+            data.tags = {**(data.tags or {}), SHA256: data_digest(path)}
+        for tries in range(1, TRIES + 1):
+            try:
+                return _remote_data(await self._connection.upload(lambda client: client.data.create_or_update(data)))
+            except AlreadyThereError:  # someone else makes it at this moment: the version, or so far only its file
+                if (found := await self.find_data(str(data.name), str(data.version))) is not None:
+                    return found
+                if tries == TRIES:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+        raise AssertionError("unreachable")
+
+    async def has_environment(self, name: str, version: str) -> bool:
+        """Whether an environment has this version."""
+        return await self._connection.look(lambda client: client.environments.get(name, version)) is not None
+
+    async def ensure_environment(self, file: Path, name: str, version: str) -> None:
+        """Make an environment from its YAML file, under this name and version, unless it is there."""
+        if await self.has_environment(name, version):
+            return
+
+        def make(client: Any) -> None:
+            environment: Any = load_environment(file)
+            environment.name, environment.version = name, version
+            client.environments.create_or_update(environment)
+
+        with contextlib.suppress(AlreadyThereError):  # made by someone else at this moment
+            await self._connection.upload(make)
+
+
+def _remote_data(data: Any) -> RemoteData:
+    return RemoteData(str(data.version), str(data.type), (data.tags or {}).get(SHA256))

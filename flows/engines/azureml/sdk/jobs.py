@@ -1,0 +1,239 @@
+"""The jobs of a workspace."""
+
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry
+from azure.core.exceptions import ServiceResponseError
+from azure.storage.blob import BlobClient
+
+from flows.engines.azureml.sdk.binding import bound_job
+from flows.engines.azureml.sdk.connection import Connection
+from flows.errors import TandemError
+from flows.machine.private import hand_out, make_folder
+from flows.spec.model.job import JobKind, JobSpec
+from flows.spec.text.names import inside
+
+_LOG_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteJob:
+    """A job or child job as the workspace tells it. ``status`` is Azure ML's own word; times are UTC.
+
+    ``error`` is the code and message of a failed child, ``code: message``; empty if none is told.
+    """
+
+    name: str
+    status: str
+    display_name: str = ""
+    url: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    compute: str = ""
+    created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
+
+    @property
+    def reused(self) -> bool:
+        """Whether this child delivered the outputs of an earlier run."""
+        return self.properties.get("azureml.isreused", "").lower() == "true"
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, in seconds; 0 if that is not told."""
+        return 0.0 if self.started is None or self.ended is None else (self.ended - self.started).total_seconds()
+
+
+class Jobs:
+    """Finds, sends, watches and cancels jobs. Every method but ``submit`` may be repeated freely."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find(self, name: str) -> RemoteJob | None:
+        """The job of this name, if there is one."""
+        found = await self._connection.look(lambda client: client.jobs.get(name))
+        return None if found is None else _remote_job(found)
+
+    async def submit(
+        self, spec: JobSpec, name: str, experiment_name: str, tags: Mapping[str, str], force_rerun: bool
+    ) -> RemoteJob:
+        """Send the job of the spec's own YAML file, with the values of the spec. The caller has looked for it before.
+
+        Raises:
+            UserError: The service refuses the job; nothing runs.
+            ServiceError: It may or may not have been taken: look before sending it again.
+        """
+
+        def send(client: Any) -> Any:
+            job = bound_job(spec)
+            job.name, job.experiment_name, job.tags = name, experiment_name, {**(job.tags or {}), **tags}
+            if spec.kind is JobKind.PIPELINE and force_rerun:
+                job.settings.force_rerun = True
+            # The SDK's whole validation also asks for each compute target, as the caller has done, and takes a token
+            # that has just ended for a fault of the job. So only what needs no service is validated; sweeps have none.
+            if hasattr(job, "_validate"):
+                job._validate(raise_error=True)
+            return client.jobs.create_or_update(job, skip_validation=True)
+
+        return _remote_job(await self._connection.upload(send, again=False))
+
+    async def children(self, name: str) -> tuple[RemoteJob, ...]:
+        """The child jobs of a pipeline job, in one call."""
+
+        def look(client: Any) -> list[Any]:
+            # `jobs.list(parent_job_name=)` asks the same, but for one call more, and drops times and errors.
+            return list(
+                _run_history(client)._operation.get_child(
+                    client.subscription_id, client.resource_group_name, client.workspace_name, name, cls=list
+                )
+            )
+
+        return tuple(map(_remote_run, await self._connection.call(look)))
+
+    async def run_of(self, name: str) -> RemoteJob:
+        """A job as the run history tells it, which has its times."""
+        return _remote_run(await self._connection.call(lambda client: client.jobs._runs_operations.get_run(name)))
+
+    async def newest(self, tag: str, wanted: Collection[str], pages: int) -> tuple[Mapping[str, str], int]:
+        """The statuses of jobs, as far as so many pages of the list of jobs with this tag show them.
+
+        Returns:
+            The status of each job that was seen, by its name; and how many pages were asked for. No more are once all
+            that are wanted have been seen.
+        """
+
+        def look(client: Any) -> tuple[dict[str, str], int]:
+            seen, asked, left = dict[str, str](), 0, set(wanted)
+            for page in client.jobs.list(tag=tag).by_page():
+                asked += 1
+                jobs = [job for job in page if job is not None and job.name in left]
+                seen |= {str(job.name): str(getattr(job.status, "value", job.status)) for job in jobs}
+                left.difference_update(seen)
+                if not left or asked == pages:
+                    break
+            return seen, asked
+
+        return await self._connection.call(look)
+
+    async def tagged(self, tag: str) -> tuple[RemoteJob, ...]:
+        """The jobs that carry a tag, the newest first."""
+        found = await self._connection.call(lambda client: list(client.jobs.list(tag=tag)))
+        jobs = (_remote_job(job) for job in found if job is not None)
+        return tuple(job for job in jobs if tag in job.tags)
+
+    async def cancel(self, name: str) -> None:
+        """Ask for a job to be canceled. That it is over is for the caller to see."""
+        await self._connection.call(lambda client: client.jobs.begin_cancel(name, polling=False))
+
+    async def error_of(self, name: str) -> str:
+        """The error code and message of a failed job, as ``code: message``; empty if the service says none."""
+        try:
+            # The public entities drop it; the run history, which the SDK's own log streaming reads, has it.
+            return _error(await self._connection.call(lambda client: _run_history(client).get_run(name)))
+        except TandemError:
+            return ""  # why a job failed is a courtesy; that it failed is known
+
+    async def log_of(self, name: str, lines: int) -> str:
+        """The last lines of a finished job's log; empty if there is none."""
+
+        def look(client: Any) -> str:
+            logs: Mapping[str, str] = _run_history(client).get_run_details(name).log_files or {}
+            known = sorted(logs, key=lambda path: ("std_log" not in path, "user_logs" not in path, path))
+            if not known:
+                return ""
+            blob = BlobClient.from_blob_url(logs[known[0]], retry_total=2)
+            size = int(blob.get_blob_properties().size)
+            return blob.download_blob(offset=max(0, size - _LOG_BYTES)).readall().decode(errors="replace")
+
+        try:
+            text = await self._connection.call(look)
+        except TandemError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    async def download(self, name: str, output: str, target: Path, *, is_file: bool) -> bool:
+        """Download a named output of a finished job to ``target``; whether anything came."""
+
+        def fetch(client: Any) -> bool:
+            _run_history(client)
+            with tempfile.TemporaryDirectory() as place:
+                client.jobs.download(name, output_name=output, download_path=place)
+                source = inside(Path(place) / "named-outputs", output)
+                files = [file for file in source.rglob("*") if file.is_file()]
+                for file in files:
+                    place_of_file = target if is_file else target / file.relative_to(source)
+                    make_folder(place_of_file.parent)
+                    hand_out(file, place_of_file)
+            return bool(files)
+
+        return await self._connection.call(fetch)
+
+
+def _run_history(client: Any) -> Any:
+    """What the SDK's own listing of children and streaming of logs ask.
+
+    Left to itself, the SDK finds its address through ``workspaces.get``, which imports MLflow: some seconds, in which
+    the interpreter does nothing else, and 100 MiB.
+    """
+    jobs: Any = client.jobs
+    if not jobs._api_base_url:
+        found: Any = client.workspaces._operation.get(client.resource_group_name, client.workspace_name)
+        pipeline: Any = create_requests_pipeline_with_retry(requests_pipeline=jobs._requests_pipeline)
+        answer = pipeline.get(found.discovery_url)
+        answer.raise_for_status()
+        try:
+            jobs._api_base_url = answer.json()["api"]
+        except (ValueError, KeyError):
+            raise ServiceResponseError(f"{found.discovery_url} does not say where the run history is.") from None
+    return jobs._runs_operations
+
+
+def _remote_job(job: Any) -> RemoteJob:
+    services = getattr(job, "services", None) or {}
+    return RemoteJob(
+        name=str(job.name),
+        status=str(getattr(job.status, "value", job.status)),
+        display_name=str(job.display_name or ""),
+        url=getattr(services.get("Studio"), "endpoint", None),
+        tags=dict(job.tags or {}),
+        properties={key: str(value) for key, value in (job.properties or {}).items()},
+        compute=_compute(job),
+        created=getattr(getattr(job, "creation_context", None), "created_at", None),
+    )
+
+
+def _compute(job: Any) -> str:
+    """The compute target of a job, or the one that the steps of a pipeline run on unless they say another."""
+    settings = getattr(job, "settings", None)
+    compute = getattr(job, "compute", None) or getattr(settings, "default_compute", None)
+    return str(compute or "").removeprefix("azureml:").rpartition("/")[2]
+
+
+def _remote_run(run: Any) -> RemoteJob:
+    """A child, as the run history tells it."""
+    services = getattr(run, "services", None) or {}
+    return RemoteJob(
+        name=str(run.run_id),
+        status=str(run.status),
+        display_name=str(run.display_name or ""),
+        url=getattr(services.get("Studio"), "endpoint", None),
+        tags=dict(run.tags or {}),
+        properties={key: str(value) for key, value in (run.properties or {}).items()},
+        compute=str(run.target or ""),
+        started=run.start_time_utc,
+        ended=run.end_time_utc,
+        error=_error(run),
+    )
+
+
+def _error(run: Any) -> str:
+    error: Any = getattr(getattr(run, "error", None), "error", None)
+    return "" if error is None else f"{error.code}: {error.message}"

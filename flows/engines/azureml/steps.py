@@ -1,0 +1,172 @@
+"""The steps of an Azure ML job in Prefect: every child job a task run of the flow run, with its state and its times."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import Task, get_run_logger
+from prefect.artifacts import acreate_link_artifact
+from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.engines.azureml.sdk.jobs import Jobs, RemoteJob
+from flows.engines.not_run import not_run, shown_after
+from flows.engines.polling import QUEUED, TERMINAL
+from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
+from flows.spec.model.job import Step
+
+FAILED = frozenset({"Failed", "NotResponding"})
+LAST_LINES = 20
+
+
+@dataclass(slots=True)
+class Picture:
+    """What is known of a job while it runs; whoever waits for a change of it is woken."""
+
+    job: RemoteJob
+    children: dict[str, RemoteJob] = field(default_factory=dict[str, RemoteJob])
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    given_up: str = ""  # why nobody waits any more, though the job is not over
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.job.status in TERMINAL or bool(self.given_up)
+
+    async def change(self, **values: Any) -> None:
+        """Set some fields, and let those know who wait for it."""
+        async with self.changed:
+            for name, value in values.items():
+                setattr(self, name, value)
+            self.changed.notify_all()
+
+
+class Steps:
+    """The steps of a job as Prefect task runs, each as long as its child job."""
+
+    def __init__(self, jobs: Jobs, request: PipelineRequest, picture: Picture) -> None:
+        self._jobs = jobs
+        self._request = request
+        self._picture = picture
+        self.errors: dict[str, str] = {}
+        self._running: dict[str, asyncio.Task[tuple[StepOutcome, State[Any]]]] = {}
+
+    async def start(self, name: str) -> StepOutcome:
+        """Show one step; returns when its child job is over."""
+        step = self._request.spec.steps[name]
+        self._running[name] = asyncio.create_task(self._show(step), name=name)
+        return (await asyncio.shield(self._running[name]))[0]
+
+    async def close(self) -> None:
+        """Let go of steps that are still shown."""
+        for running in self._running.values():
+            running.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _show(self, step: Step) -> tuple[StepOutcome, State[Any]]:
+        upstream = [(await asyncio.shield(self._running[name]))[1] for name in sorted(step.upstream)]
+        outcomes: list[StepOutcome] = []
+        # Its task run begins when the child job leaves the queue, as its start is understood.
+        await self._until(lambda: self._picture.over or self._started(step.name))
+
+        async def run_step() -> State[Any]:
+            started = datetime.now(UTC)
+            await self._until(lambda: self._picture.over or self._status(step.name) in TERMINAL)
+            outcome = await self._outcome(step)
+            outcomes.append(outcome)
+            child = self._picture.children.get(step.name)
+            if child is None:
+                return not_run(outcome.message, upstream)
+            state = _state(outcome, child, started)
+            if not outcome.reused:
+                _show_times_of(child, state)
+            return state
+
+        as_task: Any = Task(run_step, name=step.name, task_run_name=step.name)
+        # A step that runs reads what did not complete through optional inputs only, and is not shown below it.
+        shown = [state for state in upstream if state.is_completed() or step.name not in self._picture.children]
+        state: State[Any] = await as_task(wait_for=shown_after(shown), return_state=True)
+        outcome = (
+            outcomes[0] if outcomes else StepOutcome(step.name, RunStatus.NOT_STARTED, message=state.message or "")
+        )
+        return outcome, state
+
+    def _status(self, name: str) -> str:
+        child = self._picture.children.get(name)
+        return "NotStarted" if child is None else child.status
+
+    def _started(self, name: str) -> bool:
+        return self._status(name) not in QUEUED
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async with self._picture.changed:
+            await self._picture.changed.wait_for(holds)
+
+    async def _outcome(self, step: Step) -> StepOutcome:
+        child, logger = self._picture.children.get(step.name), get_run_logger()
+        if child is None:
+            return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
+        if child.url is not None:
+            await acreate_link_artifact(child.url, link_text=f"{step.name} in studio", key=f"job-{_key(child.name)}")
+        if child.status == "Completed":
+            logger.info("%s | %s", step.name, "reused" if child.reused else f"completed after {child.seconds:.1f} s")
+            return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused, seconds=child.seconds)
+        if child.status == "Canceled":
+            limit = f" (its limit is {step.timeout_seconds} s)" if step.timeout_seconds else ""
+            return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled{limit}.")
+        if child.status not in FAILED:
+            return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
+        error, log = await asyncio.gather(self._error(child), self._jobs.log_of(child.name, LAST_LINES))
+        self.errors[step.name] = error
+        said = "".join(f"\n    {line}" for line in log.splitlines())
+        message = f"The step {step.name} failed (job {child.name}): {error.rstrip('.') or 'no reason given'}.{said}"
+        return StepOutcome(step.name, RunStatus.FAILED, seconds=child.seconds, message=message)
+
+    async def _error(self, child: RemoteJob) -> str:
+        if child.status == "NotResponding":
+            return "NotResponding: its machine does not answer any more"
+        return child.error or await self._jobs.error_of(child.name)
+
+
+def _state(outcome: StepOutcome, child: RemoteJob, started: datetime) -> State[Any]:
+    """The state of a task run, which ends when its child job did; it was seen to start a moment after it had."""
+    at: dict[str, Any] = {} if child.ended is None else {"timestamp": max(child.ended.astimezone(UTC), started)}
+    match outcome.status:
+        case RunStatus.COMPLETED if outcome.reused:
+            return Completed(name="Cached", message="Reused.", **at)
+        case RunStatus.COMPLETED:
+            return Completed(message=_times(child), **at)
+        case RunStatus.FAILED:
+            return Failed(message=outcome.message, **at)
+        case _:
+            return Cancelled(message=outcome.message, **at)
+
+
+def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
+    """Give the current task run the times of its child job, which may have run long before it was looked at."""
+    context = TaskRunContext.get()
+    if context is None or child.started is None or child.ended is None:
+        return
+    # Prefect sets them with the states, whose own times have to go forward, and leaves what is set.
+    task_run: Any = context.task_run
+    running: State[Any] | None = task_run.state
+    task_run.start_time, task_run.end_time = child.started, child.ended
+    if running is not None:
+        task_run.total_run_time = (child.ended - child.started) - (state.timestamp - running.timestamp)
+
+
+def _times(child: RemoteJob) -> str | None:
+    if child.started is None or child.ended is None:
+        return None
+    where = f" on {child.compute}" if child.compute else ""
+    return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."
+
+
+def _key(name: str) -> str:
+    """A name as Prefect takes it for the key of an artifact."""
+    plain = "".join(sign if sign.isalnum() else "-" for sign in name.lower()).strip("-")
+    return plain if len(plain) <= 60 else hashlib.sha256(name.encode()).hexdigest()[:20]

@@ -1,0 +1,60 @@
+"""The end of a job that nobody waits for any more."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from flows.engines.azureml.sdk.jobs import Jobs
+from flows.engines.polling import TERMINAL
+from flows.errors import ServiceError, SettingsError, UserError
+
+LONG_SECONDS = 900.0  # a cluster may take minutes to let go of a job
+FIRST_SECONDS = 0.5
+LONGEST_SECONDS = 5.0
+GROWTH = 1.2
+
+
+async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], object]) -> str | None:
+    """Cancel a job unless it is over, and wait until it is: CancelRequested is not the end.
+
+    Passing trouble is lived through. Nothing is said of a job that is over already.
+
+    Args:
+        jobs: The jobs of the workspace.
+        name: The job's name.
+        seconds: How long to wait at most.
+        say: Takes one line for each thing that happens.
+
+    Returns:
+        The status that was seen last, which tells whether it is over (``Unknown`` if none could be seen); None if there
+        is no such job.
+
+    Raises:
+        UserError: The service refuses to show or to cancel it.
+    """
+    end, pause, status, asked, refused = time.monotonic() + seconds, FIRST_SECONDS, "Unknown", False, False
+    while True:
+        try:
+            job = await jobs.find(name)
+            if job is None:
+                return None
+            status = job.status
+            if status in TERMINAL:
+                if asked:
+                    say(f"job {name} | over: {status}")
+                return status
+            if not asked:
+                say(f"job {name} | {status}, canceling")
+                await jobs.cancel(name)
+                asked = True
+        except ServiceError:
+            pass  # asked again until the time is over
+        except UserError as error:
+            if refused or isinstance(error, SettingsError):
+                raise
+            refused = True  # it may have ended at this moment: seen at the next look
+        if time.monotonic() + pause > end:
+            say(f"job {name} | {status} after {seconds:.0f} s: it may still be running. `tandem reap` cancels it.")
+            return status
+        await asyncio.sleep(pause)
+        pause = min(pause * GROWTH, LONGEST_SECONDS)

@@ -1,0 +1,338 @@
+"""The local engine: an Azure ML job as a Prefect graph on this machine, a process a step, unchanged steps reused."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import Task, get_run_logger
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from flows.data.assets import ResolvedData, resolve_data
+from flows.data.digests import data_digest
+from flows.engines.choice import Where
+from flows.engines.local.host.processes import LocalProcesses, take_processes
+from flows.engines.local.job_runs import JobRuns
+from flows.engines.local.messages import REUSED
+from flows.engines.local.shell_paths import ShellPaths
+from flows.engines.local.step import StepRunner
+from flows.engines.local.sweep.run import LocalSweep
+from flows.engines.not_run import not_run, shown_after
+from flows.engines.plan.steps import Planner, StepPlan
+from flows.engines.plan.store import StepRecord
+from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.errors import RunError, SettingsError, TandemError
+from flows.machine.faults import cause_of, state_error
+from flows.machine.private import hand_out, make_folder, tighten
+from flows.mlflow_store.model_registry import MlflowTracking
+from flows.prefect_api.server import served_mlflow
+from flows.settings import Settings
+from flows.spec.graph import order
+from flows.spec.model.job import JobSpec, Step, StepOutput
+from flows.spec.text.names import inside
+
+if TYPE_CHECKING:
+    from flows.engines.azureml.sdk.tracking import WorkspaceTracking
+
+MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store, unless told otherwise
+
+
+@dataclass(slots=True)
+class _Job:
+    """A job while it runs: its folder, its MLflow runs, its steps' tasks and what they delivered."""
+
+    request: PipelineRequest
+    folder: Path
+    planner: Planner
+    plans: dict[str, StepPlan]
+    runs: JobRuns
+    runner: StepRunner
+    slots: asyncio.Semaphore
+    steps: dict[str, "asyncio.Task[tuple[StepOutcome, State[Any]]]"] = field(default_factory=dict[str, Any])
+    delivered: dict[StepOutput, Path] = field(default_factory=dict[StepOutput, Path])
+    stopped: bool = False
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.request.spec
+
+    def step_folder(self, name: str) -> Path:
+        return inside(self.folder / "steps", name)
+
+
+class LocalEngine:
+    """Runs jobs on this machine. One engine serves one flow run; use :func:`open_local_engine`."""
+
+    name = "local"
+
+    def __init__(self, settings: Settings, processes: LocalProcesses) -> None:
+        self._settings = settings
+        self._processes = processes
+        self._paths = ShellPaths(settings.home)
+        self._tracking = MlflowTracking(processes)
+        self._workspace: WorkspaceTracking | None = None
+
+    @property
+    def registry(self) -> MlflowTracking:
+        """MLflow's registry in the local state."""
+        return self._tracking
+
+    def close(self) -> None:
+        """Remove what was made for the time of the run."""
+        self._paths.close()
+
+    async def track_into_workspace(self) -> None:
+        """Keep the MLflow runs of the jobs to come in the workspace of the settings; models are registered here.
+
+        Raises:
+            SettingsError: There is no such workspace, or no identity that may see it.
+            ServiceError: It does not answer.
+        """
+        from flows.engines.azureml.sdk.tracking import find_tracking
+
+        self._workspace = await find_tracking(self._settings.workspace, self._processes.environment)
+        await self._tracking.track_into(self._workspace.uri)
+
+    async def submit(self, request: PipelineRequest) -> Submission:
+        """Make the job's folder; nothing runs yet."""
+        folder = inside(self._settings.jobs, request.job_name)
+        try:
+            (folder / "steps").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"The folder of local jobs cannot be written: {folder}: {error.strerror}. "
+                "Free it, or set TANDEM_HOME to a folder of yours."
+            ) from error
+        return Submission(request)
+
+    async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
+        """None: what runs here ends with this process."""
+        return None
+
+    async def wait(self, submission: Submission) -> RunOutcome:
+        """Run the job's steps, each as soon as what it reads is there; return when all are over."""
+        request = submission.request
+        planner = Planner(request.spec, self._settings, request.force_rerun, request.python)
+        plans = await asyncio.to_thread(planner.known)
+        runs = JobRuns(self._tracking, request, self._workspace)
+        job = _Job(
+            request=request,
+            folder=inside(self._settings.jobs, request.job_name),
+            planner=planner,
+            plans=plans,
+            runs=runs,
+            runner=StepRunner(self._settings, self._processes, self._paths, request, runs, planner.store),
+            slots=asyncio.Semaphore(max(4, os.cpu_count() or 1)),
+            delivered=planner.delivered(plans),
+        )
+        # A job that runs nothing has no MLflow run of its own, unless MLflow is in use anyway.
+        if self._processes.started or any(name not in plans or not plans[name].reused for name in request.spec.steps):
+            await runs.open()
+        if runs.page is not None:
+            get_run_logger().info("job %s | %s", request.job_name, runs.page)
+        try:
+            for name in order(request.spec):
+                job.steps[name] = asyncio.create_task(self._step(job, request.spec.steps[name]), name=name)
+            ended = [await asyncio.shield(running) for running in job.steps.values()]
+        except BaseException:
+            for running in job.steps.values():
+                running.cancel()
+            await asyncio.gather(*job.steps.values(), return_exceptions=True)
+            await runs.close(runs.run_id, "KILLED")
+            raise
+        outcome = _outcome_of(job, [step for step, _ in ended])
+        await runs.close(runs.run_id, "FINISHED" if outcome.status is RunStatus.COMPLETED else "FAILED")
+        _write_json(job.folder / "job.json", {**_description(outcome), "decisions": planner.decisions()})
+        return outcome
+
+    async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
+        """Copy a named output to ``folder``; what lay there under the same names is replaced."""
+        source = _delivered(outcome, output)
+        try:
+            target = folder / source.name if source.is_file() and folder.is_dir() else folder
+            make_folder(target.parent)
+            await asyncio.to_thread(hand_out, source, target)
+            return target
+        except OSError as error:
+            raise SettingsError(f"The output {output!r} cannot be written to {folder}: {error}.") from error
+
+    async def resolve_data(self, text: str) -> ResolvedData:
+        """Find a data asset under ``data/``, or a file."""
+        return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
+
+    async def data_file(self, data: ResolvedData, folder: Path) -> Path:
+        """The file where it is."""
+        assert data.path is not None  # what is found on this machine has a path
+        return data.path
+
+    async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
+        """The digest of the output's content: the same model, however often it is delivered, is the same."""
+        digest = await asyncio.to_thread(data_digest, _delivered(outcome, output))
+        return {"tandem.model_sha256": digest}
+
+    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
+        """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` or studio shows it."""
+        if outcome.mlflow_run_id is None:
+            return folder.as_uri()
+        await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
+        page = await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
+        await asyncio.to_thread(tighten, self._settings.mlflow_artifacts / outcome.mlflow_run_id)
+        return outcome.url or (served_mlflow(self._settings.prefect_home) or MLFLOW_UI) + page
+
+    async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
+        """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
+        upstream = [await asyncio.shield(job.steps[name]) for name in sorted(step.upstream)]
+        missing = _missing_upstream(job, step)
+        if missing or job.stopped:
+            reason = f"The step {step.name} did not run: " + (
+                f"{' and '.join(missing)} did not deliver." if missing else "another step failed."
+            )
+            outcome = StepOutcome(step.name, RunStatus.NOT_STARTED, message=reason)
+            return outcome, await self._show_not_run(step, reason, [state for _, state in upstream])
+        plan = job.plans.get(step.name) or await asyncio.to_thread(job.planner.plan, step, job.delivered)
+        outcomes: list[StepOutcome] = []
+
+        async def run_step() -> Any:
+            try:
+                async with job.slots:
+                    outcome = await self._run(job, plan)
+            except TandemError as error:
+                outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {error}")
+            except Exception as error:
+                if cause_of(error) is None:
+                    raise
+                told = state_error(error, job.folder)
+                outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {told}")
+            outcomes.append(outcome)
+            if outcome.status is RunStatus.COMPLETED:
+                return {"step": step.name, "key": plan.key, "job": job.request.job_name}
+            return Failed(message=outcome.message)
+
+        as_task: Any = Task(
+            run_step,
+            name=step.name,
+            task_run_name=step.name,
+            cache_policy=CacheKeyFnPolicy(cache_key_fn=lambda context, parameters: plan.key),
+            refresh_cache=not plan.reused,
+            persist_result=True,
+            result_storage=self._settings.prefect_home / "results",
+            result_serializer="json",
+        )
+        # One that did not complete is read through an optional input only, and does not hold this step up.
+        delivered = [state for _, state in upstream if state.is_completed()]
+        state: State[Any] = await as_task(wait_for=delivered, return_state=True)
+        if outcomes:
+            outcome = outcomes[0]
+        elif state.is_completed() and plan.record is not None:
+            get_run_logger().info(REUSED, step.name, plan.record.job_name)
+            outcome = await self._reused(job, step.name, plan.record)
+        else:
+            outcome = StepOutcome(step.name, RunStatus.FAILED, message=state.message or f"The step {step.name} failed.")
+        job.delivered.update({StepOutput(step.name, name): path for name, path in outcome.outputs.items()})
+        if outcome.status is RunStatus.FAILED and not job.spec.continue_on_step_failure:
+            job.stopped = True
+        return outcome, state
+
+    async def _run(self, job: _Job, plan: StepPlan) -> StepOutcome:
+        folder = job.step_folder(plan.step.name)
+        if plan.step.sweep is None:
+            return await job.runner.run(plan, folder)
+        name = job.request.job_name
+        sweep = LocalSweep(name, plan, folder, job.delivered, job.planner, job.runner, job.runs, self._tracking)
+        return await sweep.run()
+
+    async def _reused(self, job: _Job, name: str, record: StepRecord) -> StepOutcome:
+        """Deliver what an earlier run of the step (by whatever name) delivered, its params and metrics too."""
+        store = job.planner.store
+        run_id = await job.runs.repeat_step(name, record.mlflow_run_id)
+        return StepOutcome(
+            name,
+            RunStatus.COMPLETED,
+            reused=True,
+            seconds=record.seconds,
+            outputs={name: store.path(output) for name, output in record.outputs.items()},
+            log=self._settings.home / record.log,
+            mlflow_run_id=run_id,
+            message=f"Reused from the job {record.job_name}.",
+        )
+
+    async def _show_not_run(self, step: Step, reason: str, upstream: Sequence[State[Any]]) -> State[Any]:
+        """Show a step that does not run."""
+
+        async def over() -> State[Any]:
+            return not_run(reason, upstream)
+
+        as_task: Any = Task(over, name=step.name, task_run_name=step.name)
+        get_run_logger().warning("%s | %s", step.name, reason)
+        return await as_task(wait_for=shown_after(upstream), return_state=True)
+
+
+def _delivered(outcome: RunOutcome, output: str) -> Path:
+    path = Path(outcome.outputs.get(output, "")).absolute()
+    if output not in outcome.outputs or not path.exists():
+        raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; see {outcome.folder}.")
+    return path
+
+
+def _missing_upstream(job: _Job, step: Step) -> list[str]:
+    """The steps whose outputs a required input of ``step`` lacks."""
+    return sorted(
+        {
+            binding.step
+            for name, binding in step.inputs.items()
+            if isinstance(binding, StepOutput)
+            and binding not in job.delivered
+            and not step.component.inputs[name].optional
+        }
+    )
+
+
+def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
+    ended = tuple(steps)
+    failed = any(step.status is not RunStatus.COMPLETED for step in ended)
+    outputs = {
+        binding.name: str(job.delivered[StepOutput(step.name, name)])
+        for step in job.spec.steps.values()
+        for name, binding in step.outputs.items()
+        if StepOutput(step.name, name) in job.delivered
+    }
+    return RunOutcome(
+        job_name=job.request.job_name,
+        status=RunStatus.FAILED if failed else RunStatus.COMPLETED,
+        steps=ended,
+        outputs=outputs,
+        mlflow_run_id=job.runs.run_id,
+        folder=job.folder,
+        url=job.runs.page,
+    )
+
+
+def _description(outcome: RunOutcome) -> dict[str, Any]:
+    """The whole outcome as JSON, with paths as text."""
+    return json.loads(json.dumps(asdict(outcome), default=str))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+@asynccontextmanager
+async def open_local_engine(
+    settings: Settings, tracking: Where = "local", python: Path | None = None
+) -> AsyncGenerator[LocalEngine]:
+    """An engine for one flow run; when it is left, no process of it is running any more."""
+    processes = take_processes(settings, tracking, python)
+    engine = LocalEngine(settings, processes)
+    try:
+        if tracking == "azureml":
+            await engine.track_into_workspace()
+        yield engine
+    finally:
+        await processes.stop()
+        engine.close()

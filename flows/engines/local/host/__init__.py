@@ -1,0 +1,1 @@
+"""The processes of a local run: step host, MLflow worker, tracking server."""

@@ -1,0 +1,89 @@
+"""The MLflow runs of a job on this machine: the job's own, and below it one for every step."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from flows.engines.runs import PipelineRequest
+from flows.errors import TandemError
+from flows.machine.living import PROCESS, current
+from flows.mlflow_store.model_registry import MlflowTracking, RunEnd
+from flows.spec.model.job import Literal
+
+if TYPE_CHECKING:
+    from flows.engines.azureml.sdk.tracking import WorkspaceTracking
+
+FAILED_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM and SIGKILL
+
+
+class JobRuns:
+    """The runs of one job, in the local store or in a workspace's. There are none before :meth:`open`."""
+
+    def __init__(
+        self, tracking: MlflowTracking, request: PipelineRequest, workspace: "WorkspaceTracking | None"
+    ) -> None:
+        self._tracking = tracking
+        self._request = request
+        self._workspace = workspace
+        self.run_id: str | None = None
+
+    @property
+    def page(self) -> str | None:
+        """The page of the job's run in studio, if it is there."""
+        return None if self._workspace is None or self.run_id is None else self._workspace.page(self.run_id)
+
+    async def open(self) -> None:
+        """Create the job's own run; its params are the literal inputs of the job."""
+        request = self._request
+        tags = {**request.tags, "tandem.job": request.job_name, **self._process()}
+        self.run_id = await self._tracking.create_run(request.experiment_name, request.job_name, tags=tags)
+        inputs = request.spec.inputs.items()
+        literals = {name: given.value.text for name, given in inputs if isinstance(given.value, Literal)}
+        await self._tracking.log_params(self.run_id, literals)
+
+    async def open_step(self, name: str, parent: str | None = None) -> str | None:
+        """Create the run of a step that is about to run, or of a trial, whose ``parent`` is the run of its sweep."""
+        return None if self.run_id is None else await self._create(name, {}, parent)
+
+    async def repeat_step(self, name: str, run_id: str | None, parent: str | None = None) -> str | None:
+        """Create the run of a step or trial that is reused, with the params and metrics of its earlier run."""
+        if self.run_id is None or run_id is None:
+            return run_id
+        copy = await self._create(name, {"tandem.reused_run": run_id}, parent)
+        await self._tracking.copy_run_data(run_id, copy)
+        await self._tracking.finish_run(copy, "FINISHED")
+        return copy
+
+    async def close(self, run_id: str | None, status: RunEnd) -> None:
+        """End a run. That one which did not complete cannot be ended is not the error that matters."""
+        if run_id is None:
+            return
+        ending = self._tracking.finish_run(run_id, status)
+        if status == "FINISHED":
+            await ending
+            return
+        with suppress(TandemError, TimeoutError):
+            await asyncio.wait_for(ending, FAILED_SECONDS)
+
+    def variables(self, run_id: str | None) -> dict[str, str]:
+        """What tells MLflow in a step's process where to log."""
+        return {
+            **({} if self._workspace is None else {"MLFLOW_TRACKING_URI": self._workspace.uri}),
+            "MLFLOW_EXPERIMENT_NAME": self._request.experiment_name,
+            **({} if run_id is None else {"MLFLOW_RUN_ID": run_id}),
+        }
+
+    def _process(self) -> dict[str, str]:
+        """The tag by which the runs are found if this process is killed; its entry says first that there are some."""
+        entry = current()
+        if entry is None or self._workspace is not None:
+            return {}
+        if not entry.life.mlflow:
+            entry.tell(mlflow=True)
+        return {PROCESS: entry.life.id}
+
+    async def _create(self, name: str, tags: dict[str, str], parent: str | None = None) -> str:
+        tags = {"tandem.job": self._request.job_name, "tandem.step": name, **self._process(), **tags}
+        return await self._tracking.create_run(
+            self._request.experiment_name, name, parent_run_id=parent or self.run_id, tags=tags
+        )

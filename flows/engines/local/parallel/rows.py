@@ -1,0 +1,178 @@
+"""Read the rows of an mltable, as the driver beside this file cuts them. It imports nothing else of Tandem.
+
+What cannot be read ends the driver with one message: it names the file or the transformation, and why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from typing import Any
+
+import pandas as pd
+from pandas.io.common import get_handle  # pyright: ignore[reportMissingImports] (without types)
+
+ENCODINGS = {"iso88591": "latin-1", "utf8bom": "utf-8-sig", "windows1252": "cp1252"}
+MAX_ROWS = "TANDEM_MAX_ROWS"  # the variable of the environment that says how many rows are read at most
+DEFAULT_MAX_ROWS = 10_000_000
+MOST_COLUMNS = 10_000
+LINE_BYTES = 64 << 20
+CHUNK_BYTES = 1 << 20
+# How many times its size a compressed file may unpack to, once it is more than UNPACKED_BYTES.
+UNPACKED_RATIO = 200
+UNPACKED_BYTES = 100 << 20
+NUMBERED = "Column"  # how Azure ML calls the columns of a file that has no names for them
+
+
+def rows(files: list[str], transformations: list[tuple[str, dict[str, Any]]]) -> tuple[Any, int]:
+    """Read the files of an mltable as one frame, and do to it what else the mltable says.
+
+    Returns:
+        The frame, and how many rows the files have.
+    """
+    (reader, options), *further = transformations
+    read = {"read_delimited": delimited, "read_parquet": parquet, "read_json_lines": json_lines}[reader]
+    frames: list[Any] = []
+    left = most = most_rows()
+    for file in files:
+        try:
+            frame = read(file, options, frames[0].columns if frames else None, left)
+        except Exception as error:  # damaged files fail in as many ways as the readers have parts
+            sys.exit(f"{file} cannot be read by {reader}: {words(error)}")
+        left -= len(frame)
+        if left < 0:
+            sys.exit(f"{file} cannot be read by {reader}: {too_many(most)}")
+        if options.get("include_path_column"):
+            frame.insert(0, "Path", file)
+        frames.append(frame)
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    read_rows = len(frame)
+    for name, argument in further:
+        try:
+            frame = transformed(frame, name, argument)
+        except Exception as error:
+            sys.exit(f"The mltable's {name} cannot be done: {words(error)}")
+    return frame, read_rows
+
+
+def most_rows() -> int:
+    """The most rows that are read, of all files together."""
+    text = os.environ.get(MAX_ROWS) or str(DEFAULT_MAX_ROWS)
+    if not (text.isdigit() and len(text) < 19 and int(text)):
+        sys.exit(f"{MAX_ROWS} is {text[:40]!r}: set it to a whole number of 1 or more")
+    return int(text)
+
+
+def too_many(most: int) -> str:
+    """Say that there are too many rows."""
+    return f"there are more than {most:,} rows: divide them, or set {MAX_ROWS} to more"
+
+
+def words(error: BaseException) -> str:
+    """What is known of an error, in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def transformed(frame: Any, name: str, argument: Any) -> Any:
+    """One transformation of an mltable."""
+    if name == "keep_columns":
+        return frame[[argument] if isinstance(argument, str) else argument]
+    if name == "drop_columns":
+        return frame.drop(columns=argument)
+    if name == "take":
+        return frame.head(int(argument))
+    if name == "skip":
+        return frame.iloc[int(argument) :]
+    if name == "take_random_sample":
+        chance = random.Random(argument.get("seed"))
+        return frame[[chance.random() < float(argument["probability"]) for _ in range(len(frame))]]
+    kinds = {"string": "string", "float": "float64", "int": "Int64", "boolean": "boolean", "datetime": "datetime64[ns]"}
+    for one in argument:  # convert_column_types
+        columns = one["columns"]
+        kind = one["column_type"]
+        named = kinds[kind if isinstance(kind, str) else next(iter(kind))]
+        frame = frame.astype(dict.fromkeys([columns] if isinstance(columns, str) else columns, named))
+    return frame
+
+
+def check_text(file: str, delimiter: bytes) -> None:
+    """Refuse text that takes too much memory to read, as it is once it is unpacked, without keeping any of it.
+
+    Raises:
+        ValueError: A line is too long, the first one has too many columns, or it unpacks to very much more than it is.
+    """
+    size, unpacked, line, columns, is_first = os.path.getsize(file), 0, 0, 1, True
+    with get_handle(file, "rb", compression="infer", is_text=False) as opened:
+        while True:
+            chunk = opened.handle.read(CHUNK_BYTES)
+            if not chunk:
+                return
+            unpacked += len(chunk)
+            if unpacked > max(UNPACKED_BYTES, size * UNPACKED_RATIO):
+                raise ValueError(f"it unpacks to more than {UNPACKED_RATIO} times its size of {size:,} bytes")
+            if is_first:
+                begin, end, _ = chunk.partition(b"\n")
+                columns, is_first = columns + begin.count(delimiter), not end
+                if columns > MOST_COLUMNS:
+                    raise ValueError(f"its first line has more than {MOST_COLUMNS:,} columns")
+            line = len(chunk) - chunk.rfind(b"\n") - 1 if b"\n" in chunk else line + len(chunk)
+            if line > LINE_BYTES:
+                raise ValueError(f"a line is longer than {LINE_BYTES:,} bytes")
+
+
+def delimited(file: str, options: dict[str, Any], names: Any, left: int) -> Any:
+    """Read text with a delimiter; ``names`` are the columns of the first file, ``left`` is how many rows may follow."""
+    header = options.get("header", "all_files_same_headers")
+    is_first = names is None
+    has_header = header != "no_header" and (is_first or header != "from_first_file")
+    encoding = options.get("encoding", "utf8")
+    types: Any = None if options.get("infer_column_types", True) else str
+    delimiter = options.get("delimiter", ",")
+    check_text(file, delimiter.encode("utf-8"))
+    frame: Any = pd.read_csv(
+        file,
+        sep=delimiter,
+        nrows=left + 1,
+        header=0 if has_header else None,
+        encoding=ENCODINGS.get(encoding, encoding),
+        keep_default_na=False,
+        na_values=[] if options.get("empty_as_string") else [""],
+        dtype=types,
+    )
+    if not has_header:
+        columns = [f"{NUMBERED}{number}" for number in range(1, len(frame.columns) + 1)]
+        frame.columns = columns if header == "no_header" else names
+    return frame
+
+
+def parquet(file: str, options: dict[str, Any], names: Any, left: int) -> Any:
+    """Read a Parquet file, unless its footer says that it has more than ``left`` rows."""
+    try:
+        from pyarrow.parquet import read_metadata
+    except ImportError:  # pandas then has another library for it
+        return pd.read_parquet(file)
+    metadata = read_metadata(file)
+    rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
+    if rows > left:
+        raise ValueError(f"it has {rows:,} rows, and {left:,} may follow; set {MAX_ROWS} to more")
+    if metadata.num_columns > MOST_COLUMNS:
+        raise ValueError(f"it has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
+    return pd.read_parquet(file)
+
+
+def json_lines(file: str, options: dict[str, Any], names: Any, left: int) -> Any:
+    """Read a JSON object a line, ``left`` of them and one at most."""
+    encoding = options.get("encoding", "utf8")
+    found: list[Any] = []
+    with open(file, encoding=ENCODINGS.get(encoding, encoding)) as lines:
+        for line in filter(str.strip, lines):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                if options.get("invalid_lines", "error") != "drop":
+                    raise
+            if len(found) > left:
+                break
+    return pd.DataFrame(found)

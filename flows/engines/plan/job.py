@@ -1,0 +1,163 @@
+"""A job as it would run on this machine: its steps in waves, what would become of each, and why."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from flows.engines.plan.environment import Shortfall, shortfalls
+from flows.engines.plan.output_places import OutputPlace
+from flows.engines.plan.steps import Planner, StepPlan
+from flows.errors import UserError
+from flows.settings import Settings
+from flows.spec.graph import waves
+from flows.spec.model.job import Environment, JobSpec, Step, StepOutput
+
+# What a file may say of a step that describes it, rather than ask for something.
+_DESCRIPTIONS = frozenset({"comment", "description", "display_name", "experiment_name", "properties", "tags"})
+
+
+class StepState(StrEnum):
+    """What would become of a step."""
+
+    REUSE = "reuse"
+    RUN = "run"
+    MAY_RUN = "may run"
+    """Upstream steps run first; it is reused if they deliver what they did before."""
+    CANNOT_RUN = "cannot run"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step as it would run.
+
+    Attributes:
+        step: The step.
+        wave: Its wave, from 1: it needs only steps of earlier ones.
+        state: What would become of it.
+        plan: What it depends on; None for one that cannot run.
+        refusal: Why it cannot run here, as the end of a sentence that begins with its name.
+        needs: The steps that cannot run and whose outputs it reads.
+        unused: What the file declares for it and this machine has no use for.
+    """
+
+    step: Step
+    wave: int
+    state: StepState
+    plan: StepPlan | None = None
+    refusal: str | None = None
+    needs: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the step."""
+        return self.step.name
+
+
+@dataclass(frozen=True, slots=True)
+class AskedEnvironment:
+    """An environment, the steps that ask for it, and what the interpreter lacks of it; None if nobody knows."""
+
+    label: str
+    steps: tuple[str, ...]
+    shortfalls: tuple[Shortfall, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """A job as it would run: its steps in the order of the graph, and the environments that they ask for.
+
+    ``python`` is the version of the interpreter; ``unused`` what the file declares for the whole job and this machine
+    has no use for; ``writes`` the local paths that outputs are copied to when the job has ended, and ``output_dir`` the
+    folder that everything is copied to, if there is one.
+    """
+
+    spec: JobSpec
+    python: str
+    steps: tuple[PlannedStep, ...]
+    environments: tuple[AskedEnvironment, ...]
+    unused: tuple[str, ...] = ()
+    writes: tuple[OutputPlace, ...] = ()
+    output_dir: str | None = None
+
+    @property
+    def refused_writes(self) -> tuple[OutputPlace, ...]:
+        """The paths that nothing may be written to."""
+        return tuple(place for place in self.writes if place.refusal is not None)
+
+    @property
+    def refused(self) -> tuple[PlannedStep, ...]:
+        """The steps that cannot run here for a reason of their own."""
+        return tuple(step for step in self.steps if step.refusal is not None)
+
+    def count(self, state: StepState) -> int:
+        """How many steps are in a state."""
+        return sum(step.state is state for step in self.steps)
+
+
+def plan_job(spec: JobSpec, settings: Settings, force_rerun: bool = False, python: Path | None = None) -> JobPlan:
+    """Plan every step of a job. Nothing runs, and nothing is written."""
+    planner = Planner(spec, settings, force_rerun, python)
+    planned: dict[str, PlannedStep] = {}
+    delivered: dict[StepOutput, Path] = {}
+    for number, wave in enumerate(waves(spec), start=1):
+        for name in wave:
+            step = _planned(planner, spec.steps[name], number, planned, delivered)
+            planned[name] = step
+            if step.plan is not None:
+                delivered.update(planner.delivered({name: step.plan}))
+    environments, unused = tuple(_environments(planner)), tuple(_declared(spec.declared))
+    return JobPlan(spec, planner.interpreter.release, tuple(planned.values()), environments, unused)
+
+
+def _planned(
+    planner: Planner, step: Step, wave: int, planned: Mapping[str, PlannedStep], delivered: Mapping[StepOutput, Path]
+) -> PlannedStep:
+    unused = tuple(_unused(planner.spec, step))
+    refusal = step.refusal
+    needs = tuple(name for name in sorted(step.upstream) if planned[name].state is StepState.CANNOT_RUN)
+    if refusal is None and not needs:
+        pending = frozenset(name for name in step.upstream if planned[name].state is not StepState.REUSE)
+        try:
+            plan = planner.plan(step, delivered, pending)
+        except UserError as error:
+            refusal = f"cannot be planned: {error}"
+        else:
+            state = StepState.REUSE if plan.reused else StepState.MAY_RUN if plan.may_be_reused else StepState.RUN
+            return PlannedStep(step, wave, state, plan, unused=unused)
+    return PlannedStep(step, wave, StepState.CANNOT_RUN, None, refusal, needs, unused)
+
+
+def _unused(spec: JobSpec, step: Step) -> Iterator[str]:
+    """What the file declares for a step and this machine has no use for, each in a few words."""
+    compute = step.compute or spec.default_compute
+    if compute is not None:
+        yield f"compute {compute}"
+    yield from _declared(step.declared)
+
+
+def _declared(declared: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in declared.items():
+        if key not in _DESCRIPTIONS and value not in (None, {}, []):
+            yield f"{key} {_short(value)}".strip()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(key if isinstance(item, Mapping) else f"{key}={_short(item)}" for key, item in value.items())
+    return ", ".join(map(_short, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _environments(planner: Planner) -> Iterator[AskedEnvironment]:
+    found: dict[Environment, list[str]] = {}
+    for name, step in planner.spec.steps.items():
+        if step.component.environment is not None:
+            found.setdefault(step.component.environment, []).append(name)
+    for environment, steps in found.items():
+        definition = planner.defined(environment)
+        known = definition is not None and definition.conda is not None
+        lacking = shortfalls(definition, planner.interpreter) if definition is not None and known else None
+        label = environment.reference or environment.image or "in the file"
+        yield AskedEnvironment(label, tuple(steps), lacking)

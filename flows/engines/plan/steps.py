@@ -1,0 +1,247 @@
+"""Which steps run and why, and which are reused. Reads files, runs nothing; imports neither Prefect nor MLflow."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.data.assets import resolve_reference
+from flows.data.digests import data_digest
+from flows.data.snapshot import Snapshot
+from flows.engines.plan.environment import defined_environment, environment_part
+from flows.engines.plan.fingerprint import Fingerprint, component_part, interpreter_part, variables_part
+from flows.engines.plan.interpreter import interpreter
+from flows.engines.plan.reasons import Cause, Reason, differences
+from flows.engines.plan.store import StepRecord, StepStore
+from flows.errors import DataAssetError, SettingsError
+from flows.settings import Settings
+from flows.spec.graph import order
+from flows.spec.model.job import DataReference, Environment, JobSpec, Step, StepOutput
+from flows.spec.values import data_source, literal_text
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """What an input of a step receives: a literal's text, or the path of data with the digest of its content."""
+
+    text: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step, what it depends on, and the earlier run that it repeats, or else why it runs.
+
+    Attributes:
+        step: The step.
+        inputs: What each input receives.
+        fingerprint: All that it depends on.
+        key: The content key of that.
+        record: The earlier run whose outputs will be delivered; None if the step runs.
+        reasons: Why it runs; empty if it does not.
+        compared: The earlier run that the reasons compare it with, if there is one.
+        pending: The upstream steps that will run first. What they deliver is not known, and neither is ``record``.
+    """
+
+    step: Step
+    inputs: Mapping[str, StepInput | None]
+    fingerprint: Fingerprint
+    key: str
+    record: StepRecord | None
+    reasons: tuple[Reason, ...] = ()
+    compared: StepRecord | None = None
+    pending: tuple[str, ...] = ()
+
+    @property
+    def reused(self) -> bool:
+        """Whether the outputs of an earlier run will be delivered."""
+        return self.record is not None
+
+    @property
+    def may_be_reused(self) -> bool:
+        """Whether all that is known is as it was, so that what the pending upstream steps deliver will decide."""
+        return bool(self.pending) and all(reason.cause is Cause.UPSTREAM for reason in self.reasons)
+
+    def as_json(self) -> dict[str, Any]:
+        """The decision and what it rests on, for machines."""
+        compared = self.record or self.compared
+        return {
+            "reused": self.reused,
+            "reasons": [reason.as_json() for reason in self.reasons],
+            "compared": None if compared is None else {"job": compared.job_name, "ended": compared.ended},
+        }
+
+
+class Planner:
+    """Plans the steps of one job, each as soon as what it reads is known. Everything is read and digested once.
+
+    Args:
+        spec: The job.
+        settings: Where the state, the data assets and the environments are.
+        force_rerun: Whether nothing is reused, as the job itself may say too.
+        python: The interpreter of the steps; that of this process if it is left out.
+    """
+
+    def __init__(
+        self, spec: JobSpec, settings: Settings, force_rerun: bool = False, python: Path | None = None
+    ) -> None:
+        self.spec = spec
+        self.store = StepStore(settings.home)
+        self.interpreter = interpreter(python)
+        self._decisions: dict[str, StepPlan] = {}
+        self._settings = settings
+        self._forced_by = "--force-rerun" if force_rerun else "settings.force_rerun" if spec.force_rerun else None
+        self._interpreter_part = self.store.keep(interpreter_part(self.interpreter))
+        self._code_parts: dict[tuple[Path | None, tuple[Path, ...]], str] = {}
+        self._environment_parts: dict[Environment | None, str] = {}
+        self._environments: dict[Environment, Environment] = {}
+        self._data: dict[DataReference, Path] = {}
+        self._digests: dict[Path, str] = {}
+
+    def known(self) -> dict[str, StepPlan]:
+        """Plan every step that can be planned before anything runs: all of whose upstream steps are reused."""
+        plans: dict[str, StepPlan] = {}
+        delivered: dict[StepOutput, Path] = {}
+        for name in order(self.spec):
+            step = self.spec.steps[name]
+            if step.refusal is None and all(before in plans and plans[before].reused for before in step.upstream):
+                plans[name] = self.plan(step, delivered)
+                delivered.update(self.delivered({name: plans[name]}))
+        return plans
+
+    def delivered(self, plans: Mapping[str, StepPlan]) -> dict[StepOutput, Path]:
+        """The outputs that reused steps deliver."""
+        return {
+            StepOutput(name, output): self.store.path(stored)
+            for name, plan in plans.items()
+            if plan.record is not None
+            for output, stored in plan.record.outputs.items()
+        }
+
+    def plan(self, step: Step, delivered: Mapping[StepOutput, Path], pending: frozenset[str] = frozenset()) -> StepPlan:
+        """Plan one step.
+
+        Args:
+            step: The step.
+            delivered: What its upstream steps delivered. An optional input of a step that failed has no value.
+            pending: The upstream steps that will run first, so that nobody knows yet what they deliver.
+
+        Raises:
+            DataAssetError: Data that it reads is not there.
+            SettingsError: Its code cannot be read.
+        """
+        inputs = {name: self._input(step, name, delivered) for name in step.component.inputs}
+        unknown = {
+            name: binding.step
+            for name, binding in step.inputs.items()
+            if isinstance(binding, StepOutput) and binding.step in pending
+        }
+        fingerprint = self._fingerprint(step, inputs)
+        record = None if unknown else self.store.read(fingerprint.key)
+        compared = record or self.store.nearest(fingerprint, frozenset(unknown))
+        reasons = (*self._not_reusable(step, record), *self._changes(fingerprint, compared, unknown))
+        plan = StepPlan(
+            step=step,
+            inputs=inputs,
+            fingerprint=fingerprint,
+            key=fingerprint.key,
+            record=None if reasons else record,
+            reasons=reasons,
+            compared=compared,
+            pending=tuple(dict.fromkeys(unknown.values())),
+        )
+        self._decisions.setdefault(step.name, plan)  # a trial of a sweep has the name of the sweep, which comes first
+        return plan
+
+    def _not_reusable(self, step: Step, record: StepRecord | None) -> Iterator[Reason]:
+        """Why a step runs even if nothing that it depends on has changed."""
+        if self._forced_by is not None:
+            yield Reason(Cause.FORCED, self._forced_by)
+        elif not step.component.is_deterministic:
+            yield Reason(Cause.NOT_DETERMINISTIC)
+        elif record is not None:
+            for output, became in self.store.lost(record).items():
+                yield Reason(Cause.OUTPUT, output, after=became)
+
+    def _changes(
+        self, fingerprint: Fingerprint, compared: StepRecord | None, unknown: Mapping[str, str]
+    ) -> Iterator[Reason]:
+        """What has changed since the earlier run that is compared with, or will have."""
+        if compared is None:
+            yield Reason(Cause.FIRST_RUN)
+            return
+        yield from differences(compared.fingerprint, fingerprint, self.store.part, frozenset(unknown))
+        yield from (Reason(Cause.UPSTREAM, name) for name in dict.fromkeys(unknown.values()))
+
+    def _input(self, step: Step, name: str, delivered: Mapping[StepOutput, Path]) -> StepInput | None:
+        if step.component.inputs[name].is_literal:
+            text = literal_text(self.spec, step, name)
+            return None if text is None else StepInput(text)
+        source = data_source(self.spec, step, name)
+        if isinstance(source, StepOutput):
+            path = delivered.get(source)
+        elif isinstance(source, DataReference):
+            path = self._path(source)
+        else:
+            path = None
+        return None if path is None else StepInput(str(path), self._digest(path))
+
+    def _path(self, reference: DataReference) -> Path:
+        if reference not in self._data:
+            self._data[reference] = resolve_reference(reference, self._settings.data_assets)
+        return self._data[reference]
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            try:
+                self._digests[path] = data_digest(path)
+            except OSError as error:
+                raise DataAssetError(f"The data {path} cannot be read: {error.strerror}: {error.filename}.") from error
+        return self._digests[path]
+
+    def _fingerprint(self, step: Step, inputs: Mapping[str, StepInput | None]) -> Fingerprint:
+        return Fingerprint(
+            step=step.name,
+            source=str(self.spec.source),
+            parts={
+                "component": self.store.keep(component_part(step)),
+                "code": self._code(step),
+                "environment": self._environment(step.component.environment),
+                "interpreter": self._interpreter_part,
+                "variables": self.store.keep(variables_part(step)),
+            },
+            inputs={
+                name: None if value is None else value.digest or f"={value.text}" for name, value in inputs.items()
+            },
+        )
+
+    def _code(self, step: Step) -> str:
+        code = step.component.code, step.component.additional_includes
+        if code not in self._code_parts:
+            try:
+                self._code_parts[code] = self.store.keep(Snapshot.of(*code).digests())
+            except OSError as error:
+                raise SettingsError(
+                    f"The code of the step {step.name} cannot be read: {error.strerror}: {error.filename}."
+                ) from error
+        return self._code_parts[code]
+
+    def _environment(self, environment: Environment | None) -> str:
+        if environment not in self._environment_parts:
+            part = environment_part(self.defined(environment))
+            if environment is not None and environment.reference is not None:
+                part = {"the reference": environment.reference, **part}
+            self._environment_parts[environment] = self.store.keep(part)
+        return self._environment_parts[environment]
+
+    def decisions(self) -> dict[str, Any]:
+        """What was decided about every step that was planned, and why, to be written down with the job."""
+        return {name: plan.as_json() for name, plan in self._decisions.items()}
+
+    def defined(self, environment: Environment | None) -> Environment | None:
+        """What an environment's name stands for on this machine; itself where there is no definition of that name."""
+        if environment is None or environment.reference is None:
+            return environment
+        if environment not in self._environments:
+            self._environments[environment] = defined_environment(environment, self._settings.environments)
+        return self._environments[environment]

@@ -1,0 +1,123 @@
+"""A value's way through an engine: request → submission → outcome. Failures are data until ``raise_for_status``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from flows.errors import RunCanceled, StepFailed
+from flows.spec.model.job import JobSpec
+
+
+class RunStatus(StrEnum):
+    """How a job or a step ended, in Azure ML's words."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    NOT_STARTED = "NotStarted"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRequest:
+    """What an engine is asked to run: a spec whose inputs are all bound, under one job name.
+
+    The job name is derived from the flow run and the spec, so that a retry asks for the same job.
+    ``python`` is the interpreter of the steps on this machine, where it is not that of this process.
+    """
+
+    spec: JobSpec
+    job_name: str
+    experiment_name: str
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    force_rerun: bool = False
+    python: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job that an engine has accepted. Asking again with the same request gives the same submission.
+
+    ``found``: it was submitted before. ``canceled``: and has been canceled since.
+    """
+
+    request: PipelineRequest
+    url: str | None = None
+    canceled: bool = False
+    found: bool = False
+
+    @property
+    def job_name(self) -> str:
+        """The name of the job, unique in its workspace."""
+        return self.request.job_name
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A job that goes on though nobody waits. ``limit_seconds``: until a limit may have passed; None: never."""
+
+    status: str
+    limit_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """How one step ended. ``log`` is where its output was written; ``message`` says why it failed or did not run."""
+
+    name: str
+    status: RunStatus
+    reused: bool = False
+    seconds: float = 0.0
+    outputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    log: Path | None = None
+    mlflow_run_id: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
+
+    An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``. ``remote_only`` are the outputs
+    that can be registered where they are, but not fetched; ``files`` are those that are one file. ``tags`` are those
+    that the job was submitted with. ``delivered`` has, for the outputs of a job in a workspace, the child job that made
+    each, and its name there.
+    ``registered`` has the name and version under which an output was registered on this machine.
+    ``infrastructure``: it failed, and for a reason that no user could help, such as a machine that was taken away.
+    """
+
+    job_name: str
+    status: RunStatus
+    steps: tuple[StepOutcome, ...]
+    outputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    mlflow_run_id: str | None = None
+    folder: Path | None = None
+    url: str | None = None
+    remote_only: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+    delivered: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    infrastructure: bool = False
+    message: str = ""
+    registered: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """The names of the steps that delivered earlier outputs instead of running."""
+        return tuple(step.name for step in self.steps if step.reused)
+
+    def raise_for_status(self) -> "RunOutcome":
+        """Return this outcome if the job completed.
+
+        Raises:
+            StepFailed: A step failed; the message has its name, its last words and where its log lies.
+            RunCanceled: The job was canceled.
+        """
+        if self.status is RunStatus.COMPLETED:
+            return self
+        if self.status is RunStatus.CANCELED:
+            raise RunCanceled(
+                f"The job {self.job_name} was canceled, not by this run. Finished steps are kept and will be reused."
+            )
+        failed = [step.message for step in self.steps if step.status in (RunStatus.FAILED, RunStatus.CANCELED)]
+        raise StepFailed("\n".join(failed or [self.message or f"The job {self.job_name} failed."]), self)

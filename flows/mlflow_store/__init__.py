@@ -1,0 +1,1 @@
+"""MLflow runs and registered models; the Protocol of a model registry."""

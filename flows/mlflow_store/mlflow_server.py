@@ -1,0 +1,42 @@
+"""MLflow's server over the local store: its web interface, and where an MLflow of another version may log.
+
+What ``mlflow server`` does, in one process instead of two, with the check of :mod:`flows.machine.own_pages` before it:
+MLflow's own lets any page at localhost in, and asks no origin where ``/graphql`` is posted to.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from flows.machine.hidden_memory import hide_memory
+from flows.machine.own_pages import listen
+from flows.settings import Settings
+
+# Else it starts eight more processes of some 270 MB each, which judge the traces of language models.
+VARIABLES: Mapping[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def server_command(settings: Settings, port: int) -> Sequence[str]:
+    """The command that serves the local store on a port of this machine, in the foreground."""
+    store = (settings.mlflow_uri, settings.mlflow_artifacts.as_uri())
+    return (sys.executable, "-P", "-m", "flows.mlflow_store.mlflow_server", str(port), *store)
+
+
+def main(port: int, uri: str, artifacts: str) -> None:
+    """Serve a store, which is made first if need be; ``artifacts`` is the folder for what runs leave, as a URI."""
+    import uvicorn  # first: where it is loaded, MLflow's own check of the Host is on
+
+    assert uvicorn
+    from mlflow.server import constants
+    from mlflow.server.handlers import initialize_backend_stores
+
+    store = {constants.BACKEND_STORE_URI_ENV_VAR: uri, constants.REGISTRY_STORE_URI_ENV_VAR: uri}
+    os.environ.update({**store, constants.ARTIFACT_ROOT_ENV_VAR: artifacts})
+    initialize_backend_stores(uri, uri, artifacts)
+    listen(import_module("mlflow.server.fastapi_app").app, port)
+
+
+if __name__ == "__main__":
+    hide_memory()
+    main(int(sys.argv[1]), *sys.argv[2:])

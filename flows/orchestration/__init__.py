@@ -1,0 +1,1 @@
+"""How a Prefect flow run names, submits, suspends and ends its job, and tells about it."""

@@ -1,0 +1,161 @@
+"""How a flow ends when something is wrong: with a state and a message, and never with a job left behind.
+
+Prefect would retry every flow run that ends as failed. So a flow has no retries until an error comes that a retry may
+cure; then it is given one, and the error is left to Prefect.
+"""
+
+import asyncio
+import functools
+import math
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import deployment
+from prefect.states import Cancelled, Failed
+from prefect.utilities import engine as prefect_engine
+from rich.console import Console
+
+from flows.errors import RunCanceled, ServiceError, SettingsError, TandemError
+from flows.machine.faults import cause_of, state_error
+from flows.orchestration.flow_runs import written_down
+from flows.settings import Settings
+
+P = ParamSpec("P")
+
+RETRY_DELAYS = "TANDEM_RETRY_DELAYS_SECONDS"
+_JITTER = 0.2  # so that the runs that one outage has stopped do not all come back at once
+
+_NAME = "_prefect_sigterm_handler"
+_PREFECTS_HANDLER = getattr(prefect_engine, _NAME)
+
+
+@contextmanager
+def canceled_by_sigterm() -> Generator[None]:
+    """Let SIGTERM cancel the current task, in which whatever runs is then ended in good order.
+
+    Prefect's own handler raises in whatever code the signal meets; in a task that nobody awaits it would be lost, and
+    the flow run go on. What it would have raised is raised in the end.
+
+    A runner that cancels a flow run lets the flow know first, which Prefect takes note of only while the handler is the
+    one that it knows; else the flow run would end as crashed. So Prefect is made to know this one.
+    """
+    task, previous, received = asyncio.current_task(), signal.getsignal(signal.SIGTERM), False
+    loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        nonlocal received
+        received = True
+        if task is not None:
+            task.cancel()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are for the main thread
+        return
+    loop.add_signal_handler(signal.SIGTERM, cancel)
+    setattr(prefect_engine, _NAME, signal.getsignal(signal.SIGTERM))
+    try:
+        yield
+    except asyncio.CancelledError:
+        if received:
+            raise TerminationSignal(signal=signal.SIGTERM) from None
+        raise
+    finally:
+        setattr(prefect_engine, _NAME, _PREFECTS_HANDLER)
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def unheard_if_need_be() -> Generator[None]:
+    """Let a deployed flow run go on when nobody reads what it prints any more, as when its worker was killed.
+
+    The library that Prefect's log is printed with would end the process at the next line.
+    """
+    if deployment.id is None:
+        yield  # what a person has started, and does not want to read, is to end
+        return
+    previous, Console.on_broken_pipe = Console.on_broken_pipe, _be_quiet
+    try:
+        yield
+    finally:
+        Console.on_broken_pipe = previous
+
+
+def _be_quiet(self: Console) -> None:
+    self.quiet = True
+
+
+def failures_as_states(function: Callable[P, Awaitable[State[Any]]]) -> Callable[P, Awaitable[State[Any]]]:
+    """Turn a :class:`TandemError` into the state of the flow run, whose message it becomes.
+
+    A :class:`ServiceError` is left to Prefect to retry, as often and as late as ``TANDEM_RETRY_DELAYS_SECONDS`` says;
+    without it, as for a command that a person waits for, it ends the flow run too.
+    """
+    retries = Counter[str]()
+
+    @functools.wraps(function)
+    async def guarded(*values: P.args, **named: P.kwargs) -> State[Any]:
+        delays: tuple[float, ...] = ()
+        try:
+            delays = retry_delays(os.environ)
+            with canceled_by_sigterm(), unheard_if_need_be(), written_down():
+                return await function(*values, **named)
+        except RunCanceled as error:
+            return Cancelled(message=str(error))
+        except ServiceError as error:
+            if await _left_to_prefect(delays, retries):
+                raise
+            return Failed(message=str(error), name=type(error).__name__)
+        except TandemError as error:
+            return Failed(message=str(error), name=type(error).__name__)
+        except Exception as error:
+            if cause_of(error) is None:
+                raise
+            told = state_error(error, Settings.from_environment().home)
+            return Failed(message=str(told), name=type(told).__name__)
+
+    return guarded
+
+
+def retry_delays(environment: Mapping[str, str]) -> tuple[float, ...]:
+    """How long to wait before each retry, in seconds; no retries if the variable is not set.
+
+    Raises:
+        SettingsError: It is set to something else than numbers.
+    """
+    text = environment.get(RETRY_DELAYS, "")
+    try:
+        delays = tuple(float(word) for word in text.split())
+        if all(0 <= delay < math.inf for delay in delays):
+            return delays
+    except ValueError:
+        pass
+    raise SettingsError(f"{RETRY_DELAYS} is {text!r}. Write seconds with blanks between them, such as '30 120 600'.")
+
+
+async def _left_to_prefect(delays: Sequence[float], retries: Counter[str]) -> bool:
+    """Let Prefect run the current flow run again when it fails now, unless it has done so often enough."""
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None or retries[str(run.id)] >= len(delays):
+        return False
+    seconds = delays[retries[str(run.id)]] * random.uniform(1 - _JITTER, 1 + _JITTER)
+    retries[str(run.id)] += 1
+    said = f"retry {retries[str(run.id)]} of at most {len(delays)}"
+    get_run_logger().warning("a service failed; %s, in %.0f s", said, seconds)
+    policy = run.empirical_policy
+    policy.retries, policy.retry_delay = run.run_count, round(seconds)
+    async with get_client() as client:
+        await client.update_flow_run(run.id, empirical_policy=policy)
+    return True

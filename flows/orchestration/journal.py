@@ -1,0 +1,125 @@
+"""Runs that were begun and did not end: a second start of the same run goes on with the job of the first.
+
+The id that a job's name is derived from is written down before the job is submitted, in a file that the process keeps
+locked. If the process dies, by whatever means, the system takes the lock away; the next start that asks for the same
+finds the file unlocked, takes the id over, and so asks the workspace for the same job. A run that ended takes its file
+away; one that is still alive keeps its lock, so that two runs at once are two jobs.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.errors import ServiceError, SettingsError, TandemError
+from flows.machine.locks import locked, try_lock
+
+LOCK = ".lock"
+_until_told: ExitStack | None = None
+LONGEST_SECONDS = 7 * 24 * 3600.0  # what is older is not what a person means by starting the same again
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """The id that a run's job is named by; ``resumed`` if it is that of an earlier start that did not end."""
+
+    id: str
+    resumed: bool = False
+
+
+@contextmanager
+def begun(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunIdentity]:
+    """Write down that a run begins; yield the id that it goes by.
+
+    Args:
+        folder: Where the runs that have not ended are written down.
+        wanted: All that makes two starts ask for the same, as values that JSON takes.
+        run_id: The id to go by unless an earlier start of the same has not ended.
+
+    Raises:
+        SettingsError: The folder cannot be written.
+    """
+    key = hashlib.sha256(json.dumps(list(wanted), sort_keys=True, default=str).encode()).hexdigest()
+    place = folder / key
+    try:
+        with locked(folder / LOCK):
+            place.mkdir(exist_ok=True)
+            file, lock = _taken_over(place) or _new(place, run_id)
+    except OSError as error:
+        raise SettingsError(f"The folder of begun runs cannot be written: {place}: {error.strerror}.") from error
+    try:
+        yield RunIdentity(file.stem, resumed=file.stem != run_id)
+        if _until_told is None:
+            _forget(folder, file)
+        else:
+            _until_told.callback(os.close, os.dup(lock))  # a copy holds the lock on
+            _until_told.callback(_forget, folder, file)
+    except ServiceError:
+        raise  # what became of the job is not known: the next start will see
+    except TandemError:
+        _forget(folder, file)
+        raise
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def forget_when_told() -> Generator[None]:
+    """A block at whose end a run that has ended well is forgotten, and not before.
+
+    Between the end of a flow's function and the moment in which a person is told of it, Prefect has still to write down
+    the flow run's state. Whoever dies in between is to come to the same decision when started again. A block that is
+    left by an exception forgets nothing.
+    """
+    global _until_told
+    _until_told = ExitStack()
+    try:
+        yield
+        _until_told.close()
+    finally:
+        _until_told = None
+
+
+def process_is_gone(folder: Path, run_id: str) -> bool | None:
+    """Whether the process of a run that has not ended is gone; None if nothing is known of the run here."""
+    if not folder.is_dir():
+        return None
+    with locked(folder / LOCK):  # a lock that is tried looks like one that is held
+        for file in folder.glob(f"*/{run_id}.json"):
+            lock = try_lock(file)
+            if lock is None:
+                return False
+            os.close(lock)
+            return True
+    return None
+
+
+def _forget(folder: Path, file: Path) -> None:
+    """Take away what is written down of a run, and the folder of its kind if no other run is in it."""
+    with locked(folder / LOCK):  # nobody puts a file into the folder meanwhile
+        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.parent.rmdir()
+
+
+def _taken_over(place: Path) -> tuple[Path, int] | None:
+    for file in sorted(place.glob("*.json")):
+        if (lock := try_lock(file)) is not None:
+            if time.time() - file.stat().st_mtime < LONGEST_SECONDS:
+                return file, lock
+            file.unlink()
+            os.close(lock)
+    return None
+
+
+def _new(place: Path, run_id: str) -> tuple[Path, int]:
+    file = place / f"{run_id}.json"
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.fsync(lock)
+    return file, lock

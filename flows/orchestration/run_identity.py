@@ -1,0 +1,59 @@
+"""The id of a run on its engine: what its job is named by, and what a retry or a second start asks for again."""
+
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.runtime import deployment, flow_run
+from pydantic import BaseModel
+
+from flows.data.snapshot import Snapshot
+from flows.engines.engine import Engine
+from flows.orchestration.journal import begun
+from flows.settings import Settings
+from flows.spec.model.job import JobSpec
+from flows.spec.reading.reader import read_job
+from flows.tags import goes_on_with
+
+
+@asynccontextmanager
+async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel, file: Path) -> AsyncGenerator[str]:
+    """The id that the run goes by: that of the flow run, which all its retries share.
+
+    A flow run that nobody deployed is not tried again by Prefect, but by a person who starts the same command. If the
+    earlier start was interrupted, such a start takes over its id: on Azure ML, where the job of a process that died
+    goes on, it goes on with that job; and a model that was promoted just before the process died is known as its own.
+    """
+    own = str(flow_run.id)
+    if deployment.id is not None:
+        yield own
+        return
+    asked = parameters.model_dump(mode="json")
+    wanted = (engine.name, file.name, _definition(read_job(file)), asked, dict(settings.workspace))
+    with begun(settings.begun_runs, wanted, own) as identity:
+        if identity.resumed:
+            get_run_logger().warning("going on with a run that was interrupted (%s)", identity.id)
+            await _tell_prefect(identity.id)
+        yield identity.id
+
+
+async def _tell_prefect(run_id: str) -> None:
+    """Tag the flow run, lest `tandem reap` on another machine take the job for one that nobody waits for."""
+    async with get_client() as client:
+        await client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, goes_on_with(run_id)})
+
+
+def _definition(spec: JobSpec) -> str:
+    """The digest of the files that say what the job does."""
+    whole = hashlib.sha256()
+    files: set[Path] = {spec.source, *(step.component.source for step in spec.steps.values())}
+    codes = {(step.component.code, step.component.additional_includes) for step in spec.steps.values()}
+    for file in sorted(files):
+        whole.update(file.read_bytes())
+    for digest in sorted(Snapshot.of(*code).digest() for code in codes):
+        whole.update(digest.encode())
+    return whole.hexdigest()

@@ -1,0 +1,70 @@
+"""One run on an engine, from the request to the outcome, with as many jobs as it takes and no more."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+
+from flows.engines.engine import Engine
+from flows.engines.runs import PipelineRequest, RunOutcome, Submission
+from flows.orchestration.suspension.suspend import may_suspend, suspend_until_over, suspended_before
+from flows.tags import DATA, JOB, STUDIO_URL
+from flows.training.parameters import SuspendWish
+
+
+async def run_to_end(
+    engine: Engine, request: PipelineRequest, max_resubmissions: int = 0, suspend: SuspendWish = "never"
+) -> RunOutcome:
+    """Run a job and return how it ended.
+
+    A job whose machine failed it is submitted again under the next name, and reuses what it has finished. The names
+    are counted up from the request's own, so that whoever starts again finds every job that was submitted before; one
+    that was canceled meanwhile is left behind for the next. While a job runs, the flow run may be suspended; once it is
+    resumed, it goes on with the job that it was suspended for, however that has ended.
+
+    Raises:
+        StepFailed: A step failed, or machines failed more than ``max_resubmissions`` times.
+        RunCanceled: Someone canceled the job while it was waited for.
+        SettingsError: The flow run is always to be suspended, and cannot be.
+    """
+    suspends = await may_suspend(engine, suspend)
+    before = await suspended_before()
+    attempt, resubmissions = 0, 0
+    if before is not None:
+        attempt, resubmissions = _number(request, before.job_name), before.resubmissions
+    while True:
+        submission = await engine.submit(_attempt(request, attempt))
+        attempt += 1
+        if submission.canceled and (before is None or submission.job_name != before.job_name):
+            continue
+        await _label_flow_run(submission)
+        if suspends and not submission.canceled:
+            await suspend_until_over(engine, submission, resubmissions)
+        outcome = await engine.wait(submission)
+        if not outcome.infrastructure or resubmissions == max_resubmissions:
+            return outcome.raise_for_status()
+        resubmissions += 1
+        said = f"resubmission {resubmissions} of at most {max_resubmissions}"
+        get_run_logger().warning("job %s | its machine failed it: %s", outcome.job_name, said)
+
+
+async def _label_flow_run(submission: Submission) -> None:
+    """Write down at the flow run what it waits for: what a message shows of a run that failed."""
+    tags = submission.request.tags
+    labels = {JOB: submission.job_name, DATA: tags.get(DATA), STUDIO_URL: submission.url}
+    async with get_client() as client:
+        await client.update_flow_run_labels(
+            UUID(str(flow_run.id)), {name: value for name, value in labels.items() if value is not None}
+        )
+
+
+def _attempt(request: PipelineRequest, number: int) -> PipelineRequest:
+    return request if number == 0 else replace(request, job_name=f"{request.job_name}-r{number}")
+
+
+def _number(request: PipelineRequest, job_name: str) -> int:
+    """The number of the attempt of this name."""
+    number = job_name.removeprefix(f"{request.job_name}-r")
+    return int(number) if number.isdecimal() else 0

@@ -1,0 +1,275 @@
+"""The Prefect API of a command: the one that is configured, the one that ``make serve`` started, or a temporary one.
+
+Nothing here imports Prefect: the address must be in the environment before that.
+"""
+
+import atexit
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from flows.errors import ServiceError, TandemError
+from flows.machine.faults import cause_in, told
+from flows.settings import PROJECT, Settings
+
+START_SECONDS = 180.0  # several that start at once on a new state wait for each other
+STOP_SECONDS = 10.0
+DATABASE = "prefect.db"
+DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
+STARTING = ".starting.lock"  # beside the database: held while a server makes it, or starts on it
+LOG = "server.log"  # beside the database: what temporary servers say
+SERVED = "served.json"  # beside the Prefect database: where the two servers of ``make serve`` listen
+# A server that lives as long as one run has nobody to show pages to and nothing to schedule, which saves 0.6 s.
+_TEMPORARY = {
+    "PREFECT_UI_ENABLED": "false",
+    **{
+        f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+        for service in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS")
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectApi:
+    """Where the Prefect API is, and how we came by it: ``configured``, ``served`` or ``temporary``."""
+
+    url: str
+    origin: str
+    process: "subprocess.Popen[bytes] | None" = None
+    log: Path | None = None
+    log_start: int = 0
+
+    def wait_until_ready(self) -> None:
+        """Return when the API answers. A configured or served one was asked before.
+
+        Raises:
+            ServiceError: The temporary server ended, or did not answer in time.
+            StateError: It ended because of the disk or its database.
+        """
+        if self.process is None:
+            return
+        end = time.monotonic() + START_SECONDS
+        while not answers(self.url):
+            if self.process.poll() is not None:
+                raise self._ended(self.process.returncode)
+            if time.monotonic() > end:
+                raise ServiceError(
+                    f"The temporary Prefect server did not answer within {START_SECONDS:g} s; see {self.log}."
+                )
+            time.sleep(0.02)
+
+    def end_with_server(self, before_that: Callable[[], object]) -> None:
+        """From now on, end this process when its temporary server ends before it does: nothing could be kept any more.
+
+        Prefect's client would ask the server that is gone for minutes. What this process has started ends with it, and
+        the same command goes on from where it was.
+
+        Args:
+            before_that: What to call before the message is printed.
+        """
+        process = self.process
+        if process is None:
+            return
+
+        def wait() -> None:
+            code = process.wait()
+            if process in _stopping:
+                return
+            before_that()
+            error = self._ended(code)
+            print(
+                f"Error: {error}\nEvery step was stopped; finished steps are kept, and a job on Azure ML goes on. "
+                "Start the same command again to go on from there.",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(error.exit_code)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def _ended(self, code: int) -> TandemError:
+        """Why the server has ended, as far as its log tells."""
+        lines: list[str] = []
+        if self.log is not None:
+            with suppress(OSError):
+                with self.log.open("rb") as log:
+                    log.seek(self.log_start)
+                    lines = log.read().decode(errors="replace").splitlines()
+                for line in reversed(lines):
+                    if (cause := cause_in(line)) is not None:
+                        return told(str(self.log.with_name(DATABASE)), cause, " ".join(line.split()))
+        said = [line for line in lines if "Error" in line and not line.startswith(" ")]
+        why = f": {said[-1]}" if said else ""
+        return ServiceError(f"The temporary Prefect server ended with exit code {code}{why}; see {self.log}.")
+
+
+def use_prefect_api(settings: Settings) -> PrefectApi:
+    """Find or start a Prefect API, and put it into the environment for Prefect to find. Call before importing Prefect.
+
+    Raises:
+        ServiceError: One is configured, but does not answer.
+    """
+    os.environ.update(past_proxies(os.environ))
+    found = find_prefect_api(settings)
+    if found is not None and found.origin == "configured":
+        _check_listening(found.url)
+        return found
+    home = settings.prefect_home
+    home.mkdir(parents=True, exist_ok=True)
+    api = found or start_temporary(home)
+    os.environ.update(PREFECT_API_URL=api.url, PREFECT_HOME=str(home))
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    return api
+
+
+def past_proxies(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables by which programs speak with this machine past any proxy: ``NO_PROXY``, in both spellings."""
+    found: dict[str, str] = {}
+    for name in ("NO_PROXY", "no_proxy"):
+        listed = [each.strip() for each in environment.get(name, "").split(",") if each.strip()]
+        if "*" not in listed:
+            found[name] = ",".join([*listed, *(host for host in ("127.0.0.1", "localhost") if host not in listed)])
+    return found
+
+
+def find_prefect_api(settings: Settings) -> PrefectApi | None:
+    """The Prefect API that is configured or that ``make serve`` started; None where a command starts one of its own."""
+    configured = os.environ.get("PREFECT_API_URL") or _profile_url()
+    if configured:
+        return PrefectApi(configured, "configured")
+    served = _served_url(settings.prefect_home)
+    return PrefectApi(served, "served") if served else None
+
+
+def answers(url: str) -> bool:
+    """Whether a Prefect API answers at ``url``."""
+    try:
+        with _opener.open(f"{url}/health", timeout=2) as response:
+            return response.status == 200
+    except (OSError, ValueError):
+        return False
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback goes past every proxy
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_temporary(home: Path) -> PrefectApi:
+    """Start a server on the local state, which ends with this process at the latest."""
+    port = free_port()
+    log = home / LOG
+    said_before = log.stat().st_size if log.is_file() else 0
+    with _log(log) as output:  # not the terminal: what it says of its own troubles is told in one message
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
+            start_new_session=True,
+        )
+    atexit.register(_stop, process)  # registered before Prefect's own exit hooks, so it runs after them
+    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process, log, said_before)
+
+
+def _log(place: Path) -> IO[bytes]:
+    try:
+        return place.open("ab")
+    except OSError:
+        return open(os.devnull, "wb")
+
+
+def python_path() -> str:
+    """The ``PYTHONPATH`` by which a process of ours finds this package, wherever it works."""
+    return os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+
+
+_stopping: list["subprocess.Popen[bytes]"] = []
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Let the server write down what it has received, and end it."""
+    _stopping.append(process)
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def server_environment(home: Path) -> Mapping[str, str]:
+    """The settings of a Prefect server on the local state."""
+    return {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In memory, a limit of concurrency would stay used up when the server is killed.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        DATABASE_URL: f"sqlite+aiosqlite:///{home / DATABASE}",
+    }
+
+
+def _profile_url() -> str | None:
+    """The API address of Prefect's active profile, if it has one."""
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    try:
+        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
+        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+        return profiles["profiles"][name].get("PREFECT_API_URL")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def served_mlflow(home: Path) -> str | None:
+    """Where ``make serve`` shows the local MLflow store; None if it does not run."""
+    return _served(home, "mlflow")
+
+
+def elsewhere(api: str | None, home: Path) -> str | None:
+    """The address of an API; None for that of the local state, whose address is another each time it is served."""
+    return None if not api or api.rstrip("/") == (_served(home, "url") or "").rstrip("/") else api
+
+
+def _served_url(home: Path) -> str | None:
+    url = _served(home, "url")
+    return url if url and answers(url) else None
+
+
+def _served(home: Path, what: str) -> str | None:
+    try:
+        return json.loads((home / SERVED).read_bytes())[what]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _check_listening(url: str) -> None:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        raise ServiceError(
+            f"The Prefect API at {url} does not answer: {error}. Nothing was run. Start that server, or unset "
+            "PREFECT_API_URL (`prefect config unset PREFECT_API_URL`) to run with a temporary one."
+        ) from None

@@ -1,0 +1,1 @@
+"""The frozen values that a YAML file is read into."""

@@ -1,0 +1,1 @@
+"""Read jobs, pipelines and assets."""

@@ -1,0 +1,276 @@
+"""A whole file: a job or a component of any kind, as one graph of steps."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from flows.errors import Place
+from flows.spec.model.job import (
+    DataReference,
+    InputPort,
+    JobInput,
+    JobKind,
+    JobSpec,
+    Literal,
+    OutputPort,
+)
+from flows.spec.reading.assembly import job_spec, one_step_job, texts
+from flows.spec.reading.nested import Graph
+from flows.spec.reading.pipeline import Scope, graph_from
+from flows.spec.reading.ports.input_values import component_inputs, input_value, job_inputs, open_type
+from flows.spec.reading.ports.port_names import GROUPED
+from flows.spec.reading.ports.ports import declared_inputs, declared_outputs, job_outputs, with_settings
+from flows.spec.reading.work.component import (
+    Work,
+    command_work,
+    declared_work,
+    environment_variables,
+    parallel_work,
+    registered_work,
+    work_kind,
+)
+from flows.spec.reading.work.elsewhere import CONTROL_FLOW, REFUSALS, inline_elsewhere
+from flows.spec.reading.work.environments import environment_from
+from flows.spec.reading.work.references import References, Registered
+from flows.spec.reading.work.sweep import sweep_from, sweep_timeout, trial_work
+from flows.spec.text import keys
+from flows.spec.text.locations import local
+from flows.spec.text.section import Section, nearest
+
+_JOBS = frozenset({"command", "sweep", "parallel", "pipeline"})
+_KNOWN = {
+    "command": (keys.COMMAND_JOB, "a command job"),
+    "sweep": (keys.SWEEP_JOB, "a sweep job"),
+    "parallel": (keys.PARALLEL_JOB, "a parallel job"),
+}
+_ELSEWHERE = REFUSALS.keys() - CONTROL_FLOW - {"promptflow_parallel"}
+_SCHEMA = re.compile(r"(?P<kind>command|sweep|parallel|pipeline)(Job|Component)\.schema", re.IGNORECASE)
+# The preview's spelling, which the client still rewrites in a job: {inputs.x} for ${{inputs.x}}.
+_SINGLE_BRACES = re.compile(r"(?<!\{)\{((?:inputs|outputs|search_space)\.[^{}]*)\}(?!\})")
+
+
+def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] | None:
+    """Read a file's mapping.
+
+    Returns:
+        The job with the nodes of its graph, among them nested pipelines; None, with a fault, where it is neither a job
+        nor a component.
+    """
+    kind = _kind(section)
+    if kind is None:
+        section.fault("", "the file is neither a job nor a component", "Add type: pipeline or type: command.")
+        return None
+    if kind not in {*_JOBS, *_ELSEWHERE, "component"}:
+        remedy = nearest(kind, frozenset({*_JOBS, *_ELSEWHERE}), "types")
+        section.fault("type", f"a job cannot be of type {kind}", remedy)
+        return None
+    is_component = _declares_component(section, kind)
+    if kind in _JOBS and not is_component:
+        texts(section.section("properties"))
+    if "component" in section and "command" not in section and "jobs" not in section:
+        return _of_component(section, kind, references)
+    if kind == "pipeline":
+        return _pipeline(section, references, is_component)
+    if is_component:
+        work = declared_work(section, section.file.stem)
+        return None if work is None else one_step_job(section, work, component_inputs(work.component.inputs), True)
+    if kind == "sweep":
+        return _sweep(section, references)
+    if kind == "component":
+        section.fault("component", "a job of type component names a component and no more", "Write type: command.")
+        return None
+    if kind in _KNOWN:
+        section.refuse_unknown(*_KNOWN[kind])
+    inputs, outputs = job_inputs(section.section("inputs")), _outputs(section)
+    ports = {name: given.port for name, given in inputs.items()}
+    name = section.file.stem
+    match kind:
+        case "command":
+            work = _with_double_braces(section, command_work(section, name, ports, outputs))
+        case "parallel":
+            work = parallel_work(section, name, ports, outputs)
+        case _:
+            component = inline_elsewhere(section, kind, name, ports, outputs)
+            work = Work(component, kind, refusal=REFUSALS[kind]).with_settings(section)
+    return one_step_job(section, work, inputs, False)
+
+
+def _kind(section: Section) -> str | None:
+    kind = section.text("type")
+    if kind is not None:
+        return kind.lower()
+    schema = section.entries.get("$schema")
+    named = _SCHEMA.search(schema.value) if schema is not None and isinstance(schema.value, str) else None
+    if named is not None:
+        return named["kind"].lower()
+    for key, kind in (("jobs", "pipeline"), ("command", "command"), ("trial", "sweep"), ("task", "parallel")):
+        if key in section:
+            return kind
+    return "component" if "component" in section else None
+
+
+def _declares_component(section: Section, kind: str) -> bool:
+    """Whether a file declares a component: jobs and components share their types and most of their keys."""
+    schema = section.entries.get("$schema")
+    if schema is not None and isinstance(schema.value, str) and "schema" in schema.value:
+        return "component" in schema.value.lower()
+    if keys.COMPONENT_ONLY & section.entries.keys():
+        return True
+    if (
+        kind == "sweep"
+        or (kind == "pipeline" and "name" not in section)
+        or (keys.JOB_ONLY | {"component"}) & section.entries.keys()
+    ):
+        return False
+    inputs = section.section("inputs").entries.values()
+    declared = [isinstance(node.value, Mapping) and not {"path", "value"} & node.value.keys() for node in inputs]
+    return bool(declared) and all(declared)
+
+
+def _pipeline(section: Section, references: References, is_component: bool) -> tuple[JobSpec, Graph]:
+    if "component" in section and "jobs" in section:
+        section.fault("component", "a pipeline job has either jobs or a component", "Remove one of the two.")
+    if is_component:
+        section.refuse_unknown(keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+        inputs = component_inputs(declared_inputs(section.section("inputs")))
+        outputs = declared_outputs(section.section("outputs"))
+    else:
+        section.refuse_unknown(keys.PIPELINE_JOB, "a pipeline job")
+        inputs, outputs = job_inputs(section.section("inputs"), GROUPED), _outputs(section)
+    file = local(section.file.name, section.folder)
+    graph = graph_from(section, Scope(inputs, outputs, references, (file,)))
+    spec = job_spec(section, JobKind.PIPELINE, graph.steps, inputs, outputs, graph.places)
+    return replace(spec, is_component=is_component), graph
+
+
+def _sweep(section: Section, references: References) -> tuple[JobSpec, Graph] | None:
+    section.refuse_unknown(keys.SWEEP_JOB, "a sweep job")
+    sweep = sweep_from(section)
+    if "trial" not in section:
+        section.fault("trial", "the sweep has no trial", "Add trial: with command and environment.")
+        return None
+    found = references.find(section, "trial")
+    if found is None:
+        return None
+    inputs, outputs = job_inputs(section.section("inputs")), _outputs(section)
+    ports = {name: given.port for name, given in inputs.items()}
+    if isinstance(found, Registered):
+        work = registered_work(found, "sweep", ports, outputs)
+    elif isinstance(section.entries["trial"].value, Mapping) and "inputs" not in found:
+        found.refuse_unknown(keys.TRIAL, "a trial")
+        work = _with_double_braces(found, command_work(found, section.file.stem, ports, outputs))
+        work = trial_work(work, sweep, section, in_place=True)
+    else:
+        declared = declared_work(found, section.file.stem)
+        if declared is None:
+            return None
+        work = trial_work(declared, sweep, section, in_place=False)
+        inputs = _given(section, work.component.inputs, sweep.search_space)
+        work = _with_outputs(section, work)
+    spec, graph = one_step_job(section, work.with_settings(section), inputs, False)
+    step = next(iter(spec.steps.values()))
+    step = replace(step, sweep=sweep, timeout_seconds=sweep_timeout(section))
+    steps = MappingProxyType({step.name: step})
+    if isinstance(found, Section):
+        spec = replace(spec, places=MappingProxyType({**spec.places, "command": found.place("command")}))
+    return replace(spec, steps=steps), replace(graph, steps=steps)
+
+
+def _of_component(section: Section, kind: str, references: References) -> tuple[JobSpec, Graph] | None:
+    """A job that is nothing but a component and its inputs."""
+    found = references.find(section, "component")
+    if found is None:
+        return None
+    if isinstance(found, Registered):
+        own = "command" if kind == "component" else kind
+        section.refuse_unknown(keys.PIPELINE_JOB | keys.COMMAND_JOB, f"a {own} job")
+        inputs = job_inputs(section.section("inputs"), GROUPED)
+        ports = {name: given.port for name, given in inputs.items()}
+        work = registered_work(found, own, ports, job_outputs(section.section("outputs")))
+        return one_step_job(section, work.with_settings(section), inputs, False)
+    own = work_kind(found)
+    if kind not in (own, "component"):
+        section.fault("type", f"a job of type {kind} cannot run a component of type {own}", f"Write type: {own}.")
+        return None
+    if own != "pipeline":
+        work = declared_work(found, found.file.stem, own)
+        if work is None:
+            return None
+        section.refuse_unknown(keys.COMMAND_JOB | keys.PARALLEL_JOB | {"component"}, f"a {own} job")
+        work = _with_outputs(section, work).with_settings(section)
+        variables = {**work.component.environment_variables, **environment_variables(section)}
+        component = replace(
+            work.component,
+            environment=environment_from(section) or work.component.environment,
+            environment_variables=MappingProxyType(variables),
+        )
+        inputs = _given(section, component.inputs, {})
+        spec, graph = one_step_job(section, replace(work, component=component), inputs, False)
+        return replace(spec, places=MappingProxyType({**spec.places, "command": found.place("command")})), graph
+    section.refuse_unknown(keys.PIPELINE_JOB, "a pipeline job")
+    found.refuse_unknown(keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+    inputs = _given(section, declared_inputs(found.section("inputs")), {})
+    declared = declared_outputs(found.section("outputs"))
+    _refuse_unknown_outputs(section, declared)
+    outputs = with_settings(declared, section.section("outputs"))
+    files = (local(section.file.name, section.folder), local(found.file.name, found.folder))
+    graph = graph_from(found, Scope(inputs, outputs, references, files))
+    return job_spec(section, JobKind.PIPELINE, graph.steps, inputs, outputs, _below(graph.places)), graph
+
+
+def _given(section: Section, ports: Mapping[str, InputPort], searched: Mapping[str, object]) -> dict[str, JobInput]:
+    """The inputs of a job of a component: each as the component declares it, with the value that the job gives.
+
+    One that is searched by a sweep and has no value of its own is none.
+    """
+    given = section.section("inputs")
+    known = frozenset(ports)
+    for name in given.entries:
+        if name not in ports:
+            given.fault(name, f"the component has no input {name}", nearest(name, known, "inputs"))
+    found: dict[str, JobInput] = {}
+    for name, port in ports.items():
+        if name in given and not port.is_literal and open_type(given, name, given.entries[name]) is not None:
+            found[name] = JobInput(port, None)
+            continue
+        value = input_value(given, name, given.entries[name], port) if name in given else None
+        if value is not None and not isinstance(value, Literal | DataReference):
+            given.fault(name, "an input of a job has no parent to be bound to", "Give it a value.")
+        elif name not in searched or value is not None:
+            default = None if port.default is None else Literal(port.default)
+            found[name] = JobInput(port, default if value is None else value)
+    return found
+
+
+def _with_outputs(section: Section, work: Work) -> Work:
+    _refuse_unknown_outputs(section, work.component.outputs)
+    outputs = with_settings(work.component.outputs, section.section("outputs"))
+    return replace(work, component=replace(work.component, outputs=MappingProxyType(outputs)))
+
+
+def _refuse_unknown_outputs(section: Section, ports: Mapping[str, OutputPort]) -> None:
+    given = section.section("outputs")
+    for name in given.entries:
+        if name not in ports:
+            given.fault(name, f"the component has no output {name}", nearest(name, frozenset(ports), "outputs"))
+
+
+def _with_double_braces(section: Section, work: Work) -> Work:
+    command = _SINGLE_BRACES.sub(r"${{\1}}", work.component.command)
+    if command == work.component.command:
+        return work
+    section.warn("command", "single braces are deprecated", "Write ${{inputs.<name>}}.")
+    return replace(work, component=replace(work.component, command=command))
+
+
+def _outputs(section: Section) -> dict[str, OutputPort]:
+    outputs = section.section("outputs")
+    for name, node in outputs.entries.items():
+        if isinstance(node.value, str):
+            outputs.fault(name, f"the output {name} is text", "Write {type: uri_folder}, or leave it empty.")
+    return job_outputs(outputs)
+
+
+def _below(places: Mapping[str, Place]) -> dict[str, Place]:
+    return {key: place for key, place in places.items() if key.startswith("jobs.")}

@@ -1,0 +1,1 @@
+"""Read inputs and outputs, and what is bound to them."""

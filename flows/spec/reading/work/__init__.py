@@ -1,0 +1,1 @@
+"""Read what a step does: component, sweep, parallel step, environment."""

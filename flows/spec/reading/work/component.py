@@ -1,0 +1,281 @@
+"""A component, from its own YAML file or from the step or job that declares it in place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from flows.spec.model.job import Component, Distribution, Environment, InputPort, OutputPort
+from flows.spec.model.parallel import Parallel
+from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
+from flows.spec.reading.work.elsewhere import component_elsewhere
+from flows.spec.reading.work.environments import environment_from
+from flows.spec.reading.work.parallel import parallel_from
+from flows.spec.reading.work.references import Registered
+from flows.spec.text import keys
+from flows.spec.text.limits import MAX_TEXT_BYTES
+from flows.spec.text.locations import exists, is_remote, local
+from flows.spec.text.names import shown
+from flows.spec.text.section import Section, nearest
+
+# What a plan shows of a job, step or component, and nothing reads.
+DECLARED = frozenset(
+    {
+        "description",
+        "tags",
+        "properties",
+        "comment",
+        "display_name",
+        "resources",
+        "services",
+        "identity",
+        "queue_settings",
+        "distribution",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A component with all that its own YAML says of how it runs; a step may say otherwise."""
+
+    component: Component
+    kind: str = "command"
+    parallel: Parallel | None = None
+    refusal: str | None = None
+    instance_count: int = 1
+    distribution: Distribution | None = None
+    timeout_seconds: int | None = None
+    declared: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType(dict[str, Any]()))
+
+    def with_settings(self, section: Section, is_component: bool = False) -> "Work":
+        """The same, with what a job, step or component says of resources, distribution, limits and the rest."""
+        if self.kind not in ("command", "parallel", "sweep"):
+            return replace(self, declared=MappingProxyType({**self.declared, **section.plain(DECLARED)}))
+        _check_placement(section)
+        return replace(
+            self,
+            instance_count=_instance_count(section, is_component) or self.instance_count,
+            distribution=_distribution(section, is_component) or self.distribution,
+            # The limits of a sweep are its own.
+            timeout_seconds=self.timeout_seconds if self.kind == "sweep" else timeout(section) or self.timeout_seconds,
+            declared=MappingProxyType({**self.declared, **section.plain(DECLARED)}),
+        )
+
+    def why_refused(self) -> str | None:
+        """Why it cannot run on this machine, as the end of a sentence; None where it can."""
+        if self.refusal is None and self.distribution is not None and self.instance_count > 1:
+            return f"asks for {self.instance_count} instances ({self.distribution.type}), and this machine is one"
+        return self.refusal
+
+
+def declared_work(section: Section, fallback_name: str, kind: str | None = None) -> Work | None:
+    """What a component YAML of any kind but a pipeline declares; None, with a fault, where it is no component.
+
+    Args:
+        section: Its mapping.
+        fallback_name: What the component is called where it does not say so itself.
+        kind: Its kind, where it is known.
+    """
+    kind = kind or (section.text("type") or "command").lower()
+    match kind:
+        case "command":
+            section.refuse_unknown(keys.COMMAND_COMPONENT, "a command component", ignored=True)
+            inputs = declared_inputs(section.section("inputs"))
+            outputs = declared_outputs(section.section("outputs"))
+            return command_work(section, fallback_name, inputs, outputs, is_component=True)
+        case "parallel":
+            section.refuse_unknown(keys.PARALLEL_COMPONENT, "a parallel component", ignored=True)
+            inputs = declared_inputs(section.section("inputs"))
+            outputs = declared_outputs(section.section("outputs"))
+            return parallel_work(section, fallback_name, inputs, outputs, is_component=True)
+        case "pipeline":
+            section.fault("type", "a pipeline component cannot stand here", "Name a command component.")
+        case _:
+            component, refusal = component_elsewhere(section, kind, fallback_name)
+            if component is not None:
+                return Work(component, kind, refusal=refusal, declared=MappingProxyType(section.plain(DECLARED)))
+    return None
+
+
+def command_work(
+    section: Section,
+    name: str,
+    inputs: Mapping[str, InputPort],
+    outputs: Mapping[str, OutputPort],
+    is_component: bool = False,
+) -> Work:
+    """What a component, a command job, a trial and a step with its command in place have in common."""
+    command = section.text("command")
+    if "command" not in section or (command is not None and not command.strip()):
+        section.fault("command", "there is no command", "Add command: with what the step runs.")
+    environment = environment_from(section)
+    if "environment" not in section:
+        section.fault("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
+    code, refusal = _code(section)
+    component = _component(section, name, inputs, outputs, code, environment)
+    literal = next((port for port in outputs.values() if port.type in _LITERAL_OUTPUTS), None)
+    if refusal is None and literal is not None:
+        refusal = f"delivers the {literal.type} {literal.name} as a value, which only Azure ML can"
+    return Work(replace(component, command=command or ""), refusal=refusal).with_settings(section, is_component)
+
+
+_LITERAL_OUTPUTS = frozenset({"string", "number", "integer", "boolean"})
+
+
+def parallel_work(
+    section: Section,
+    name: str,
+    inputs: Mapping[str, InputPort],
+    outputs: Mapping[str, OutputPort],
+    is_component: bool = False,
+) -> Work:
+    """What a parallel component, and a parallel job or step that declares its task in place, have in common."""
+    task = section.section("task")
+    environment = environment_from(task)
+    if "task" not in section:
+        section.fault("task", "there is no task", "Add task: with type, code, entry_script and environment.")
+    elif "environment" not in task:
+        task.fault("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
+    code, refusal = _code(task)
+    component = _component(section, name, inputs, outputs, code, environment)
+    parallel = parallel_from(section, None, code)
+    return Work(component, "parallel", parallel, refusal).with_settings(section, is_component)
+
+
+def work_kind(section: Section) -> str:
+    """The kind of a component, from its type or, where that is left out, from what it has."""
+    kind = section.text("type")
+    if kind is not None:
+        return kind.lower()
+    if "nodes" in section or "flow" in section:  # a prompt flow, or a run of one
+        return "promptflow_parallel"
+    return "pipeline" if "jobs" in section else "parallel" if "task" in section else "command"
+
+
+def registered_work(
+    found: Registered, kind: str, inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
+) -> Work:
+    """The work of a component that is not on this machine, with the ports that whoever runs it names."""
+    component = Component(
+        found.name,
+        "",
+        Path(),
+        inputs=MappingProxyType(dict(inputs)),
+        outputs=MappingProxyType(dict(outputs)),
+        reference=found.reference,
+        is_open=True,
+    )
+    return Work(component, kind, refusal=f"runs {found.reference}, which has no file on this machine")
+
+
+def environment_variables(section: Section) -> Mapping[str, str]:
+    """The environment variables, each as text; values are not substituted, as in Azure ML."""
+    found: dict[str, str] = {}
+    variables = section.section("environment_variables")
+    for name, node in variables.entries.items():
+        if not name or "=" in name:
+            message = "a variable has no name" if not name else f"the variable {shown(name)} has a = in its name"
+            variables.fault(name, message, "No process can have such a variable: give it another name.")
+        elif isinstance(node.value, str) and len(f"{name}={node.value}".encode()) > MAX_TEXT_BYTES:
+            message = f"the variable {shown(name)} has more than {MAX_TEXT_BYTES} bytes with its name"
+            variables.fault(name, message, "No process can have such a variable: read it from a file.")
+        elif isinstance(node.value, bool | int | float | str):
+            found[name] = str(node.value)
+        elif node.value is not None:  # the client drops a variable without a value
+            variables.fault(name, f"the variable {name} is {node.kind}", "Give it text.")
+    return MappingProxyType(found)
+
+
+def timeout(section: Section) -> int | None:
+    """The seconds after which a step is to be stopped, from its ``limits``."""
+    limits = section.section("limits")
+    limits.refuse_unknown(frozenset({"timeout"}), "limits")
+    return limits.integer("timeout", 1)
+
+
+def _component(
+    section: Section,
+    name: str,
+    inputs: Mapping[str, InputPort],
+    outputs: Mapping[str, OutputPort],
+    code: Path | None,
+    environment: Environment | None,
+) -> Component:
+    return Component(
+        name=section.text("name") or name,
+        command="",
+        source=local(section.file.name, section.folder),
+        version=section.label("version"),
+        display_name=section.text("display_name"),
+        code=code,
+        additional_includes=_includes(section),
+        environment=environment,
+        environment_variables=environment_variables(section),
+        inputs=MappingProxyType(dict(inputs)),
+        outputs=MappingProxyType(dict(outputs)),
+        is_deterministic=section.flag("is_deterministic", True),
+    )
+
+
+def _check_placement(section: Section) -> None:
+    queue = section.section("queue_settings")
+    queue.refuse_unknown(keys.QUEUE_SETTINGS, "queue_settings")
+    queue.choice("job_tier", keys.TIERS, "tier")
+    queue.choice("priority", keys.PRIORITIES, "level")
+    identity = section.section("identity")
+    kind = identity.text("type")
+    if kind is not None and kind.lower().replace("_", "") not in keys.IDENTITIES:
+        identity.fault("type", f"{kind} is not an identity", "The types are: aml_token, managed, user_identity.")
+
+
+def _instance_count(section: Section, is_component: bool) -> int | None:
+    resources = section.section("resources")
+    resources.refuse_unknown(keys.RESOURCES, "resources", ignored=is_component)
+    return resources.integer("instance_count", 1)
+
+
+def _distribution(section: Section, is_component: bool) -> Distribution | None:
+    if "distribution" not in section:
+        return None
+    given = section.section("distribution")
+    kind = given.choice("type", frozenset(keys.DISTRIBUTIONS), "type")
+    if kind is None:
+        if given.entries and "type" not in given:
+            given.fault("", "the distribution has no type", nearest("", frozenset(keys.DISTRIBUTIONS), "types"))
+        return None
+    given.refuse_unknown(keys.DISTRIBUTIONS[kind], f"a distribution of type {kind}", ignored=is_component)
+    count = given.integer("worker_count" if kind == "tensorflow" else "process_count_per_instance", 1)
+    return Distribution(kind, count or 1)
+
+
+def _code(section: Section) -> tuple[Path | None, str | None]:
+    """The folder of the code, and why the step cannot run here if that is not on this machine."""
+    code = section.text("code")
+    if code is None:
+        return None, None
+    if is_remote(code):
+        return None, f"takes its code from {code}, which is not on this machine"
+    return _existing(section, "code", code), None
+
+
+def _includes(section: Section) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for item in section.items("additional_includes"):
+        if not isinstance(item.value, str):
+            section.fault("additional_includes", f"an entry is {item.kind}", "Make every entry a path.")
+        elif (path := _existing(section, "additional_includes", item.value)) is not None:
+            found.append(path)
+    return tuple(found)
+
+
+def _existing(section: Section, key: str, path: str) -> Path | None:
+    found = local(path, section.folder)
+    if not exists(found):
+        section.fault(key, f"there is no file or folder {path}", f"It is looked for at {found}.")
+        return None
+    if found == Path(found.anchor):
+        section.fault(key, f"{path} is the whole file system", "Name a folder in it.")
+        return None
+    return found

@@ -1,0 +1,113 @@
+"""The kinds of job, step and component that are valid and run on Azure ML only.
+
+They are read as steps that say why they cannot run here, so that the rest of a pipeline is checked all the same.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from flows.spec.model.job import Component, InputPort, OutputPort
+from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
+from flows.spec.text import keys
+from flows.spec.text.locations import local
+from flows.spec.text.section import Section, nearest
+
+# Why a step of each kind cannot run on this machine: the end of a sentence that begins with its name.
+REFUSALS: Mapping[str, str] = MappingProxyType(
+    {
+        "spark": "is a Spark job, which needs a Spark cluster",
+        "automl": "is an AutoML job, which only Azure ML runs",
+        "import": "imports data through a connection of the workspace",
+        "data_transfer": "moves data between stores of the workspace",
+        "if_else": "chooses between steps while the pipeline runs, which only Azure ML does",
+        "do_while": "repeats steps while the pipeline runs, which only Azure ML does",
+        "parallel_for": "repeats a step for each item while the pipeline runs, which only Azure ML does",
+        "finetuning": "fine-tunes a model of a registry, which only Azure ML does",
+        "distillation": "distils a model of a registry, which only Azure ML does",
+        "promptflow_parallel": "runs a prompt flow, which only Azure ML does",
+    }
+)
+# Those that have no inputs and outputs of their own, but name other steps.
+CONTROL_FLOW = frozenset({"if_else", "do_while", "parallel_for"})
+
+_SPARK = frozenset(
+    {
+        "code",
+        "entry",
+        "py_files",
+        "jars",
+        "files",
+        "archives",
+        "conf",
+        "args",
+        "environment",
+        "resources",
+        "additional_includes",
+        "is_deterministic",
+        "driver_cores",
+        "driver_memory",
+        "executor_cores",
+        "executor_memory",
+        "executor_instances",
+        "dynamic_allocation_enabled",
+        "dynamic_allocation_min_executors",
+        "dynamic_allocation_max_executors",
+    }
+)
+_TRANSFER = frozenset({"task", "source", "sink", "data_copy_mode", "is_deterministic"})
+_IMPORT = frozenset({"source", "output", "is_deterministic"})
+# AutoML and control flow have keys of their own for each task; what is wrong with those is left to the service.
+_KEYS = {
+    "spark": keys.COMMAND_STEP | _SPARK,
+    "data_transfer": keys.PIPELINE_STEP | _TRANSFER,
+    "import": keys.PIPELINE_STEP | _IMPORT,
+}
+
+
+def component_elsewhere(section: Section, kind: str, fallback_name: str) -> tuple[Component | None, str | None]:
+    """The component that a YAML of such a kind declares, and why it cannot run here; None for an unknown kind."""
+    if kind not in REFUSALS:
+        remedy = nearest(kind, frozenset({"command", "parallel", "pipeline", *REFUSALS}), "types")
+        section.fault("type", f"{kind} is not a type of component", remedy)
+        return None, None
+    if kind == "promptflow_parallel":  # its inputs and outputs are typed in a way of their own
+        return Component(fallback_name, "", local(section.file.name, section.folder), is_open=True), REFUSALS[kind]
+    _refuse_unknown(section, kind, f"a component of type {kind}")
+    inputs = declared_inputs(section.section("inputs"))
+    outputs = declared_outputs(section.section("outputs"))
+    return _component(section, fallback_name, inputs, outputs, is_open=kind != "spark"), REFUSALS[kind]
+
+
+def inline_elsewhere(
+    section: Section, kind: str, name: str, inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
+) -> Component:
+    """The component of a job or step of such a kind that declares its work in place."""
+    _refuse_unknown(section, kind, f"a step of type {kind}")
+    if kind == "spark" and "entry" not in section:
+        section.fault("entry", "there is no entry", "Add entry: {file: <script>.py}.")
+    if kind == "import":
+        outputs = {**outputs, "output": OutputPort("output", "path")}
+    return _component(section, name, inputs, outputs, is_open=kind not in ("spark", "import"))
+
+
+def _refuse_unknown(section: Section, kind: str, owner: str) -> None:
+    if kind in _KEYS:
+        section.refuse_unknown(_KEYS[kind], owner, ignored=True)
+
+
+def _component(
+    section: Section,
+    name: str,
+    inputs: Mapping[str, InputPort],
+    outputs: Mapping[str, OutputPort],
+    is_open: bool,
+) -> Component:
+    return Component(
+        name=section.text("name") or name,
+        command="",
+        source=local(section.file.name, section.folder),
+        version=section.label("version"),
+        inputs=MappingProxyType(dict(inputs)),
+        outputs=MappingProxyType(dict(outputs)),
+        is_open=is_open,
+    )

@@ -1,0 +1,142 @@
+"""What is valid in a job, but probably not meant. Each rule is one small function that yields warnings."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from flows.errors import Fault, Place
+from flows.spec.model.job import DataReference, JobKind, JobSpec, ParentInput, StepOutput
+from flows.spec.text.locations import exists, is_remote
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_ARGUMENT = re.compile(r"\s*(--?[a-zA-Z][\w-]*)")
+_GOES_ON = ("\\", "|", "&", "(", "{")  # what a line ends with whose command goes on in the next
+
+Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
+
+
+def warnings_of(spec: JobSpec) -> Iterator[Fault]:
+    """Every warning of a job, rule by rule."""
+    for rule in RULES:
+        yield from rule(spec)
+
+
+def unread_outputs(spec: JobSpec) -> Iterator[Fault]:
+    """A step that others read from delivers something else that nobody reads.
+
+    The outputs of a last step are what the pipeline is run for, and one that is stored or registered has its readers
+    elsewhere.
+    """
+    read = {
+        binding for step in spec.steps.values() for binding in step.inputs.values() if isinstance(binding, StepOutput)
+    }
+    inner = {binding.step for binding in read}
+    for step in spec.steps.values():
+        if step.name not in inner or step.component.is_open:
+            continue
+        for name, port in step.component.outputs.items():
+            kept = name in step.outputs or port.path is not None or port.asset_name is not None
+            if not kept and StepOutput(step.name, name) not in read:
+                message = f"nobody reads the output {name} of {step.name}"
+                yield _warning(spec.place(f"jobs.{step.name}.outputs.{name}"), message, "Bind it, or remove it.")
+
+
+def undelivered_outputs(spec: JobSpec) -> Iterator[Fault]:
+    """An output of the job comes from one of its steps."""
+    delivered = {target.name for step in spec.steps.values() for target in step.outputs.values()}
+    for name in spec.outputs:
+        if name not in delivered:
+            remedy = f"Bind an output of a step to ${{{{parent.outputs.{name}}}}}."
+            yield _warning(spec.place(f"outputs.{name}"), f"no step delivers the output {name}", remedy)
+
+
+def missing_data(spec: JobSpec) -> Iterator[Fault]:
+    """Local data is where the file says."""
+    given = {f"inputs.{name}": job_input.value for name, job_input in spec.inputs.items()}
+    for step in spec.steps.values():
+        given |= {f"jobs.{step.name}.inputs.{name}": value for name, value in step.inputs.items()}
+    for key, value in given.items():
+        if isinstance(value, DataReference) and not is_remote(value.path) and not exists(Path(value.path)):
+            yield _warning(spec.place(key), f"there is no file or folder {value.path}", "It is needed to run the job.")
+
+
+def open_inputs(spec: JobSpec) -> Iterator[Fault]:
+    """A job that is no component gives every input a value."""
+    if spec.is_component:
+        return
+    used = {b.name for step in spec.steps.values() for b in step.inputs.values() if isinstance(b, ParentInput)}
+    for name, given in spec.inputs.items():
+        if given.value is None and not given.port.optional and name in used:
+            place = spec.place(f"inputs.{name}")
+            yield _warning(
+                place, f"the input {name} has no value", f"Give it one when you run the job: --set inputs.{name}=…."
+            )
+
+
+def no_compute(spec: JobSpec) -> Iterator[Fault]:
+    """Every step of a pipeline has a compute, which Azure ML asks for even where it could do without."""
+    if spec.kind is not JobKind.PIPELINE or spec.is_component or spec.default_compute is not None:
+        return
+    without = [
+        name for name, step in spec.steps.items() if step.compute is None and step.kind in ("command", "parallel")
+    ]
+    if without:
+        message = f"no compute is set for {', '.join(without)}"
+        yield _warning(
+            spec.place("settings.default_compute"), message, "Add default_compute: serverless under settings."
+        )
+
+
+def cut_commands(spec: JobSpec) -> Iterator[Fault]:
+    """No line of a command begins with an argument: a shell takes each line for a command of its own.
+
+    A text that YAML folds keeps the line breaks before and after lines that are indented further.
+    """
+    for step in spec.steps.values():
+        cut = _cut(step.component.command)
+        if cut is not None:
+            number, argument = cut
+            message = f"line {number} of the command begins with {argument}, and the shell takes a line for a command"
+            key = f"jobs.{step.name}.command" if spec.kind is JobKind.PIPELINE else "command"
+            yield _warning(spec.place(key), message, "Indent the lines of >- alike, or end the line before with \\.")
+
+
+def component_name(spec: JobSpec) -> Iterator[Fault]:
+    """A component of its own is registered under its name; one that a pipeline names by path needs none."""
+    if not spec.is_component:
+        return
+    if "name" not in spec.places:
+        message = "a component of its own needs a name"
+        yield _warning(spec.place("name"), message, "Add name:, or run it as a step of a pipeline.")
+    elif not _NAME.fullmatch(spec.name):
+        message = f"a component cannot be registered as {spec.name}"
+        yield _warning(spec.place("name"), message, "Use small letters, digits and underscores.")
+
+
+RULES: tuple[Rule, ...] = (
+    unread_outputs,
+    undelivered_outputs,
+    missing_data,
+    open_inputs,
+    no_compute,
+    cut_commands,
+    component_name,
+)
+
+
+def _cut(command: str) -> tuple[int, str] | None:
+    """The first line (from 1) that is an argument rather than a command, and the argument."""
+    lines = command.splitlines()
+    for number, (before, line) in enumerate(itertools.pairwise(lines), 2):
+        if "<<" in before or any(before.count(quote) % 2 for quote in "'\"`"):
+            return None  # the lines to come may be text
+        argument = _ARGUMENT.match(line)
+        if argument is not None and before.strip() and not before.rstrip().endswith(_GOES_ON):
+            return number, argument[1]
+    return None
+
+
+def _warning(place: Place, message: str, remedy: str) -> Fault:
+    return Fault(place, message, remedy, warning=True)

@@ -1,0 +1,206 @@
+"""A mapping of the YAML, read key by key. A value of a wrong type is noted as a fault, and reading goes on."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from flows.errors import Fault, Place
+from flows.spec.text.keys import SHOWN
+from flows.spec.text.limits import MAX_NAMES
+from flows.spec.text.names import MAX_NAME_BYTES, shown
+from flows.spec.text.yaml_lines import Node
+
+T = TypeVar("T")
+
+
+def a(noun: str) -> str:
+    """A noun with its article: ``an integer``, but ``a uri_file``."""
+    return f"{'an' if noun[0] in 'aeio' or noun[:2] in ('ml', 'ML') else 'a'} {noun}"
+
+
+def nearest(name: str, known: list[str] | frozenset[str], noun: str) -> str:
+    """A remedy that names the nearest right name, or all of them where none is near.
+
+    Args:
+        name: What the person wrote.
+        known: The names that would be right.
+        noun: What they are, in the plural, such as ``inputs``.
+    """
+    if len(known) > MAX_NAMES:
+        return f"There are {len(known)} {noun}, and none is called so."
+    close = get_close_matches(name.lower()[:MAX_NAME_BYTES], list(known), n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {shown(close[0], MAX_NAME_BYTES)}?"
+    names = ", ".join(shown(name, MAX_NAME_BYTES) for name in sorted(known))
+    return f"The {noun} are: {names}." if known else f"There are no {noun}."
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping, the faults that reading it notes, and the place of each of its keys."""
+
+    node: Node
+    faults: list[Fault]
+
+    @property
+    def entries(self) -> Mapping[str, Node]:
+        """The keys and their values; empty where the YAML gives no mapping."""
+        return self.node.value if isinstance(self.node.value, Mapping) else {}
+
+    @property
+    def file(self) -> Path:
+        """The file that this stands in."""
+        return self.node.place.file
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in this file are relative to."""
+        return self.node.place.file.parent
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.entries
+
+    def place(self, key: str) -> Place:
+        """Where a key stands; one that is not there stands where the mapping does."""
+        if key in self.entries:
+            return self.entries[key].place
+        here = self.node.place
+        return Place(here.file, here.line, f"{here.key}.{key}" if here.key else key)
+
+    def fault(self, key: str, message: str, remedy: str = "") -> None:
+        """Note a fault at a key, or at the mapping itself where the key is empty."""
+        self.faults.append(Fault(self.place(key) if key else self.node.place, message, remedy))
+
+    def warn(self, key: str, message: str, remedy: str = "") -> None:
+        """Note at a key what is valid, but probably not meant."""
+        self.faults.append(Fault(self.place(key) if key else self.node.place, message, remedy, warning=True))
+
+    def refuse_unknown(self, known: frozenset[str], owner: str, ignored: bool = False) -> None:
+        """Note every key that Azure ML does not know.
+
+        Args:
+            known: The keys that it knows.
+            owner: Whose keys they are: ``a command job``.
+            ignored: Whether Azure ML ignores a key that it does not know. One that is nearly a known key is a fault.
+        """
+        for key in [key for key in self.entries if key not in known]:
+            near = get_close_matches(key.lower()[:MAX_NAME_BYTES], list(known), n=1, cutoff=0.8)
+            if ignored and not near:
+                self.warn(key, f"{owner} has the key {key}, which Azure ML does not know", "It is ignored.")
+            else:
+                self.fault(key, f"{owner} cannot have the key {key}", nearest(key, known - SHOWN, "keys"))
+
+    def text(self, key: str) -> str | None:
+        """Text, or None where the key is left out."""
+        return self._read(key, "text", lambda value: value if isinstance(value, str) else None)
+
+    def label(self, key: str) -> str | None:
+        """Text that may be written as a number, such as a version."""
+        return self._read(key, "text", _label)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false, which may stand in quotes, as the Azure ML client lets it."""
+        value = self._read(key, "true or false", _flag)
+        return default if value is None else value
+
+    def integer(self, key: str, minimum: int | None = None) -> int | None:
+        """A whole number, which may stand in quotes, as the Azure ML client lets it."""
+        value = self._read(key, "a whole number", _integer)
+        if value is not None and minimum is not None and value < minimum:
+            self.fault(key, f"{key} is {value}", f"Make it {minimum} or more.")
+            return None
+        return value
+
+    def number(self, key: str) -> float | None:
+        """A finite number, which may stand in quotes."""
+        return self._read(key, "a number", _number)
+
+    def choice(self, key: str, known: frozenset[str], noun: str, exact: bool = False) -> str | None:
+        """One of the known words, in whichever case unless ``exact``; None where it is left out or is another.
+
+        Args:
+            key: The key.
+            known: The words.
+            noun: What each is: ``type``.
+            exact: Whether capital letters matter.
+        """
+        text = self.text(key)
+        word = text if text is None or exact else text.lower()
+        if word is not None and word not in known:
+            self.fault(
+                key,
+                f"{text} is not {a(noun)} that can stand here",
+                nearest(word, known, f"{noun}s"),
+            )
+            return None
+        return word
+
+    def plain(self, known: frozenset[str]) -> dict[str, Any]:
+        """Those of the known keys that the file gives, as plain values."""
+        return {key: node.plain() for key, node in self.entries.items() if key in known}
+
+    def section(self, key: str) -> "Section":
+        """A nested mapping; an empty one where the key is left out."""
+        node = self.entries.get(key)
+        if node is not None and not isinstance(node.value, Mapping):
+            self._refuse(key, node, "a mapping")
+        return Section(node or Node({}, self.place(key)), self.faults)
+
+    def sections(self) -> Iterator[tuple[str, "Section"]]:
+        """Every nested mapping under its key. What is no mapping is a fault, and left out."""
+        for key, node in self.entries.items():
+            section = self.section(key)
+            if isinstance(node.value, Mapping):
+                yield key, section
+
+    def items(self, key: str) -> tuple[Node, ...]:
+        """The items of a list."""
+        node = self.entries.get(key)
+        if node is None or isinstance(node.value, tuple):
+            return () if node is None else cast("tuple[Node, ...]", node.value)
+        self._refuse(key, node, "a list")
+        return ()
+
+    def _read(self, key: str, wanted: str, take: Callable[[object], T | None]) -> T | None:
+        node = self.entries.get(key)
+        if node is None:
+            return None
+        value = take(node.value)
+        if value is None:
+            self._refuse(key, node, wanted)
+        return value
+
+    def _refuse(self, key: str, node: Node, wanted: str) -> None:
+        if node.value is None:
+            self.fault(key, f"{key} is empty", f"Make it {wanted}, or leave it out.")
+        else:
+            quoted = wanted == "text" and isinstance(node.value, int | float)
+            self.fault(key, f"{key} is {node.kind}", f"Make it {wanted}{', in quotes' if quoted else ''}.")
+
+
+def _flag(value: object) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+def _label(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _integer(value: object) -> int | None:
+    found = _number(value)
+    return int(found) if found is not None and found.is_integer() else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None

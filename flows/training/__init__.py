@@ -1,0 +1,1 @@
+"""From parameters to request, gate, registration and summary."""

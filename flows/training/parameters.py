@@ -1,0 +1,250 @@
+"""What a person may set: one validated model a flow, which makes Prefect's form and the flags of the commands alike."""
+
+import difflib
+import functools
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from flows.data.assets import is_path
+from flows.engines.polling import Patience
+from flows.errors import ParameterError
+from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
+from flows.training.gate import GatePolicy
+
+EngineName = Literal["auto", "local", "azureml"]
+TrackingName = Literal["local", "azureml"]
+SuspendWish = Literal["auto", "always", "never"]
+Solver = Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"]
+MetricName = Literal[
+    "roc_auc", "average_precision", "accuracy", "precision", "recall", "f1", "brier_score_loss", "log_loss"
+]
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPattern:
+    """A pattern that Prefect's form and server check; the model says more kindly what is wrong."""
+
+    pattern: str
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        """The JSON schema of the text, with the pattern."""
+        return {**handler(schema), "pattern": self.pattern}
+
+
+ModelName = Annotated[Text, ShownPattern(f"^{MODEL_NAME.pattern}$")]
+
+
+class EngineParameters(BaseModel):
+    """Where a job runs, and how long it is waited for. The form and ``--help`` show these last."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
+    engine: EngineName = Field(
+        "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
+    )
+    tracking: TrackingName = Field(
+        "local",
+        description="Local engine only: where MLflow keeps the runs; azureml is the workspace. Models are registered "
+        "on this machine either way. On Azure ML both are in the workspace.",
+    )
+    environment_name: Text = Field("diabetes-classify", description="Azure ML environment that the steps run in.")
+    compute_name: Text = Field("cpu-cluster-01", description="Azure ML compute target. The local engine ignores it.")
+    queue_timeout_seconds: float | None = Field(
+        None, gt=0, description="Azure ML only: cancel the job if it waits longer than this for a machine."
+    )
+    run_timeout_seconds: float | None = Field(
+        None, gt=0, description="Azure ML only: cancel the job if it runs longer than this; waiting does not count."
+    )
+    max_resubmissions: int = Field(
+        1,
+        ge=0,
+        le=20,
+        description="Azure ML only: how often to submit the job again if machines fail it (preemption, a lost node).",
+    )
+    suspend: SuspendWish = Field(
+        "auto",
+        description="Azure ML only: whether the process of a deployed flow run ends while its job runs, and watch-jobs "
+        "starts it again. Auto does so where watch-jobs is deployed.",
+    )
+
+    @property
+    def patience(self) -> Patience:
+        """How long to wait for a job."""
+        return Patience(self.queue_timeout_seconds, self.run_timeout_seconds)
+
+
+class TrainingParameters(EngineParameters):
+    """What both flows take."""
+
+    data_asset_name: Text = Field(
+        "diabetes-diagnostics",
+        description="Data asset (NAME, NAME:VERSION or NAME@latest), or a path to a CSV or Parquet file.",
+    )
+    reg_rate: float = Field(
+        0.01, gt=0, le=1e9, allow_inf_nan=False, description="Regularization rate, the inverse of scikit-learn's C."
+    )
+    solver: Solver = Field("lbfgs", description="Algorithm that fits the logistic regression.")
+    max_iter: int = Field(1000, ge=1, le=1_000_000, description="Most iterations that the solver may take.")
+    test_share: float = Field(
+        0.3, ge=0.05, le=0.95, description="Share of the patients (or rows) that are kept for the evaluation."
+    )
+    split: Literal["patient", "random"] = Field(
+        "patient",
+        description="Split by a hash of PatientID, so that no patient is ever on both sides; or by random rows.",
+    )
+    split_seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws another split, of either kind.")
+    zeros_as_missing: bool = Field(True, description="Take a zero in the five measurement columns as not measured.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
+
+    @field_validator("data_asset_name")
+    @classmethod
+    def _data_asset_is_named(cls, value: str) -> str:
+        if not is_path(value) and not value.removeprefix("azureml:").strip(":@"):
+            raise ValueError("name a data asset or a file")
+        return value
+
+
+def _model_name(value: str) -> str:
+    _checked(check_model_name, value)
+    return value
+
+
+class PipelineParameters(TrainingParameters):
+    """What the pipeline flow takes."""
+
+    model_name: ModelName = Field("diabetes-predict", description="Registered model that may get a new version.")
+    solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
+    gate_metric: MetricName = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
+    gate_floor: float = Field(0.75, ge=0, allow_inf_nan=False, description="Worst acceptable value of that metric.")
+    gate_min_improvement: float = Field(
+        0.001, ge=0, allow_inf_nan=False, description="By how much the challenger must beat the champion."
+    )
+    skip_if_unchanged: bool = Field(
+        False,
+        description="End as Skipped if data, code, parameters and environment are those of the champion's decision.",
+    )
+    pipeline: Text = Field("diabetes-training-pipeline", description="Display name of the pipeline job.")
+    experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
+    evaluation_output: Text = Field("outputs/evaluation", description="Folder that the evaluation is copied to.")
+
+    _valid_model_name = field_validator("model_name")(_model_name)
+
+    @property
+    def gate(self) -> GatePolicy:
+        """The gate's policy."""
+        return GatePolicy(self.gate_metric, self.gate_floor, self.gate_min_improvement)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Check the gate's three values against each other."""
+        _checked(lambda _: self.gate, None)
+
+
+class JobParameters(TrainingParameters):
+    """What the job flow takes."""
+
+    model_name: ModelName = Field("diabetes-model-predict", description="Registered model that gets a new version.")
+    experiment_name: Text = Field("diabetes-classify", description="Experiment that the runs are listed under.")
+    evaluation_output: Text = Field("outputs/train-job", description="Folder that model and evaluation are copied to.")
+
+    _valid_model_name = field_validator("model_name")(_model_name)
+
+
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R")
+
+
+def shown_fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The fields as a person is asked for them: first what is trained, and how it is judged; last where it runs."""
+    last = EngineParameters.model_fields if issubclass(model, EngineParameters) else {}
+    return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in last))
+
+
+def taking(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[..., Awaitable[R]]]:
+    """Let a flow's function take the fields of ``model`` as its own parameters, with their docs, ranges and defaults.
+
+    Prefect reads a flow's form from its signature and docstring; the model stays the only place that says them.
+    """
+
+    fields = shown_fields(model)
+
+    def decorate(function: Callable[[P], Awaitable[R]]) -> Callable[..., Awaitable[R]]:
+        @functools.wraps(function)
+        async def flat(**values: Any) -> R:
+            return await function(validated(model, values))
+
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty
+                if field.is_required()
+                else field.get_default(call_default_factory=True),
+                annotation=Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation,
+            )
+            for name, field in fields.items()
+        ]
+        arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
+        flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        flat.__doc__ = f"{inspect.getdoc(function) or ''}\n\nArgs:\n{arguments}\n"
+        return flat
+
+    return decorate
+
+
+def validated(model: type[P], values: dict[str, Any]) -> P:
+    """Return the parameters that ``values`` give.
+
+    Raises:
+        ParameterError: Some are wrong; one line for each, with what is allowed.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise ParameterError("\n".join(_sentence(model, fault) for fault in error.errors())) from None
+
+
+def _sentence(model: type[BaseModel], fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    given = fault.get("input")
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: there is no such parameter.{_nearest(where, model.model_fields)}"
+    if fault["type"] == "value_error":
+        return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
+    name = str(fault["loc"][0])
+    choices = [str(value) for value in get_args(model.model_fields[name].annotation)]
+    hint = _nearest(str(given), choices) if fault["type"] == "literal_error" else ""
+    said = _as_prefect_says(model, name, given) or f"{fault['msg'][0].lower()}{fault['msg'][1:]}, not {given!r}"
+    return f"{where}: {said}.{hint}"
+
+
+def _as_prefect_says(model: type[BaseModel], name: str, given: Any) -> str | None:
+    """What Prefect's server says when a deployment is run with this value; it knows the JSON schema only."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    with suppress(ValueError):
+        given = json.loads(given) if isinstance(given, str) else given  # as `prefect deployment run` takes it
+    fault = best_match(Draft202012Validator(model.model_json_schema()["properties"][name]).iter_errors(given))
+    return None if fault is None else fault.message
+
+
+def _nearest(word: str, known: "Sequence[str] | Any") -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _checked(check: Callable[[Any], object], value: Any) -> None:
+    """Turn our own error into the one that pydantic collects."""
+    try:
+        check(value)
+    except ParameterError as error:
+        raise ValueError(str(error)) from None

@@ -1,0 +1,246 @@
+"""What a person sees at the end of a run, as text for the terminal and as Markdown for Prefect. Pure."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from flows.data.assets import ResolvedData
+from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
+from flows.mlflow_store.model_registry import ModelVersion
+from flows.training.evaluation import METRICS, EvaluationReport, comparison
+from flows.training.gate import GateDecision
+from flows.training.markdown import code, plain
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A finished training run. ``decision`` is None for a job, which has no gate."""
+
+    title: str
+    engine: str
+    data: ResolvedData
+    outcome: RunOutcome
+    report: EvaluationReport
+    decision: GateDecision | None
+    champion: ModelVersion | None
+    version: ModelVersion | None
+    evaluation: Path
+
+    @property
+    def verdict(self) -> str:
+        """One word for the state of the flow run."""
+        if self.decision is None:
+            return "Registered"
+        return "Promoted" if self.decision.promoted else "Rejected"
+
+    @property
+    def message(self) -> str:
+        """Why, in a line: what the gate says, or which version there is now."""
+        if self.decision is not None:
+            return "; ".join(self.decision.reasons)
+        return "no model" if self.version is None else f"{self.version.name} version {self.version.version}"
+
+    @property
+    def result(self) -> str:
+        """Which version there is now, or which one stays."""
+        return _model(self)[1]
+
+    @property
+    def page(self) -> str | None:
+        """The page of the job, where it has one."""
+        return self.outcome.url
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRun:
+    """A run that ended without training, and why; ``champion`` stays what it was."""
+
+    title: str
+    engine: str
+    data: ResolvedData
+    reason: str
+    champion: ModelVersion | None
+
+    @property
+    def verdict(self) -> str:
+        """One word for the state of the flow run."""
+        return "Skipped"
+
+    @property
+    def page(self) -> str | None:
+        """There is no job."""
+        return None
+
+
+def as_text(summary: RunSummary | SkippedRun) -> str:
+    """The summary as aligned lines for a terminal."""
+    if isinstance(summary, SkippedRun):
+        return f"\n  {summary.verdict}: {summary.reason}.\n"
+    lines = ["", *_aligned(list(_facts(summary))), "", metrics_as_text(summary.report)]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(summary: RunSummary, report: str) -> str:
+    """The summary as Markdown, for an artifact of the flow run. ``report`` is the address of the evaluation report.
+
+    What may be long is no cell of a table, which the web interface cuts off.
+    """
+    why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
+    why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
+    facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *_job(summary)])
+    steps = "\n".join(
+        f"| {plain(step.name)} | {step.status.value} | {_seconds(step)} |"
+        if not step.reused
+        else f"| {plain(step.name)} | reused |  |"
+        for step in summary.outcome.steps
+    )
+    header, *rows = [
+        ["metric", "challenger", *(["champion", "difference"] if summary.report.champion else [])],
+        *metric_rows(summary.report),
+    ]
+    metrics = "\n".join("| " + " | ".join(map(plain, row)) + " |" for row in rows)
+    return (
+        f"# {plain(summary.title)}: {summary.verdict}\n\n{why}{facts}\n\n"
+        f"## Metrics\n\n| {' | '.join(header)} |\n|---{'|---:' * (len(header) - 1)}|\n{metrics}\n\n"
+        f"[Evaluation report]({report}), also in {code(str(summary.evaluation))}\n\n"
+        f"## Steps\n\n| step | state | seconds |\n|---|---|---:|\n{steps}\n"
+    )
+
+
+def as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
+    """The summary for machines."""
+    if isinstance(summary, SkippedRun):
+        champion = None if summary.champion is None else summary.champion.version
+        told = {"verdict": summary.verdict, "reason": summary.reason, "champion": champion}
+        return {**told, "engine": summary.engine, "data": summary.data.label}
+    decision = summary.decision
+    return {
+        "verdict": summary.verdict,
+        "engine": summary.engine,
+        "job": summary.outcome.job_name,
+        "data": {"asset": summary.data.label, "path": None if summary.data.path is None else str(summary.data.path)},
+        "steps": [
+            {"name": step.name, "status": step.status.value, "reused": step.reused, "seconds": round(step.seconds, 3)}
+            for step in summary.outcome.steps
+        ],
+        "metrics": {
+            "challenger": dict(summary.report.challenger.values),
+            "champion": dict(summary.report.champion.values) if summary.report.champion else None,
+        },
+        "warnings": list(summary.report.warnings),
+        "decision": None if decision is None else {"promoted": decision.promoted, "reasons": list(decision.reasons)},
+        "model": None
+        if summary.version is None
+        else {"name": summary.version.name, "version": summary.version.version, "created": summary.version.created},
+        "evaluation": str(summary.evaluation),
+    }
+
+
+def metrics_as_text(report: EvaluationReport) -> str:
+    """The metrics as aligned lines, beside the champion's where there is one."""
+    header = ["metric", "challenger", *(["champion", "difference"] if report.champion else [])]
+    return "\n".join(_aligned([header, *metric_rows(report)], right_from=1))
+
+
+def metric_table(report: EvaluationReport) -> list[dict[str, str]]:
+    """The metrics as rows of named cells, for a table artifact."""
+    names = ("metric", "challenger", "champion", "difference")
+    return [dict(zip(names, row, strict=False)) for row in metric_rows(report)]
+
+
+def metric_rows(report: EvaluationReport) -> Iterator[list[str]]:
+    """A row a metric: its label, the challenger's value and, where there is one, the champion's and the difference."""
+    for row in comparison(report):
+        metric = METRICS[row.metric]
+        label = metric.label if metric.greater_is_better else f"{metric.label} (less is better)"
+        cells = [label, _number(row.challenger)]
+        if report.champion is not None:
+            cells += [_number(row.champion), "" if row.difference is None else _difference(row.difference)]
+        yield cells
+
+
+def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    yield from _job(summary)
+    if summary.decision is not None:
+        yield "decision", summary.verdict
+        yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(summary.decision.reasons))
+    yield _model(summary)
+    yield from (("warning", warning) for warning in summary.report.warnings)
+    yield "evaluation", str(summary.evaluation)
+
+
+def _job(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    outcome, data = summary.outcome, summary.data
+    yield "engine", summary.engine
+    yield "job", outcome.job_name
+    yield "data", data.label + (f"  ({data.path.name})" if data.name and data.path else "")
+    ran = [step.name for step in outcome.steps if step.status is RunStatus.COMPLETED and not step.reused]
+    yield "steps run", ", ".join(ran) or "none: nothing has changed"
+    if outcome.reused:
+        yield "steps reused", ", ".join(outcome.reused)
+
+
+def _model(summary: RunSummary) -> tuple[str, str]:
+    """Which version there is now, or which one stays."""
+    version = summary.version
+    if version is not None:
+        made = "" if version.created else "  (it was registered before)"
+        alias = f", alias {version.alias}" if version.alias else ""
+        return "model", f"{version.name} version {version.version}{alias}{made}"
+    if summary.decision is not None and summary.decision.overtaken_by is not None:
+        return "champion", f"version {summary.decision.overtaken_by}, of another run"
+    if summary.champion is not None:
+        return "champion", f"{summary.champion.name} version {summary.champion.version} stays"
+    return "model", "none registered"
+
+
+def _aligned(rows: Sequence[Sequence[str]], right_from: int | None = None) -> list[str]:
+    """Rows of cells as lines with aligned columns; those from ``right_from`` on to the right."""
+    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(max(map(len, rows)))]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(widths[at]) if right_from is not None and at >= right_from else cell.ljust(widths[at])
+            for at, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _difference(value: float) -> str:
+    """With its sign, unless it is none at this precision."""
+    return f"{value:+.4f}" if f"{abs(value):.4f}" != "0.0000" else "0.0000"
+
+
+def _seconds(step: StepOutcome) -> str:
+    return f"{step.seconds:.1f}"
+
+
+def outcome_as_text(outcome: RunOutcome) -> str:
+    """The outcome of any job as aligned lines for a terminal."""
+    rows = [
+        ["step", "state", "seconds"],
+        *([step.name, "reused" if step.reused else step.status.value, _seconds(step)] for step in outcome.steps),
+    ]
+    outputs = [
+        [name, address, *([f"registered as {outcome.registered[name]}"] if name in outcome.registered else [])]
+        for name, address in outcome.outputs.items()
+    ]
+    place = f"  job: {outcome.folder or outcome.job_name}"
+    look = [f"  Look at it:  {outcome.url}"] if outcome.url else []
+    return "\n".join(["", *_aligned(rows), "", *(_aligned(outputs) if outputs else []), place, *look, ""])
+
+
+def outcome_as_json(outcome: RunOutcome) -> str:
+    """The outcome of any job for machines."""
+    return json.dumps(asdict(outcome), default=_plain, indent=2)
+
+
+def _plain(value: object) -> object:
+    return sorted(cast(frozenset[str], value)) if isinstance(value, frozenset) else str(value)

@@ -1,0 +1,359 @@
+"""The watch over incoming data on a real Prefect server, with real registries: what it ends as, and what it tells."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from prefect.client.schemas.objects import State
+
+from flows.data.digests import data_digest
+from flows.drift.feature_rows import ZERO_IS_MISSING
+from flows.drift.parameters import WatchParameters
+from flows.drift.report import report_key
+from flows.drift.summary import WatchSummary
+from flows.drift.watch_data import watch_data
+from flows.engines.open_engine import open_engine
+from flows.errors import DataAssetError
+from flows.orchestration.events import Fact, emit
+from flows.settings import Settings
+from tests.azure_ml_service.service import Service
+from tests.terminal import PROJECT, ROWS
+
+MODEL = "watched"
+DATA = "diabetes-diagnostics:1"
+# Champions whose training data cannot be had any more.
+ORPHANS = {
+    "silent": {"tandem.data": "", "tandem.data_sha256": ""},
+    "bereft": {"tandem.data": "gone:7"},
+    "betrayed": {"tandem.data_sha256": "0" * 64},
+}
+sdk_warns = pytest.mark.filterwarnings("ignore")  # of the SDK's libraries, of which there are many
+Files = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def watched_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local state with a champion that was trained, as its tags say, on the shipped data; and with some orphans."""
+    home = tmp_path_factory.mktemp("watched")
+    register(Settings.from_environment({"TANDEM_HOME": str(home)}), "local", **{MODEL: {}}, **ORPHANS)
+    return home
+
+
+@pytest.fixture
+def watched(watched_home: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That local state in use; the address of the Prefect API."""
+    monkeypatch.setenv("TANDEM_HOME", str(watched_home))
+    return prefect_api
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Files:
+    """Write rows of the kind that was shipped, one feature moved by so many standard deviations."""
+
+    def _rows(count: int = 1000, feature: str = "BMI", shift: float = 0.0, seed: int = 0) -> Path:
+        shipped, random = pd.read_csv(ROWS), np.random.default_rng(seed)
+        drawn = shipped.iloc[random.integers(len(shipped), size=count)].reset_index(drop=True)
+        moved = drawn[feature] + shift * shipped[feature].std()
+        drawn[feature] = moved.where(drawn[feature] > 0, drawn[feature]) if feature in ZERO_IS_MISSING else moved
+        path = tmp_path / f"{feature}-{shift}-{count}-{seed}.csv"
+        drawn.to_csv(path, index=False)
+        return path
+
+    return _rows
+
+
+def register(settings: Settings, engine_name: Any, **champions: Mapping[str, str]) -> None:
+    """Register champions that nobody has trained, each with these tags of its own."""
+    folder = settings.home / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+
+    async def _register() -> None:
+        async with open_engine(engine_name, settings) as engine:
+            registry: Any = engine.registry
+            for model, own in champions.items():
+                tags = {"tandem.data": DATA, "tandem.data_sha256": data_digest(ROWS), **own}
+                run = await registry.create_run("tests", model) if engine_name == "local" else "job"
+                await registry.promote(
+                    model,
+                    str(folder),
+                    run_id=run,
+                    idempotency_tags={"tandem.of": model},
+                    compared_with=None,
+                    flow_run_id="tests",
+                    tags={name: value for name, value in tags.items() if value},
+                )
+
+    asyncio.run(_register())
+
+
+def watch(**values: Any) -> State[WatchSummary]:
+    asked = {"model_name": MODEL, "engine": "local", **values}
+    flow: Any = watch_data
+    return asyncio.run(
+        flow(**{name: str(v) if isinstance(v, Path) else v for name, v in asked.items()}, return_state=True)
+    )
+
+
+def ended(state: State[WatchSummary]) -> tuple[str, str]:
+    return state.type.value, state.name or ""
+
+
+def summary_of(state: State[WatchSummary]) -> WatchSummary:
+    return asyncio.run(state.aresult())  # type: ignore[arg-type]
+
+
+def told(api: str, model: str = MODEL) -> list[dict[str, Any]]:
+    """The drifts that the server knows of."""
+    asked = {"filter": {"event": {"name": ["tandem.drift.detected"]}}, "limit": 50}
+    events = httpx.post(f"{api}/events/filter", json=asked, timeout=30).json()["events"]
+    return [event for event in events if event["payload"]["model"] == model]
+
+
+def told_in_the_end(api: str, data: Path | str) -> list[dict[str, Any]]:
+    """Those about this data, once there are any: the server writes events down a moment after it has them."""
+    for _ in range(300):
+        found = [event for event in told(api) if event["payload"]["data_asset"] == str(data)]
+        if found:
+            return found
+        time.sleep(0.1)
+    return []
+
+
+def reports_of(api: str, state: State[WatchSummary]) -> list[Mapping[str, Any]]:
+    """The artifacts of a run."""
+    run = str(state.state_details.flow_run_id)
+    which = {"flow_runs": {"id": {"any_": [run]}}}
+    return httpx.post(f"{api}/artifacts/filter", json=which, timeout=30).json()
+
+
+# --- what it ends as ------------------------------------------------------------------------------------------------
+
+
+def test_without_a_champion_there_is_nothing_to_compare(watched: str, rows: Files) -> None:
+    state = watch(model_name="never-trained", data_asset_name=rows())
+    assert ended(state) == ("COMPLETED", "Skipped")
+    assert state.message is not None and "never-trained has no champion" in state.message
+    assert "--model_name never-trained" in str(summary_of(state).next_command)
+
+
+@pytest.mark.slow
+def test_data_of_the_champion_itself_is_nothing_new_under_whatever_name(watched: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(ROWS.read_bytes())
+    for data in ("diabetes-diagnostics", copy):
+        state = watch(data_asset_name=data)
+        assert ended(state) == ("COMPLETED", "Skipped")
+        assert str(state.message).endswith(f"is what {MODEL} version 1 was trained on.")
+
+
+def test_data_of_the_same_kind_has_not_drifted_and_a_report_shows_it(watched: str, rows: Files) -> None:
+    data = rows()
+    state = watch(data_asset_name=data)
+    assert ended(state) == ("COMPLETED", "NoDrift")
+    assert f"{data} has not drifted from {DATA}, which {MODEL} version 1 was trained on" in str(state.message)
+    (report,) = reports_of(watched, state)
+    assert (report["type"], report["description"]) == ("markdown", "NoDrift by a PSI of 0.1 and a p of 0.01")
+    assert "](data:image/png;base64,iVBORw0KGgo" in report["data"]
+    assert "| DiabetesPedigree | 0.0" in report["data"]
+    picture = summary_of(state).picture
+    assert picture is not None and picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_drift_is_told_once_however_often_it_is_found(watched: str, rows: Files) -> None:
+    data = rows(feature="PlasmaGlucose", shift=0.5)
+    first, second = watch(data_asset_name=data), watch(data_asset_name=data)
+    for state in (first, second):
+        assert ended(state) == ("COMPLETED", "Drift")
+        assert "PlasmaGlucose (PSI 0." in str(state.message)
+        assert summary_of(state).told
+        assert str(data) in str(summary_of(state).next_command)
+    (report,) = reports_of(watched, first)
+    assert report["description"].startswith("Drift by a PSI of 0.1")
+    assert report["description"].endswith("; tandem.drift.detected was emitted")
+    assert "| **PlasmaGlucose** | **0." in report["data"]
+    assert not reports_of(watched, second)  # which would say the same
+    (event,) = told_in_the_end(watched, data)
+    payload = event["payload"]
+    assert (payload["champion_version"], payload["trained_on"]) == (1, DATA)
+    assert list(payload["features"]) == ["PlasmaGlucose"]
+    assert {"psi", "ks", "p_value"} <= set(payload["features"]["PlasmaGlucose"])
+    assert payload["policy"] == {"psi_threshold": 0.1, "significance": 0.01}
+    assert payload["report"].endswith(str(first.state_details.flow_run_id))
+    assert payload["reasons"][0].startswith("PlasmaGlucose: PSI 0.")
+
+
+@pytest.mark.slow
+def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str, rows: Files) -> None:
+    data = rows(feature="Age", shift=0.5)
+    key = report_key(WatchSummary(MODEL, 1, str(data)), data_digest(data))
+    was = "Drift by a PSI of 0.1 and a p of 0.01; tandem.drift.detected was emitted"
+    report = {"key": key, "type": "markdown", "data": "# Of last week", "description": was}
+    httpx.post(f"{watched}/artifacts/", json=report, timeout=30).raise_for_status()
+    state = watch(data_asset_name=data)
+    assert ended(state) == ("COMPLETED", "Drift")
+    assert summary_of(state).told
+    # What was emitted before this is known once this is.
+    asyncio.run(emit(Fact("tandem.drift.detected", "tests", (str(data),), {"model": MODEL, "data_asset": "last"})))
+    assert told_in_the_end(watched, "last")
+    assert str(data) not in [event["payload"]["data_asset"] for event in told(watched)]
+
+
+@pytest.mark.slow
+def test_other_data_of_the_same_name_is_another_drift(watched: str, rows: Files) -> None:
+    data = rows(feature="Pregnancies", shift=0.5)
+    watch(data_asset_name=data)
+    data.write_bytes(rows(feature="Pregnancies", shift=0.5, seed=1).read_bytes())
+    watch(data_asset_name=data)
+    for _ in range(100):
+        if len(told_in_the_end(watched, data)) == 2:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the second was not told")
+
+
+def test_too_few_rows_are_not_compared(watched: str, rows: Files) -> None:
+    state = watch(data_asset_name=rows(count=99, shift=3))
+    assert ended(state) == ("COMPLETED", "Skipped")
+    assert "has 99 rows, and from 100 on they are compared" in str(state.message)
+
+
+# --- what is wrong --------------------------------------------------------------------------------------------------
+
+
+def test_data_without_a_feature_fails_with_its_name_and_no_traceback(watched: str, rows: Files) -> None:
+    data = rows()
+    pd.read_csv(data).drop(columns="BMI").to_csv(data, index=False)
+    state = watch(data_asset_name=data)
+    assert ended(state) == ("FAILED", "DataAssetError")
+    assert f"The data {data} lack BMI" in str(state.message)
+
+
+def test_data_that_is_not_there_fails(watched: str) -> None:
+    state = watch(data_asset_name="no-such-data")
+    assert ended(state) == ("FAILED", "DataAssetError")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("silent", "silent version 1 does not say what it was trained on"),
+        ("bereft", "What bereft version 1 was trained on is not there any more: There is no data asset 'gone'"),
+        ("betrayed", "The content of diabetes-diagnostics:1 is another than before"),
+    ],
+)
+def test_champion_whose_training_data_cannot_be_had_fails_the_watch_and_says_why(
+    watched: str, rows: Files, model: str, said: str
+) -> None:
+    state = watch(model_name=model, data_asset_name=rows())
+    assert ended(state) == ("FAILED", "DataAssetError")
+    assert said in str(state.message)
+
+
+# --- by hand --------------------------------------------------------------------------------------------------------
+
+
+def tandem(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "flows", "watch", *words]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+
+
+def test_command_says_verdict_features_picture_and_what_to_type_next(watched: str, rows: Files) -> None:
+    data = rows(feature="SerumInsulin", shift=0.5)
+    done = tandem(str(data), "--model-name", MODEL, "--engine", "local")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.split()[:2] == ["verdict", "Drift:"] for line in lines)
+    (drifted,) = (line.split() for line in lines if line.endswith("  drifted"))
+    assert drifted[0] == "SerumInsulin"
+    (picture,) = (line.split(maxsplit=1)[1] for line in lines if line.startswith("  Picture:"))
+    assert Path(picture).is_file()
+    (following,) = (line for line in lines if line.startswith("  Next:"))
+    assert following.endswith(f"create_aml_pipeline_train.py --model_name {MODEL} --data_asset_name {data}")
+
+
+def test_command_prints_json_alone_for_machines(watched: str) -> None:
+    done = tandem("--model-name", MODEL, "--engine", "local", "--json")
+    said = json.loads(done.stdout)
+    assert (said["verdict"], said["model"]) == ("Skipped", {"name": MODEL, "champion_version": 1})
+    assert said["features"] == {}
+
+
+def test_command_refuses_a_wrong_value_before_anything_runs(watched: str) -> None:
+    done = tandem("--significance", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "significance" in done.stderr and "0.5" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_form_of_the_flow_shows_every_field_with_description_and_default() -> None:
+    form = watch_data.parameters.properties
+    assert list(form) == list(WatchParameters.model_fields)
+    for name, field in WatchParameters.model_fields.items():
+        assert form[name]["description"] == field.description
+        assert form[name]["default"] == field.default
+
+
+# --- in a workspace -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workspace(
+    azure_environment: Service, azure_client_allowed: None, home: Path, prefect_api: str
+) -> Iterator[Settings]:
+    """A workspace with one champion of the shipped data."""
+    settings = Settings.from_environment()
+    register(settings, "azureml", **{MODEL: {}})
+    yield settings
+    assert not azure_environment.violations
+
+
+@sdk_warns
+def test_champion_and_its_data_in_a_workspace_are_compared_with(workspace: Settings, rows: Files) -> None:
+    state = watch(engine="azureml", data_asset_name=rows(feature="BMI", shift=0.5))
+    assert ended(state) == ("COMPLETED", "Drift"), state.message
+    compared = summary_of(state).comparison
+    assert compared is not None and compared.reference.rows == 768
+    assert ended(watch(engine="azureml", data_asset_name="diabetes-diagnostics")) == ("COMPLETED", "Skipped")
+
+
+@sdk_warns
+def test_data_in_a_workspace_that_is_no_single_small_file_is_refused(workspace: Settings, tmp_path: Path) -> None:
+    from azure.ai.ml.entities import Data
+
+    from flows.engines.azureml.sdk.data_files import DataFiles
+    from flows.engines.azureml.sdk.workspace import open_workspace
+
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "rows.csv").write_text("Age\n21\n")
+
+    async def refusals() -> list[str]:
+        said: list[str] = []
+        async with open_workspace(workspace) as opened:
+            assets = [
+                Data(name="a-folder", version="1", type="uri_folder", path=str(tmp_path / "folder")),
+                Data(name="elsewhere", version="1", type="uri_file", path="https://example.org/rows.csv"),
+                Data(name="a-file", version="1", type="uri_file", path=str(tmp_path / "folder" / "rows.csv")),
+            ]
+            for asset in assets:
+                await opened.connection.upload(lambda client, asset=asset: client.data.create_or_update(asset))
+                with pytest.raises(DataAssetError) as refused:
+                    files = DataFiles(opened.connection, most_bytes=5)
+                    await files.download(str(asset.name), "1", tmp_path / "brought")
+                said.append(str(refused.value))
+        return said
+
+    folder, elsewhere, large = asyncio.run(refusals())
+    assert "a-folder:1 is a uri_folder" in folder
+    assert "https://example.org/rows.csv, which is no datastore" in elsewhere
+    assert "a-file:1 has" in large and "sample" in large

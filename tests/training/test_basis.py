@@ -1,0 +1,69 @@
+"""What a decision rested on, and when there is nothing new to decide."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.data.assets import ResolvedData
+from flows.settings import PROJECT
+from flows.spec.bind import bind
+from flows.spec.model.job import DataReference
+from flows.spec.reading.reader import read_job
+from flows.training.basis import basis_of, changes, nothing_new
+from flows.training.gate import GatePolicy
+
+FILE = PROJECT / "aml_steps" / "train_pipeline.yml"
+ENVIRONMENTS = PROJECT / "environment"
+DATA = ResolvedData("diabetes-diagnostics:1", "uri_file", None, "diabetes-diagnostics", "1", "abc")
+
+
+def basis(data: ResolvedData = DATA, gate: GatePolicy | None = None, **values: object) -> str:
+    return str(basis_of(bind(read_job(FILE), values), data, gate or GatePolicy(), ENVIRONMENTS))
+
+
+def test_same_run_has_the_same_basis_and_there_is_nothing_new() -> None:
+    first = basis()
+    assert changes(basis(), first) == ()
+    assert "those of the champion" in nothing_new(basis(), first, None)
+    assert "challenged before" in nothing_new(basis(), basis(reg_rate=5), first)
+
+
+@pytest.mark.parametrize(
+    ("other", "changed"),
+    [
+        (basis(replace(DATA, sha256="abd")), "data"),
+        (basis(replace(DATA, label="diabetes-diagnostics:2")), "data"),
+        (basis(reg_rate=0.5), "parameters"),
+        (basis(gate=GatePolicy(floor=0.8)), "parameters"),
+    ],
+)
+def test_what_changed_is_named(other: str, changed: str) -> None:
+    assert changes(other, basis()) == (changed,)
+    assert nothing_new(other, basis(), None) == ""
+
+
+def test_another_champion_is_no_change_of_the_code() -> None:
+    champion = {"jobs.evaluate.inputs.champion": DataReference("mlflow_model", "azureml:m:3")}
+    spec = bind(read_job(FILE), champion)
+    assert changes(str(basis_of(spec, DATA, GatePolicy(), ENVIRONMENTS)), basis()) == ()
+
+
+def test_changed_line_of_code_and_of_the_environment_is_told(tmp_path: Path) -> None:
+    spec = read_job(FILE)
+    code = tmp_path / "train"
+    code.mkdir()
+    (code / "train.py").write_text("print('other')\n")
+    step = spec.steps["train"]
+    changed = replace(step, component=replace(step.component, code=code))
+    other = basis_of(replace(spec, steps={**spec.steps, "train": changed}), DATA, GatePolicy(), ENVIRONMENTS)
+    assert changes(str(other), basis()) == ("code",)
+    for file in ENVIRONMENTS.glob("*.yml"):
+        (tmp_path / file.name).write_text(file.read_text().replace("skops==", "skops>="))
+    other = basis_of(spec, DATA, GatePolicy(), tmp_path)
+    assert changes(str(other), basis()) == ("environment",)
+
+
+def test_no_basis_at_all_means_that_everything_is_new() -> None:
+    assert nothing_new(basis(), None, None) == ""
+    assert changes(basis(), "nonsense") == ("data", "code", "parameters", "environment")

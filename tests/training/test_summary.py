@@ -1,0 +1,147 @@
+"""What a person sees of a finished run: text, Markdown, and the artifacts in Prefect."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect import flow
+
+from flows.data.assets import ResolvedData
+from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
+from flows.mlflow_store.model_registry import ModelVersion
+from flows.orchestration.artifacts import publish
+from flows.prefect_api.server import SERVED, served_mlflow
+from flows.training.evaluation import METRICS, ConfusionMatrix, EvaluationReport, ModelScores
+from flows.training.gate import GateDecision
+from flows.training.summary import RunSummary, as_json, as_markdown, as_text, metric_table
+
+REPORT = "http://127.0.0.1:5000/report.html"
+
+
+def scores(value: float) -> ModelScores:
+    return ModelScores(dict.fromkeys(METRICS, value), ConfusionMatrix(1, 1, 1, 1), 4, 2)
+
+
+SUMMARY = RunSummary(
+    title="pipeline",
+    engine="local",
+    data=ResolvedData("rows:2", "uri_file", Path("/data/rows.csv"), "rows", "2"),
+    outcome=RunOutcome(
+        "job-1",
+        RunStatus.COMPLETED,
+        (
+            StepOutcome("prep", RunStatus.COMPLETED, reused=True, seconds=12.3),
+            StepOutcome("train", RunStatus.COMPLETED, seconds=4.56),
+        ),
+    ),
+    report=EvaluationReport(0.5, scores(0.8), scores(0.75)),
+    decision=GateDecision(True, ("it is good", "it is better"), "roc_auc", 0.8, 0.75),
+    champion=ModelVersion("diabetes", 3, False, "champion", "source", "run"),
+    version=ModelVersion("diabetes", 4, True, "champion", "source", "run"),
+    evaluation=Path("outputs/evaluation"),
+)
+
+
+def test_page_begins_with_the_verdict_and_why_and_leads_to_the_report() -> None:
+    page = as_markdown(SUMMARY, REPORT)
+    assert page.startswith(
+        "# pipeline: Promoted\n\nit is good; it is better.\n\n- model: diabetes version 4, alias cham"
+    )
+    assert f"[Evaluation report]({REPORT}), also in `outputs/evaluation`" in page
+    assert "| prep | reused |  |\n| train | Completed | 4.6 |" in page
+
+
+def test_page_has_nothing_long_in_a_table_and_no_table_without_a_heading() -> None:
+    reason = "a long reason " * 20
+    rejected = replace(SUMMARY, decision=GateDecision(False, (reason,), "roc_auc", 0.8, 0.75), version=None)
+    tables = [line for line in as_markdown(rejected, REPORT).splitlines() if line.startswith("|")]
+    assert max(map(len, tables)) < 80
+    assert not [line for line in tables if not line.strip("| ")]
+    assert "- champion: diabetes version 3 stays" in as_markdown(rejected, REPORT)
+
+
+def test_metrics_say_of_which_less_is_better_and_give_a_sign_only_to_what_differs() -> None:
+    table = {row["metric"]: row for row in metric_table(SUMMARY.report)}
+    assert {name for name in table if "less is better" in name} == {
+        "Brier score (less is better)",
+        "Log loss (less is better)",
+    }
+    assert table["ROC AUC"] == {
+        "metric": "ROC AUC",
+        "challenger": "0.8000",
+        "champion": "0.7500",
+        "difference": "+0.0500",
+    }
+    for nearly in (0.8, 0.80001, 0.79999):
+        report = EvaluationReport(0.5, scores(0.8), scores(nearly))
+        assert {row["difference"] for row in metric_table(report)} == {"0.0000"}
+
+
+def test_message_of_a_job_is_its_version() -> None:
+    job = replace(SUMMARY, decision=None)
+    assert job.message == "diabetes version 4"
+    assert as_markdown(job, REPORT).startswith("# pipeline: Registered\n\n- model: diabetes version 4")
+
+
+def test_text_for_the_terminal_has_a_line_for_each_reason() -> None:
+    lines = [line.strip() for line in as_text(SUMMARY).splitlines()]
+    at = lines.index("decision      Promoted")
+    assert lines[at + 1 : at + 4] == [
+        "reason        it is good",
+        "it is better",
+        "model         diabetes version 4, alias champion",
+    ]
+
+
+class Reporter:
+    """The part of an engine that keeps a report."""
+
+    async def keep_report(self, *_: object) -> str:
+        return "http://127.0.0.1:5000/#/runs/1/artifacts/evaluation"
+
+
+def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:
+    warned = replace(SUMMARY, report=replace(SUMMARY.report, warnings=("2 test rows are too few",)))
+    assert "  warning       2 test rows are too few" in as_text(warned).splitlines()
+    assert "**Warning**: 2 test rows are too few." in as_markdown(warned, REPORT)
+    assert as_json(warned)["warnings"] == ["2 test rows are too few"]
+    assert "arning" not in as_text(SUMMARY) + as_markdown(SUMMARY, REPORT)
+
+
+def test_every_artifact_has_a_description(prefect_api: str) -> None:
+    engine: Any = Reporter()
+
+    @flow
+    async def ends() -> str:
+        from prefect.runtime import flow_run
+
+        await publish(SUMMARY, engine)
+        return str(flow_run.id)
+
+    run: str = asyncio.run(ends())
+    asked = {"artifacts": {"flow_run_id": {"any_": [run]}}}
+    found = httpx.post(f"{prefect_api}/artifacts/filter", json=asked, timeout=30).json()
+    said = {artifact["key"]: artifact["description"] for artifact in found}
+    assert said.keys() == {"summary", "metrics", "report"}
+    assert said["summary"] == "Promoted: diabetes version 4, alias champion"
+    assert "`make serve`" in said["report"]
+    assert said["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("served", "address"),
+    [
+        ('{"url": "http://127.0.0.1:1/api", "mlflow": "http://127.0.0.1:2"}', "http://127.0.0.1:2"),
+        ('{"url": "http://127.0.0.1:1/api"}', None),
+        (None, None),
+    ],
+)
+def test_link_to_the_report_leads_to_where_mlflow_is_served(
+    tmp_path: Path, served: str | None, address: str | None
+) -> None:
+    if served is not None:
+        (tmp_path / SERVED).write_text(served)
+    assert served_mlflow(tmp_path) == address
