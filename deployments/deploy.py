@@ -6,7 +6,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import yaml
@@ -38,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _deploy() -> int:
     api = _server()
     os.chdir(PROJECT)  # the build steps are for the checkout
-    done = _run(import_module("deployments.rollout").deploy(DEPLOYMENTS, NOTIFICATIONS, os.environ))
+    from deployments.rollout import deploy
+
+    done = _run(deploy(DEPLOYMENTS, NOTIFICATIONS, os.environ))
     _print(api, done)
     if all(each.verb == "there" for each in done):
         print(f"\n  Nothing had to be changed: all {len(done)} are there.")
@@ -51,7 +52,9 @@ def _deploy() -> int:
 
 def _undeploy() -> int:
     api = _server()
-    done = _run(import_module("deployments.rollout").undeploy())
+    from deployments.rollout import undeploy
+
+    done = _run(undeploy())
     _print(api, done)
     if not done:
         print("\n  Nothing to remove: nothing on this server was made by `make deploy`.")
@@ -65,7 +68,10 @@ def _worker() -> int:
     print(f"Prefect: {api.url} ({api.origin}); work pool: {pool}", flush=True)
     hide_memory()  # an exec would take it back, and the steps of flow runs would see what this process has
     sys.argv = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
-    return import_module("prefect.cli").app()
+    from prefect.cli import app
+
+    app()
+    return 0
 
 
 def _server() -> PrefectApi:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not flows/, whose modules would pass for libraries
 
@@ -15,6 +16,13 @@ from flows.data.assets import resolve_data  # noqa: E402
 from flows.training.parameters import PipelineParameters  # noqa: E402
 from flows.training.request import pipeline_request  # noqa: E402
 
+
+def _flow() -> Any:
+    from flows.train_pipeline import train_pipeline
+
+    return train_pipeline
+
+
 if __name__ == "__main__":
     raise SystemExit(
         run_command(
@@ -27,6 +35,6 @@ if __name__ == "__main__":
                 flow_run_id="",
                 champion=None,
             ),
-            "flows.train_pipeline:train_pipeline",
+            _flow,
         )
     )

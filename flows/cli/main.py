@@ -3,8 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def _run(parsed: argparse.Namespace) -> int:
     run = Run(
         parameters,
         lambda parameters, settings: file_request(parameters, settings, flow_run_id=""),
-        "flows.any_yaml.run_file:run_file",
+        _flow_of_files,
         None if parsed.python is None else python_named(parsed.python),
     )
     try:
@@ -74,6 +73,12 @@ def _run(parsed: argparse.Namespace) -> int:
         raise
     print(outcome_as_json(outcome) if parsed.json else outcome_as_text(outcome))
     return 0
+
+
+def _flow_of_files() -> Any:
+    from flows.any_yaml.run_file import run_file
+
+    return run_file
 
 
 def _plan(parsed: argparse.Namespace) -> int:
@@ -119,19 +124,20 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 
 def _register_data(parsed: argparse.Namespace) -> int:
-    module = import_module("flows.cli.data")
+    from flows.cli.data import register_data
+
     with interrupts.raised():
-        return module.register_data(parsed.file, parsed.name, parsed.engine, as_json=parsed.json)
+        return register_data(parsed.file, parsed.name, parsed.engine, as_json=parsed.json)
 
 
 def _create_compute(parsed: argparse.Namespace) -> int:
     tier = "low_priority" if parsed.low_priority else None
     asked = {"name": parsed.name, "size": parsed.size, "max_instances": parsed.max_instances, "tier": tier}
     changes = {key: value for key, value in asked.items() if value is not None}
-    # By name, as the flows are: it brings the SDK.
-    module = import_module("flows.cli.compute")
+    from flows.cli.compute import create_compute
+
     with interrupts.raised():
-        return module.create_compute(changes, as_json=parsed.json)
+        return create_compute(changes, as_json=parsed.json)
 
 
 def _completion(parsed: argparse.Namespace) -> int:
@@ -142,19 +148,28 @@ def _completion(parsed: argparse.Namespace) -> int:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    module = import_module("flows.cli.doctor.examination")
+    from flows.cli.doctor.examination import doctor
+
     with interrupts.raised():
-        return module.doctor(as_json=parsed.json)
+        return doctor(as_json=parsed.json)
 
 
 def _state(parsed: argparse.Namespace) -> int:
-    return getattr(import_module("flows.cli.state.commands"), parsed.action)(as_json=parsed.json)
+    from flows.cli.state import commands
+
+    actions: dict[str, Callable[..., int]] = {
+        "check": commands.check,
+        "repair": commands.repair,
+        "clean": commands.clean,
+    }
+    return actions[parsed.action](as_json=parsed.json)
 
 
 def _reap(parsed: argparse.Namespace) -> int:
-    module = import_module("flows.cli.reap.command")
+    from flows.cli.reap.command import Wish, reap
+
     with interrupts.raised():
-        return module.reap(module.Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
+        return reap(Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
 
 
 def _parser() -> argparse.ArgumentParser:

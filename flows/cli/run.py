@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
@@ -65,7 +64,7 @@ T = TypeVar("T", PipelineParameters, JobParameters)
 
 @dataclass(frozen=True, slots=True)
 class Run(Generic[P]):
-    """One run of a flow: its parameters, what it will ask its engine for, and where the flow is (``module:name``).
+    """One run of a flow: its parameters, what it will ask its engine for, and what imports the flow.
 
     ``request`` is what is known of the job before anything runs, None for a flow that runs none; the flow is imported
     late, since it brings Prefect. ``python`` is the interpreter of local steps, where it is not that of this process.
@@ -73,7 +72,7 @@ class Run(Generic[P]):
 
     parameters: P
     request: Callable[[P, Settings], PipelineRequest] | None
-    flow: str
+    flow: Callable[[], Any]
     python: Path | None = None
 
 
@@ -81,7 +80,7 @@ def run_command(
     model: type[T],
     description: str,
     request: Callable[[T, Settings], PipelineRequest],
-    flow: str,
+    flow: Callable[[], Any],
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Parse the flags (one for every field of ``model``), run the flow, print its summary, return the exit code."""
@@ -139,12 +138,12 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
         warm_up(settings, preload, choice.tracking, run.python)
     for variable, value in CONSOLE_SETTINGS.items():
         os.environ.setdefault(variable, value)
-    module, _, name = run.flow.partition(":")
     gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the time
-    flow_function: Any = getattr(import_module(module), name)
+    flow_function = run.flow()
+    from flows.cli.terminal.console import end_table
+
     gc.freeze()
     gc.enable()
-    end_table: Callable[[], None] = import_module("flows.cli.terminal.console").end_table
     api.wait_until_ready()
     api.end_with_server(end_table)
     if closing is not None:
@@ -169,7 +168,8 @@ def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[s
 
 
 async def _result(flow_function: Any, parameters: dict[str, Any], entry: Living) -> Any:
-    tags: Any = import_module("prefect").tags
+    from prefect import tags
+
     with tags(entry.life.flow_run_tag):
         state = await flow_function(**parameters, return_state=True)
     entry.unsettled = False

@@ -14,7 +14,13 @@ def watch(asked: Mapping[str, Any], *, as_json: bool = False) -> int:
     """Run the watch flow with these parameters, the others as by default; print its summary, return the exit code."""
     given = {name: value for name, value in asked.items() if value is not None}
     parameters = validated(WatchParameters, given)
-    run = Run(parameters, None, "flows.drift.watch_data:watch_data")
+    run = Run(parameters, None, _flow)
     summary: WatchSummary = run_flow(run, quiet=as_json)
     print(json.dumps(summary_as_json(summary), indent=2) if as_json else as_text(summary))
     return 0
+
+
+def _flow() -> Any:
+    from flows.drift.watch_data import watch_data
+
+    return watch_data

@@ -7,7 +7,6 @@ MLflow's own lets any page at localhost in, and asks no origin where ``/graphql`
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 
 from flows.machine.hidden_memory import hide_memory
 from flows.machine.own_pages import listen
@@ -34,7 +33,9 @@ def main(port: int, uri: str, artifacts: str) -> None:
     store = {constants.BACKEND_STORE_URI_ENV_VAR: uri, constants.REGISTRY_STORE_URI_ENV_VAR: uri}
     os.environ.update({**store, constants.ARTIFACT_ROOT_ENV_VAR: artifacts})
     initialize_backend_stores(uri, uri, artifacts)
-    listen(import_module("mlflow.server.fastapi_app").app, port)
+    from mlflow.server.fastapi_app import app  # when the store is known: it reads the environment
+
+    listen(app, port)
 
 
 if __name__ == "__main__":

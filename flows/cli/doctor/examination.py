@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from importlib import import_module
 from typing import Any
 
 from flows.cli.doctor.findings import CHECKS, Finding, Status, as_text, fail, skip
@@ -54,12 +53,18 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 async def _workspace_checks(settings: Settings) -> Any:
     """Import the SDK, which takes seconds, and start the checks that need it."""
     try:
-        module = await asyncio.to_thread(import_module, "flows.cli.doctor.workspace")
+        checks = await asyncio.to_thread(_checks_that_need_the_sdk)
     except ImportError as error:
         if str(error.name).startswith("flows"):
             raise
         return fail("identity", f"the Azure ML SDK cannot be imported: {error}", command=COMMAND)
-    return module.WorkspaceChecks(settings)
+    return checks(settings)
+
+
+def _checks_that_need_the_sdk() -> Any:
+    from flows.cli.doctor.workspace import WorkspaceChecks
+
+    return WorkspaceChecks
 
 
 def _all_set(variables: Finding) -> bool:

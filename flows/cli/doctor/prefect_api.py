@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,12 @@ SECONDS = 10.0
 MOST_WORKERS = 200
 
 
+def _prefects_client() -> Any:
+    from prefect.client.orchestration import get_client
+
+    return get_client
+
+
 async def check_prefect(settings: Settings) -> list[Finding]:
     """Ask the Prefect API that a run would use, and see to the work pools of ``prefect.yaml``."""
     pools = _work_pools(settings.project / "prefect.yaml")
@@ -29,10 +34,10 @@ async def check_prefect(settings: Settings) -> list[Finding]:
     unset = "unset PREFECT_API_URL" if "PREFECT_API_URL" in os.environ else "prefect config unset PREFECT_API_URL"
     os.environ["PREFECT_API_URL"] = api.url  # which Prefect reads when it is imported
     os.environ.setdefault("DO_NOT_TRACK", "true")  # or it talks of telemetry in between the findings
-    client_module: Any = await asyncio.to_thread(import_module, "prefect.client.orchestration")
+    get_client = await asyncio.to_thread(_prefects_client)
     found: list[Finding] = []
     try:
-        async with asyncio.timeout(SECONDS), client_module.get_client() as client:
+        async with asyncio.timeout(SECONDS), get_client() as client:
             found.append(await _api(client, api))
             if isinstance(pools, Finding):
                 return [*found, pools]

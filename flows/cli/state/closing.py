@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -58,7 +57,9 @@ class Closing:
         for url, lives in _by_api([each.life for each in self._dead]).items():
             try:
                 if (reached := self._reached(api, url)) is not None:
-                    closed, by_worker = asyncio.run(import_module("flows.cli.state.crashed").crash(reached, lives))
+                    from flows.cli.state.crashed import crash
+
+                    closed, by_worker = asyncio.run(crash(reached, lives))
                     flow_runs += closed
                     kept |= by_worker
             except Exception as error:  # the server that the flow runs were made at may be gone for good

@@ -2,7 +2,6 @@
 
 import json
 import os
-from importlib import import_module
 from pathlib import Path
 
 from flows.errors import StateError
@@ -13,12 +12,16 @@ from flows.settings import Settings
 
 def check(*, as_json: bool) -> int:
     """Examine the state and print a line for each thing; the exit code is 1 if something is wrong."""
-    return import_module("flows.cli.state.check").check(Settings.from_environment(), as_json=as_json)
+    from flows.cli.state.check import check
+
+    return check(Settings.from_environment(), as_json=as_json)
 
 
 def repair(*, as_json: bool) -> int:
     """Move what is broken aside, save what can be read of it, and say what was done."""
-    return import_module("flows.cli.state.repair").repair(Settings.from_environment(), as_json=as_json)
+    from flows.cli.state.repair import repair
+
+    return repair(Settings.from_environment(), as_json=as_json)
 
 
 def clean(*, as_json: bool) -> int:
