@@ -194,7 +194,7 @@ def test_store_whose_making_is_interrupted_is_made_anew(tmp_path: Path) -> None:
 
     settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path)})
     variables = {"MLFLOW_TRACKING_URI": settings.mlflow_uri, "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
-    worker = Path(flows.__file__).with_name("mlflow_worker.py")
+    worker = Path(flows.__file__).parent / "mlflow_store" / "mlflow_worker.py"
     process = subprocess.Popen(
         [sys.executable, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **variables}
     )
