@@ -47,7 +47,7 @@ worker: $(READY) ## Run what the deployments start, until Ctrl+C
 screenshots: $(READY) ## Take the pictures of the README anew, with a headless Chromium
 	$(BIN)/python -m deployments.screenshots
 
-test: $(READY) ## Run the tests, but for the slow ones (some 7 minutes on 2 cores)
+test: $(READY) ## Run the tests, but for the slow ones (some 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
 
 test-slow: $(READY) ## Run the slow ones: whole runs, killed, suspended, deployed (some 17 minutes)

@@ -73,7 +73,7 @@ def rows(tmp_path: Path) -> Files:
 
 def register(settings: Settings, engine_name: Any, **champions: Mapping[str, str]) -> None:
     """Register champions that nobody has trained, each with these tags of its own."""
-    folder = settings.home / "model"
+    folder = settings.home.with_name("model")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "MLmodel").write_text("flavors: {}\n")
 
