@@ -135,7 +135,7 @@ def _models(settings: Settings) -> Finding:
         told = f"{len(gone)} of {len(versions)} versions have lost their folder: {each.name} {each.version}, {folder}"
         return fail("models", told, "Put the folder back, or delete the version in the MLflow UI", "tandem serve")
     noted = "" if (settings.home / LOG).exists() or not versions else "; not in the log of versions yet"
-    return ok("models", f"{len(versions)} registered versions, each with its folder{noted}")
+    return ok("models", f"{len(versions)} registered version{'s' * (len(versions) != 1)}, each with its folder{noted}")
 
 
 def _steps(settings: Settings) -> Finding:
