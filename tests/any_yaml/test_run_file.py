@@ -11,6 +11,8 @@ from textwrap import dedent
 
 import pytest
 
+from flows.machine.own_folders import MARKER
+
 TANDEM = Path(sys.executable).with_name("tandem")
 ROWS = "https://account.blob.core.windows.net/data/rows.csv"
 PIPELINE = f"""\
@@ -128,6 +130,7 @@ def test_pipeline_runs_unmodified_and_leaves_all_in_the_folder_that_was_named(
     assert left.keys() == {
         *("job.json", "outputs/report/report.txt", "steps/report/outputs/report/report.txt"),
         *("steps/prep/outputs/table/table.csv", "steps/prep/outputs/kept.txt"),
+        *(f"outputs/{MARKER}", f"steps/{MARKER}"),  # by which the next run knows what it may delete
         *logs,
     }
     assert left["steps/prep/logs/std_log.txt"] == "my_rows.csv ['0.5'] shared\n"
