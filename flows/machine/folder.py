@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def make_state_folder(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         names = set(os.listdir(home))
-        if not (names <= _NAMES or names & _TELLING):
+        if not may_hold_state(names):
             raise StateError(
                 f"The local state cannot be in {home}: other things are in that folder. Nothing was written. Set "
                 "TANDEM_HOME to a folder of its own, such as one that is not there yet."
@@ -43,6 +43,11 @@ def make_state_folder(home: Path) -> None:
             marker.write_text(_TEXT, encoding="utf-8")
     except OSError as error:
         raise state_error(error, home) from error
+
+
+def may_hold_state(names: Set[str]) -> bool:
+    """Whether a folder with these entries is new, or is in use as the local state, whatever else lies in it."""
+    return MARKER in names or names <= _NAMES or bool(names & _TELLING)
 
 
 def is_state(home: Path) -> bool:

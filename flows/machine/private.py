@@ -12,12 +12,11 @@ import shutil
 import stat
 from pathlib import Path
 
+from flows.machine.folder import may_hold_state
 from flows.settings import Settings
 
 OF_OTHERS = 0o077  # what group and others may do
 UMASK = "TANDEM_UMASK"
-# One of these is in every folder that Tandem has ever used as its state; another folder is never changed.
-_SIGNS = frozenset({"begun", "data", "jobs", "mlartifacts", "mlflow.db", "models", "prefect", "runs", "steps", "web"})
 
 
 def keep_private() -> None:
@@ -115,8 +114,7 @@ def _is_state(home: Path) -> bool:
     is_shared = found.st_mode & stat.S_ISVTX  # such as /tmp
     if found.st_uid != os.geteuid() or is_shared or home in (Path.home(), Path("/")):
         return False
-    names = os.listdir(home)
-    return not names or not _SIGNS.isdisjoint(names)
+    return may_hold_state(set(os.listdir(home)))
 
 
 def _close(path: str | Path, is_named: bool) -> None:

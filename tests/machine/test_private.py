@@ -198,3 +198,17 @@ def test_processes_of_a_run_inherit_the_umask(home: Path, open_umask: None) -> N
     asyncio.run(made())
     assert (home / "mlflow.db").is_file()
     assert of_others(home) == {}
+
+
+def test_folder_that_is_no_state_keeps_its_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("data", "src"):  # a project, to which TANDEM_HOME points by mistake
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path))
+    before = os.umask(0o022)
+    try:
+        keep_private()
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "data", tmp_path / "src")] == [0o755] * 3
