@@ -13,7 +13,7 @@ import threading
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,13 +134,15 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
     return api
 
 
-def past_proxies(environment: Mapping[str, str]) -> Mapping[str, str]:
+def past_proxies(
+    environment: Mapping[str, str], hosts: Sequence[str] = ("127.0.0.1", "localhost")
+) -> Mapping[str, str]:
     """The variables by which programs speak with this machine past any proxy: ``NO_PROXY``, in both spellings."""
     found: dict[str, str] = {}
     for name in ("NO_PROXY", "no_proxy"):
         listed = [each.strip() for each in environment.get(name, "").split(",") if each.strip()]
         if "*" not in listed:
-            found[name] = ",".join([*listed, *(host for host in ("127.0.0.1", "localhost") if host not in listed)])
+            found[name] = ",".join([*listed, *(host for host in hosts if host not in listed)])
     return found
 
 

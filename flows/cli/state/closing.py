@@ -15,15 +15,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
-import flows
 from flows.machine.living import PROCESS, Dead, Life, look
 from flows.prefect_api.server import DATABASE, PrefectApi, elsewhere, start_temporary
 from flows.settings import Settings
 
-WORKER_SCRIPT = Path(flows.__file__).parent / "mlflow_store" / "mlflow_worker.py"
 MLFLOW_SECONDS = 120.0
 
 
@@ -116,7 +113,7 @@ class Closing:
 
 def start_mlflow(settings: Settings, uri: str | None = None) -> "subprocess.Popen[str]":
     """Start an MLflow worker on the local store, or on another; it makes the store, and ends when its input does."""
-    from flows.engines.local.host.processes import step_environment
+    from flows.engines.local.host.processes import WORKER_SCRIPT, step_environment
 
     variables = {**step_environment(settings), "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
     with (settings.home / "mlflow-worker.log").open("ab") as log:

@@ -14,7 +14,7 @@ from flows.engines.local.step_python import mentions
 from flows.engines.plan.interpreter import Interpreter
 from flows.errors import ServiceError
 from flows.mlflow_store import mlflow_server
-from flows.prefect_api.server import answers, free_port, python_path
+from flows.prefect_api.server import answers, free_port, past_proxies, python_path
 from flows.settings import Settings
 
 START_SECONDS = 60.0
@@ -43,12 +43,7 @@ def brings_its_own_mlflow(
 
 def tracking_variables(url: str, environment: Mapping[str, str]) -> dict[str, str]:
     """What tells a step's MLflow to log to the server, past any proxy of its environment."""
-    past = {
-        name: ",".join(filter(None, (environment.get(name), "127.0.0.1")))
-        for name in ("NO_PROXY", "no_proxy")
-        if "127.0.0.1" not in environment.get(name, "")
-    }
-    return {"MLFLOW_TRACKING_URI": url, **past}
+    return {"MLFLOW_TRACKING_URI": url, **past_proxies(environment, ("127.0.0.1",))}
 
 
 async def serve_tracking(host: StepHost, settings: Settings, environment: Mapping[str, str]) -> str:
