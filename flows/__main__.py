@@ -2,7 +2,7 @@
 
 from flows.cli.terminal import interrupts
 
-interrupts.begin()
+interrupts.handle_interrupts()
 
 from flows.cli.main import main  # noqa: E402
 

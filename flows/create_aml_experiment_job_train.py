@@ -9,7 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not flows/, whose modu
 from flows.cli.terminal import interrupts  # noqa: E402
 
 if __name__ == "__main__":
-    interrupts.begin()
+    interrupts.handle_interrupts()
 
 from flows.cli.run import run_command  # noqa: E402
 from flows.data.assets import resolve_data  # noqa: E402

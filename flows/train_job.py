@@ -8,14 +8,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.engines.open_engine import open_engine
-from flows.orchestration.artifacts import publish
+from flows.orchestration.artifacts import publish_summary
 from flows.orchestration.end_job import end_job
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_identity import run_identity
 from flows.orchestration.submission import run_to_end
 from flows.settings import Settings
 from flows.training.evaluation import read_evaluation
-from flows.training.parameters import JobParameters, taking
+from flows.training.parameters import JobParameters, with_parameters
 from flows.training.registration import as_submitted, provenance, register, with_digest
 from flows.training.request import job_request, single_job_name
 from flows.training.summary import RunSummary
@@ -28,12 +28,12 @@ from flows.training.summary import RunSummary
     on_crashed=[end_job(single_job_name)],
 )
 @failures_as_states
-@taking(JobParameters)
+@with_parameters(JobParameters)
 async def train_job(parameters: JobParameters) -> State[Any]:
     """Train one model as a single job, and register it: an experiment, which no gate stops."""
     settings = Settings.from_environment()
     async with (
-        open_engine(parameters.engine, settings, parameters.patience, parameters.tracking) as engine,
+        open_engine(parameters.engine, settings, parameters.timeouts, parameters.tracking) as engine,
         run_identity(engine, settings, parameters, settings.job_file) as run_id,
     ):
         data = await engine.resolve_data(parameters.data_asset_name)
@@ -59,5 +59,5 @@ async def train_job(parameters: JobParameters) -> State[Any]:
             version=version,
             evaluation=evaluation,
         )
-        await publish(summary, engine)
+        await publish_summary(summary, engine)
     return Completed(name=summary.verdict, message=summary.message, data=summary)

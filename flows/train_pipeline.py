@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.engines.open_engine import open_engine
-from flows.orchestration.artifacts import publish
+from flows.orchestration.artifacts import publish_summary
 from flows.orchestration.end_job import end_job
 from flows.orchestration.events import emit, promotion_decided, run_skipped
 from flows.orchestration.failures import failures_as_states
@@ -19,7 +19,7 @@ from flows.settings import Settings
 from flows.tags import REJECTED_BASIS
 from flows.training.evaluation import read_evaluation
 from flows.training.gate import decide
-from flows.training.parameters import PipelineParameters, taking
+from flows.training.parameters import PipelineParameters, with_parameters
 from flows.training.registration import (
     as_submitted,
     basis_of_job,
@@ -41,7 +41,7 @@ from flows.training.summary import RunSummary, SkippedRun
     on_crashed=[end_job(pipeline_job_name)],
 )
 @failures_as_states
-@taking(PipelineParameters)
+@with_parameters(PipelineParameters)
 async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     """Train a challenger, compare it with the champion on the same rows, and register it only if it earned it.
 
@@ -50,7 +50,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     """
     settings = Settings.from_environment()
     async with (
-        open_engine(parameters.engine, settings, parameters.patience, parameters.tracking) as engine,
+        open_engine(parameters.engine, settings, parameters.timeouts, parameters.tracking) as engine,
         run_identity(engine, settings, parameters, settings.pipeline_file) as run_id,
     ):
         data = with_local_digest(await engine.resolve_data(parameters.data_asset_name))
@@ -82,7 +82,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
             version=version,
             evaluation=evaluation,
         )
-        await publish(summary, engine)
+        await publish_summary(summary, engine)
         await emit(promotion_decided(summary, parameters.model_name))
         if champion is not None and not decision.promoted and decision.overtaken_by is None:
             # Last of all, since a scheduled run that dies and is tried again is skipped once this is written.

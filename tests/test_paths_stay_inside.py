@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.any_yaml.outputs import deliver, lay_out, register
+from flows.any_yaml.outputs import deliver, lay_out, register_outputs
 from flows.cli.plan.why import explain
 from flows.data.atomic import draft_of
 from flows.data.store import DataStore
@@ -21,7 +21,7 @@ from flows.data.web import _name as name_on_the_web  # pyright: ignore[reportPri
 from flows.engines.plan.output_places import OutputFolders, check_output_places, output_places, project_of
 from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
 from flows.errors import CannotRunHere, ParameterError, SettingsError, SpecError
-from flows.machine.own_folders import MARKER, begin, claim, discard, remove
+from flows.machine.own_folders import MARKER, claim, claim_empty, discard, remove
 from flows.settings import Settings
 from flows.spec.model.job import JobSpec
 from flows.spec.reading.reader import examine, read_job
@@ -300,7 +300,7 @@ def remove_by_name(folder: Path) -> None:
     remove(folder.parent, folder.name)
 
 
-@pytest.mark.parametrize("delete", [begin, discard, remove_by_name])
+@pytest.mark.parametrize("delete", [claim_empty, discard, remove_by_name])
 @pytest.mark.parametrize("kind", ["folder", "link", "link to an own folder", "file"])
 def test_what_no_run_has_made_is_not_deleted(tmp_path: Path, delete: Any, kind: str) -> None:
     victim, place = tmp_path / "victim", tmp_path / "work" / "place"
@@ -331,7 +331,7 @@ def test_link_in_a_folder_of_a_run_goes_and_what_it_leads_to_stays(tmp_path: Pat
     (own / "inner").mkdir()
     (own / "inner" / "link").symlink_to(victim)
     (own / "link").symlink_to(victim)
-    begin(own)
+    claim_empty(own)
     assert [path.name for path in own.iterdir()] == [MARKER]
     (own / "link").symlink_to(victim)
     remove(own, "link")
@@ -452,4 +452,4 @@ def test_output_is_registered_under_the_name_of_the_file_or_not_at_all(tmp_path:
     source.mkdir()
     file.write_text(f"{JOB}outputs: {{o: {{type: uri_folder, name: x}}}}")
     settings = Settings(tmp_path, tmp_path / "home", {})
-    assert register(outcome(source, "job", {"o": source}), read_job(file), settings).registered == {"o": "x:1"}
+    assert register_outputs(outcome(source, "job", {"o": source}), read_job(file), settings).registered == {"o": "x:1"}

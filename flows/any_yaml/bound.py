@@ -24,7 +24,7 @@ def bound_job(file: str, inputs: Mapping[str, str], components: Mapping[str, Pat
     return bind(read_job(Path(file).absolute(), components), dict(inputs))
 
 
-def settings_of(pairs: Sequence[str]) -> dict[str, str]:
+def settings_from_pairs(pairs: Sequence[str]) -> dict[str, str]:
     """Parse ``NAME=VALUE`` pairs.
 
     Raises:

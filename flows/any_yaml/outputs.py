@@ -34,7 +34,7 @@ def deliver(outcome: RunOutcome, spec: JobSpec, folders: OutputFolders) -> None:
             _copy(source, path, folders)
 
 
-def register(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> RunOutcome:
+def register_outputs(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> RunOutcome:
     """Register the outputs that the YAML names as assets, so that a later job can take them by name.
 
     As on Azure ML, only those of a job that has completed.

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.any_yaml.outputs import deliver, lay_out, register, write_outcome
+from flows.any_yaml.outputs import deliver, lay_out, register_outputs, write_outcome
 from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders
 from flows.engines.engine import Engine
 from flows.engines.open_engine import open_engine
@@ -22,7 +22,7 @@ from flows.orchestration.run_identity import run_identity
 from flows.orchestration.submission import run_to_end
 from flows.settings import Settings
 from flows.spec.text.names import inside
-from flows.training.parameters import taking
+from flows.training.parameters import with_parameters
 
 
 @flow(
@@ -32,7 +32,7 @@ from flows.training.parameters import taking
     on_crashed=[end_job(file_job_name)],
 )
 @failures_as_states
-@taking(FileParameters)
+@with_parameters(FileParameters)
 async def run_file(parameters: FileParameters) -> State[Any]:
     """Run a job, pipeline or component YAML, and put its outputs into a folder, also those of a job that failed."""
     settings = Settings.from_environment()
@@ -71,7 +71,7 @@ def _left_here(
     outcome: RunOutcome, request: PipelineRequest, settings: Settings, folder: Path | None, folders: OutputFolders
 ) -> RunOutcome:
     deliver(outcome, request.spec, folders)
-    outcome = register(outcome, request.spec, settings)
+    outcome = register_outputs(outcome, request.spec, settings)
     return outcome if folder is None else lay_out(outcome, folder, folders)
 
 

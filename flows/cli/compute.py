@@ -31,7 +31,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ComputeResult:
     """What came of it: the compute target, whether we made it, and in what it is not what was asked for."""
 
     target: "ComputeTarget"
@@ -58,20 +58,20 @@ def create_compute(changes: Mapping[str, object], as_json: bool) -> int:
         told = {name: asdict(value) for name, value in made.differences.items()}
         print(json.dumps({**asdict(made.target), "created": made.created, "differences": told}, indent=2))
     else:
-        print(as_text(made))
+        print(compute_as_text(made))
     conflict = [name for name in made.differences if name in changes]
     if conflict:
         raise UserError(_conflict(settings, made.target.name, {name: changes[name] for name in conflict}))
     return 0
 
 
-def differences(asked: "ComputeTarget", there: "ComputeTarget") -> dict[str, Difference]:
+def compute_differences(asked: "ComputeTarget", there: "ComputeTarget") -> dict[str, Difference]:
     """In what the compute target that is there is not the one that was asked for. Upper and lower case are the same."""
     pairs = {name: (getattr(asked, name), getattr(there, name)) for name in _COMPARED}
     return {name: Difference(*pair) for name, pair in pairs.items() if _folded(pair[0]) != _folded(pair[1])}
 
 
-def as_text(made: Made) -> str:
+def compute_as_text(made: ComputeResult) -> str:
     """What came of it, for a person: what is there, what it costs in kind, and what is not as asked."""
     target = made.target
     lines = [f"{target.name} {'is ready' if made.created else 'is there already'}: {described(target)}."]
@@ -122,7 +122,7 @@ def _conflict(settings: Settings, name: str, asked: Mapping[str, object]) -> str
     return f"The compute target {name} is there, but not as asked ({', '.join(asked)}). Nothing was changed. {remedy}"
 
 
-async def _create(settings: Settings, file: Path, changes: Mapping[str, object]) -> Made:
+async def _create(settings: Settings, file: Path, changes: Mapping[str, object]) -> ComputeResult:
     from flows.engines.azureml.sdk.computes import defined_target
     from flows.engines.azureml.sdk.connection import TRIES_FOR_A_PERSON, persistently
     from flows.engines.azureml.sdk.workspace import open_workspace
@@ -139,7 +139,7 @@ async def _create(settings: Settings, file: Path, changes: Mapping[str, object])
                     f"{error}\nThe compute target {asked.name} may be being made all the same. Type the command again: "
                     "it goes on from what is there."
                 ) from error
-            return Made(target, True, {})
+            return ComputeResult(target, True, {})
         if there.is_being_made:
             progress.say(f"{asked.name} is being made already, in the workspace {workspace.name}.")
             there = await workspace.computes.until_ready(asked.name, progress.state)
@@ -149,7 +149,7 @@ async def _create(settings: Settings, file: Path, changes: Mapping[str, object])
                 f"{f' ({there.error})' if there.error else ''}. Nothing was changed. Delete it, then type the command "
                 f"again: az ml compute delete --name {asked.name}"
             )
-    return Made(there, False, differences(asked, there))
+    return ComputeResult(there, False, compute_differences(asked, there))
 
 
 class _Progress:

@@ -25,7 +25,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit code."""
     if arguments is None:
-        interrupts.begin()
+        interrupts.handle_interrupts()
     parsed = _parser().parse_args(arguments)
     from flows.cli.terminal.exit_codes import exit_code_of
     from flows.machine.private import keep_private
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from flows.any_yaml.bound import settings_of
+    from flows.any_yaml.bound import settings_from_pairs
     from flows.any_yaml.request import FileParameters, file_request
     from flows.cli.run import Run, check_writable, run_flow
     from flows.engines.plan.interpreter import python_named
@@ -50,7 +50,7 @@ def _run(parsed: argparse.Namespace) -> int:
         check_writable("--output-dir", Path(parsed.output_dir))
     parameters = FileParameters(
         file=parsed.file,
-        inputs=settings_of(parsed.set),
+        inputs=settings_from_pairs(parsed.set),
         assets=tuple(parsed.asset),
         python=parsed.python,
         output_dir=parsed.output_dir,
@@ -158,18 +158,18 @@ def _state(parsed: argparse.Namespace) -> int:
     from flows.cli.state import commands
 
     actions: dict[str, Callable[..., int]] = {
-        "check": commands.check,
-        "repair": commands.repair,
+        "check": commands.check_command,
+        "repair": commands.repair_command,
         "clean": commands.clean,
     }
     return actions[parsed.action](as_json=parsed.json)
 
 
 def _reap(parsed: argparse.Namespace) -> int:
-    from flows.cli.reap.command import Wish, reap
+    from flows.cli.reap.command import ReapOptions, reap
 
     with interrupts.raised():
-        return reap(Wish(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
+        return reap(ReapOptions(parsed.yes, parsed.unknown_too, parsed.older_than, parsed.json))
 
 
 def _parser() -> argparse.ArgumentParser:

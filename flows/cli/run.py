@@ -41,7 +41,7 @@ from flows.errors import (
     StepFailed,
     TandemError,
 )
-from flows.machine.living import Living, as_typed, begin
+from flows.machine.living import Living, as_typed, record_process
 from flows.machine.private import keep_private, make_folder
 from flows.orchestration.journal import forget_when_told
 from flows.prefect_api.server import elsewhere, use_prefect_api
@@ -94,14 +94,13 @@ def run_command(
         parameters = validated(model, {name: value for name, value in flags.items() if value is not None})
         check_writable("--evaluation_output", Path(parameters.evaluation_output))
         summary = run_flow(Run(parameters, request, flow), quiet=as_json)
-        from flows.training.summary import as_json as summary_as_json
-        from flows.training.summary import as_text
+        from flows.training.summary import summary_as_json, summary_as_text
 
         if as_json:
             print(json.dumps(summary_as_json(summary), indent=2))
         else:
             where = summary.page or "make serve  (Prefect and MLflow)"
-            print(f"{as_text(summary)}\n  Look at it:  {where}\n")
+            print(f"{summary_as_text(summary)}\n  Look at it:  {where}\n")
         return 0
 
     return exit_code_of(command)
@@ -127,7 +126,7 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
     preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
     check_usable(settings)
-    entry = begin(settings.home, as_typed())
+    entry = record_process(settings.home, as_typed())
     interrupts.on_quit(entry.end_if_settled)
     atexit.register(entry.end_if_settled)  # before what ends the temporary server, so it runs after that
     closing = Closing.begin(settings)

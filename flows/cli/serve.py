@@ -17,7 +17,7 @@ from flows.cli.state.usable import check_usable
 from flows.errors import ServiceError
 from flows.machine.folder import make_state_folder
 from flows.machine.hidden_memory import hide_memory
-from flows.machine.living import Living, begin, enlist
+from flows.machine.living import Living, enlist, record_process
 from flows.machine.locks import held, locked
 from flows.mlflow_store import mlflow_server
 from flows.prefect_api.server import DATABASE, SERVED, STARTING, PrefectApi, answers, python_path, server_environment
@@ -57,7 +57,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
         _check_free(name, port)
     log = settings.home / "serve.log"
     processes: dict[str, subprocess.Popen[bytes]] = {}
-    entries = [begin(settings.home, "tandem serve")]
+    entries = [record_process(settings.home, "tandem serve")]
     served = home / SERVED
     signal.signal(signal.SIGTERM, _interrupt)
     try:

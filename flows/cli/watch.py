@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.cli.run import Run, run_flow
 from flows.drift.parameters import WatchParameters
-from flows.drift.summary import WatchSummary, as_text, summary_as_json
+from flows.drift.summary import WatchSummary, watch_summary_as_json, watch_summary_as_text
 from flows.training.parameters import validated
 
 
@@ -16,7 +16,7 @@ def watch(asked: Mapping[str, Any], *, as_json: bool = False) -> int:
     parameters = validated(WatchParameters, given)
     run = Run(parameters, None, _flow)
     summary: WatchSummary = run_flow(run, quiet=as_json)
-    print(json.dumps(summary_as_json(summary), indent=2) if as_json else as_text(summary))
+    print(json.dumps(watch_summary_as_json(summary), indent=2) if as_json else watch_summary_as_text(summary))
     return 0
 
 

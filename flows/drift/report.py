@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 
 from flows.drift.picture import draw
 from flows.drift.statistics import DriftReport
-from flows.drift.summary import WatchSummary, as_markdown, measures, reasons
+from flows.drift.summary import WatchSummary, measures, reasons, watch_summary_as_markdown
 from flows.errors import SettingsError
 from flows.orchestration.events import DRIFT_DETECTED, drift_detected, emit
 
@@ -20,7 +20,7 @@ from flows.orchestration.events import DRIFT_DETECTED, drift_detected, emit
 TOLD = f"; {DRIFT_DETECTED} was emitted"
 
 
-async def publish(summary: WatchSummary, report: DriftReport, sha256: str, pictures: Path) -> WatchSummary:
+async def publish_drift(summary: WatchSummary, report: DriftReport, sha256: str, pictures: Path) -> WatchSummary:
     """Tell Prefect of a drift, once for a champion and incoming data, and publish the report of the current flow run.
 
     There is no artifact if it would say what the last one on the same champion and data says: a schedule looks at the
@@ -47,7 +47,7 @@ async def publish(summary: WatchSummary, report: DriftReport, sha256: str, pictu
     description += TOLD if summary.told else ""
     if description != published:
         address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-        await acreate_markdown_artifact(as_markdown(summary, address), key=key, description=description)
+        await acreate_markdown_artifact(watch_summary_as_markdown(summary, address), key=key, description=description)
     return summary
 
 

@@ -110,7 +110,7 @@ def train_command(model_name: str, data: str) -> str:
     return f"{TRAIN} {shlex.join(['--model_name', model_name, '--data_asset_name', data])}"
 
 
-def as_text(summary: WatchSummary) -> str:
+def watch_summary_as_text(summary: WatchSummary) -> str:
     """The summary as aligned lines for a terminal."""
     lines = ["", *_aligned(list(_facts(summary))), ""]
     if summary.comparison is not None:
@@ -121,7 +121,7 @@ def as_text(summary: WatchSummary) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(summary: WatchSummary, picture: str) -> str:
+def watch_summary_as_markdown(summary: WatchSummary, picture: str) -> str:
     """The summary as Markdown, for an artifact of the flow run.
 
     Args:
@@ -147,7 +147,7 @@ def as_markdown(summary: WatchSummary, picture: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary_as_json(summary: WatchSummary) -> dict[str, Any]:
+def watch_summary_as_json(summary: WatchSummary) -> dict[str, Any]:
     """The summary for machines."""
     compared = summary.comparison
     return {

@@ -14,7 +14,7 @@ from flows.data.assets import ResolvedData
 from flows.data.digests import data_digest
 from flows.drift.feature_rows import FeatureRows, read_features
 from flows.drift.parameters import WatchParameters
-from flows.drift.report import publish
+from flows.drift.report import publish_drift
 from flows.drift.statistics import compare
 from flows.drift.summary import Comparison, Side, WatchSummary, train_command
 from flows.engines.engine import Engine
@@ -24,12 +24,12 @@ from flows.mlflow_store.model_registry import ModelVersion
 from flows.orchestration.failures import failures_as_states
 from flows.settings import Settings
 from flows.tags import DATA, DATA_SHA256
-from flows.training.parameters import taking
+from flows.training.parameters import with_parameters
 
 
 @flow(name="watch-data", flow_run_name="{model_name} {data_asset_name}")
 @failures_as_states
-@taking(WatchParameters)
+@with_parameters(WatchParameters)
 async def watch_data(parameters: WatchParameters) -> State[Any]:
     """Compare incoming data with what the champion was trained on, and tell if a feature has drifted.
 
@@ -53,7 +53,7 @@ async def watch_data(parameters: WatchParameters) -> State[Any]:
             if summary.comparison is not None:
                 report, sha256 = summary.comparison.report, incoming.sha256 or ""
                 summary = replace(summary, next_command=train if report.drifted else None)
-                summary = await publish(summary, report, sha256, settings.home / "drift")
+                summary = await publish_drift(summary, report, sha256, settings.home / "drift")
     return Completed(name=summary.verdict, message=summary.message, data=summary)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from flows.engines.choice import Where, chosen_engine
 from flows.engines.engine import Engine
-from flows.engines.polling import Patience
+from flows.engines.polling import Timeouts
 from flows.settings import Settings
 
 
@@ -15,7 +15,7 @@ from flows.settings import Settings
 async def open_engine(
     name: Literal["auto", "local", "azureml"],
     settings: Settings,
-    patience: Patience | None = None,
+    timeouts: Timeouts | None = None,
     tracking: Where = "local",
     python: Path | None = None,
 ) -> AsyncGenerator[Engine]:
@@ -31,7 +31,7 @@ async def open_engine(
     if choice.name == "azureml":
         from flows.engines.azureml.engine import open_azure_ml_engine
 
-        async with open_azure_ml_engine(settings, patience or Patience()) as engine:
+        async with open_azure_ml_engine(settings, timeouts or Timeouts()) as engine:
             yield engine
     else:
         from flows.engines.local.engine import open_local_engine

@@ -15,7 +15,7 @@ GROWTH = 1.3
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long a job may stay in a kind of state, in seconds; None is for ever."""
 
     queue_timeout_seconds: float | None = None
@@ -36,7 +36,7 @@ class Overdue:
 class Watch:
     """What was seen of a job so far. Times are seconds of one clock that never goes back."""
 
-    patience: Patience
+    timeouts: Timeouts
     seen: object = None
     since: float = 0.0
     status: str = "NotStarted"
@@ -75,16 +75,16 @@ class Watch:
 
     def overdue(self, now: float) -> Overdue | None:
         """Why waiting is over; None while it is not."""
-        patience, queued = self.patience, self.queued_seconds
-        queue, run = patience.queue_timeout_seconds, patience.run_timeout_seconds
+        timeouts, queued = self.timeouts, self.queued_seconds
+        queue, run = timeouts.queue_timeout_seconds, timeouts.run_timeout_seconds
         if queue is not None and self.status in QUEUED and queued >= queue:
             words = f"it was still {self.status} after {queued:.0f} s (queue_timeout_seconds is {queue:g})"
             return Overdue("queue", words)
         if run is not None and self.running_seconds >= run:
             return Overdue("run", f"it ran for more than {run:g} s (run_timeout_seconds)")
-        if self.silent_seconds >= patience.not_responding_seconds:
+        if self.silent_seconds >= timeouts.not_responding_seconds:
             return Overdue("not_responding", f"it has not responded for {self.silent_seconds:.0f} s")
-        if self.unreachable_since is not None and now - self.unreachable_since >= patience.unreachable_seconds:
+        if self.unreachable_since is not None and now - self.unreachable_since >= timeouts.unreachable_seconds:
             return Overdue("unreachable", f"the workspace has not answered for {now - self.unreachable_since:.0f} s")
         return None
 
@@ -93,7 +93,7 @@ class Watch:
 
         A job that runs may go back into the queue; to see that, it is not looked at more often than every ten minutes.
         """
-        queue, run = self.patience.queue_timeout_seconds, self.patience.run_timeout_seconds
+        queue, run = self.timeouts.queue_timeout_seconds, self.timeouts.run_timeout_seconds
         seldom = 0.0 if self.status in QUEUED else SELDOM_SECONDS
         left = (
             None if queue is None else max(seldom, queue - self.queued_seconds),

@@ -126,7 +126,7 @@ def current() -> Living | None:
     return _current
 
 
-def begin(home: Path, what: str, **facts: Any) -> Living:
+def record_process(home: Path, what: str, **facts: Any) -> Living:
     """Write down that this process uses a state, whose folder is made if need be.
 
     Raises:

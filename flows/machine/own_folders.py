@@ -30,7 +30,7 @@ def claim(folder: Path) -> None:
         raise _failed(folder, "made", error) from error
 
 
-def begin(folder: Path) -> None:
+def claim_empty(folder: Path) -> None:
     """Make a folder as :func:`claim` does, and delete all that an earlier run has left in it.
 
     Raises:
@@ -53,7 +53,7 @@ def discard(folder: Path) -> None:
     """
     if not _is_own(folder):
         return
-    begin(folder)
+    claim_empty(folder)
     try:
         (folder / MARKER).unlink()
         folder.rmdir()

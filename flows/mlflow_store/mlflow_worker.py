@@ -582,7 +582,7 @@ def _is_refused_token(error: Exception) -> bool:
     return 401 in codes or "UNAUTHENTICATED" in codes or any(word in str(error) for word in refused)
 
 
-def serve(requests: TextIO, answers: TextIO, uri: str, artifacts: Path) -> None:
+def answer_requests(requests: TextIO, answers: TextIO, uri: str, artifacts: Path) -> None:
     """Answer requests until there are no more. The store is opened at once, while the flow still does other things."""
     tracking: Tracking | None = None
     failure: Exception | None = None
@@ -616,7 +616,7 @@ def main() -> None:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     with contextlib.suppress(BrokenPipeError):  # who asked is gone
-        serve(
+        answer_requests(
             requests,
             answers,
             os.environ["MLFLOW_TRACKING_URI"],

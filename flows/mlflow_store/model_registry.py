@@ -135,7 +135,7 @@ def check_model_name(name: str) -> None:
         )
 
 
-class Worker(Protocol):
+class TrackingWorker(Protocol):
     """Something that answers the calls of :class:`flows.mlflow_store.mlflow_worker.Tracking`."""
 
     async def request(self, call: str, **args: object) -> Any:
@@ -260,7 +260,7 @@ class MlflowTracking:
     Every method raises what :meth:`MlflowWorker.request` raises.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: TrackingWorker) -> None:
         self._worker = worker
 
     async def track_into(self, uri: str) -> None:

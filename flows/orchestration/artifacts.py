@@ -6,19 +6,21 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, 
 
 from flows.engines.engine import Engine
 from flows.training.markdown import plain
-from flows.training.summary import RunSummary, as_markdown, metric_table
+from flows.training.summary import RunSummary, metric_table, summary_as_markdown
 
 REPORT = "report.html"
 
 
-async def publish(summary: RunSummary, engine: Engine) -> None:
+async def publish_summary(summary: RunSummary, engine: Engine) -> None:
     """Create the artifacts of the current flow run."""
     page = await engine.keep_report(summary.outcome, summary.evaluation, summary.report.challenger.values)
     report = page if summary.outcome.url else f"{page}/{REPORT}"  # studio has a page of the run, not of its files
     where = "in Azure ML studio" if summary.outcome.url else "in MLflow, which `make serve` shows"
     await asyncio.gather(
         acreate_markdown_artifact(
-            as_markdown(summary, report), key="summary", description=plain(f"{summary.verdict}: {summary.result}")
+            summary_as_markdown(summary, report),
+            key="summary",
+            description=plain(f"{summary.verdict}: {summary.result}"),
         ),
         acreate_table_artifact(metric_table(summary.report), key="metrics", description="Metrics on the test rows"),
         acreate_link_artifact(

@@ -77,7 +77,7 @@ def canceled_by_sigterm() -> Generator[None]:
 
 
 @contextmanager
-def unheard_if_need_be() -> Generator[None]:
+def survive_closed_output() -> Generator[None]:
     """Let a deployed flow run go on when nobody reads what it prints any more, as when its worker was killed.
 
     The library that Prefect's log is printed with would end the process at the next line.
@@ -109,7 +109,7 @@ def failures_as_states(function: Callable[P, Awaitable[State[Any]]]) -> Callable
         delays: tuple[float, ...] = ()
         try:
             delays = retry_delays(os.environ)
-            with canceled_by_sigterm(), unheard_if_need_be(), written_down():
+            with canceled_by_sigterm(), survive_closed_output(), written_down():
                 return await function(*values, **named)
         except RunCanceled as error:
             return Cancelled(message=str(error))

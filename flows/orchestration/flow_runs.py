@@ -7,7 +7,7 @@ from prefect.context import TagsContext
 from prefect.runtime import deployment, flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows.machine.living import begin, current, parent
+from flows.machine.living import current, parent, record_process
 from flows.prefect_api.server import elsewhere
 from flows.settings import Settings
 
@@ -23,7 +23,7 @@ def written_down() -> Generator[None]:
             yield
             return
         settings = Settings.from_environment()
-        entry = begin(
+        entry = record_process(
             settings.home,
             f"flow run {flow_run.name}",
             api=elsewhere(PREFECT_API_URL.value(), settings.prefect_home),

@@ -33,7 +33,7 @@ class RunIdentity:
 
 
 @contextmanager
-def begun(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunIdentity]:
+def resumable_run(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunIdentity]:
     """Write down that a run begins; yield the id that it goes by.
 
     Args:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from flows.data.snapshot import Snapshot
 from flows.engines.engine import Engine
-from flows.orchestration.journal import begun
+from flows.orchestration.journal import resumable_run
 from flows.settings import Settings
 from flows.spec.model.job import JobSpec
 from flows.spec.reading.reader import read_job
@@ -34,7 +34,7 @@ async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel
         return
     asked = parameters.model_dump(mode="json")
     wanted = (engine.name, file.name, _definition(read_job(file)), asked, dict(settings.workspace))
-    with begun(settings.begun_runs, wanted, own) as identity:
+    with resumable_run(settings.begun_runs, wanted, own) as identity:
         if identity.resumed:
             get_run_logger().warning("going on with a run that was interrupted (%s)", identity.id)
             await _tell_prefect(identity.id)

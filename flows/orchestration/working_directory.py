@@ -6,12 +6,12 @@ The code is where the worker's environment has it installed, so no file has to s
 import os
 
 from flows.engines.choice import chosen_engine
-from flows.engines.local.host.processes import hand_over
+from flows.engines.local.host.processes import start_host_early
 from flows.machine.private import keep_private
 from flows.settings import Settings
 
 
-def of_this_run(warm_up: bool = True) -> dict[str, str]:
+def flow_run_folder(warm_up: bool = True) -> dict[str, str]:
     """Work in a folder of the flow run's own, lest two runs at once put their evaluations into the same place.
 
     ``warm_up`` starts here what a local run will need: it imports its libraries while Prefect loads the flow.
@@ -22,5 +22,5 @@ def of_this_run(warm_up: bool = True) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     if warm_up and chosen_engine("auto", settings).name == "local":
-        hand_over(settings)
+        start_host_early(settings)
     return {"directory": str(folder)}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.fields import FieldInfo
 
 from flows.data.assets import is_path
-from flows.engines.polling import Patience
+from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
 from flows.training.gate import GatePolicy
@@ -77,9 +77,9 @@ class EngineParameters(BaseModel):
     )
 
     @property
-    def patience(self) -> Patience:
+    def timeouts(self) -> Timeouts:
         """How long to wait for a job."""
-        return Patience(self.queue_timeout_seconds, self.run_timeout_seconds)
+        return Timeouts(self.queue_timeout_seconds, self.run_timeout_seconds)
 
 
 class TrainingParameters(EngineParameters):
@@ -168,7 +168,7 @@ def shown_fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
     return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in last))
 
 
-def taking(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[..., Awaitable[R]]]:
+def with_parameters(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[..., Awaitable[R]]]:
     """Let a flow's function take the fields of ``model`` as its own parameters, with their docs, ranges and defaults.
 
     Prefect reads a flow's form from its signature and docstring; the model stays the only place that says them.

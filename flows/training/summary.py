@@ -74,7 +74,7 @@ class SkippedRun:
         return None
 
 
-def as_text(summary: RunSummary | SkippedRun) -> str:
+def summary_as_text(summary: RunSummary | SkippedRun) -> str:
     """The summary as aligned lines for a terminal."""
     if isinstance(summary, SkippedRun):
         return f"\n  {summary.verdict}: {summary.reason}.\n"
@@ -82,7 +82,7 @@ def as_text(summary: RunSummary | SkippedRun) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(summary: RunSummary, report: str) -> str:
+def summary_as_markdown(summary: RunSummary, report: str) -> str:
     """The summary as Markdown, for an artifact of the flow run. ``report`` is the address of the evaluation report.
 
     What may be long is no cell of a table, which the web interface cuts off.
@@ -109,7 +109,7 @@ def as_markdown(summary: RunSummary, report: str) -> str:
     )
 
 
-def as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
+def summary_as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
     """The summary for machines."""
     if isinstance(summary, SkippedRun):
         champion = None if summary.champion is None else summary.champion.version

@@ -21,7 +21,7 @@ from threading import Thread
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from flows.engines.polling import Patience, Watch  # noqa: E402
+from flows.engines.polling import Timeouts, Watch  # noqa: E402
 from flows.prefect_api.server import use_prefect_api  # noqa: E402
 from flows.settings import Settings  # noqa: E402
 from tests.azure_ml_service.faults import JobFault  # noqa: E402
@@ -50,7 +50,7 @@ compute: azureml:cpu-cluster-01
 
 def calls_of_an_hour() -> tuple[int, float]:
     """The looks at a job in which nothing changes for an hour, by a clock that is not a clock, and the last pause."""
-    watch, now, looks = Watch(Patience()), 0.0, 0
+    watch, now, looks = Watch(Timeouts()), 0.0, 0
     while now < 3600:
         watch.observe(now, "Running", "the same")
         looks += 1

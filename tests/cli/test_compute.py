@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli.compute import described, differences
+from flows.cli.compute import compute_differences, described
 from flows.cli.main import main
 from flows.engines.plan.environment import environment_version
 from flows.errors import SettingsError
@@ -208,5 +208,5 @@ def test_file_that_defines_no_compute_target_is_named(tmp_path: Path) -> None:
 def test_other_kinds_of_compute_target_differ_in_their_type() -> None:
     asked = defined()
     instance = type(asked)(asked.name, "computeinstance", size=asked.size, state="Succeeded")
-    assert "type" in differences(asked, instance)
+    assert "type" in compute_differences(asked, instance)
     assert described(instance) == "computeinstance, STANDARD_DS2_V2"

@@ -8,7 +8,14 @@ import numpy as np
 
 from flows.drift.picture import draw
 from flows.drift.statistics import DriftPolicy, DriftReport, Values, compare
-from flows.drift.summary import Comparison, Side, WatchSummary, as_markdown, as_text, summary_as_json
+from flows.drift.summary import (
+    Comparison,
+    Side,
+    WatchSummary,
+    watch_summary_as_json,
+    watch_summary_as_markdown,
+    watch_summary_as_text,
+)
 
 NAN = float("nan")
 
@@ -29,7 +36,7 @@ def summary(mean: float = 1.0) -> WatchSummary:
 
 
 def test_text_has_a_line_for_each_feature_the_verdict_and_what_to_type_next() -> None:
-    text = as_text(summary())
+    text = watch_summary_as_text(summary())
     lines = {line.split()[0]: " ".join(line.split()) for line in text.splitlines() if line.strip()}
     assert lines["incoming"] == "incoming rows:2 (10,000,000 rows, compared by a sample of 500)"
     assert lines["verdict"].startswith("verdict Drift: moved (PSI ")
@@ -41,13 +48,15 @@ def test_text_has_a_line_for_each_feature_the_verdict_and_what_to_type_next() ->
 
 
 def test_text_of_what_was_skipped_says_why() -> None:
-    text = as_text(WatchSummary("m", None, "rows:2", skipped="There is nothing.", next_command="train it"))
+    text = watch_summary_as_text(
+        WatchSummary("m", None, "rows:2", skipped="There is nothing.", next_command="train it")
+    )
     assert "verdict   Skipped: There is nothing." in text
     assert "champion: none" in text
 
 
 def test_markdown_has_the_picture_and_marks_what_has_drifted() -> None:
-    page = as_markdown(summary(), "data:image/png;base64,AAAA")
+    page = watch_summary_as_markdown(summary(), "data:image/png;base64,AAAA")
     assert page.startswith(
         "# m: Drift\n\nrows:2 has drifted from rows:1, which m version 3 was trained on: moved (PSI "
     )
@@ -65,7 +74,7 @@ def test_no_drift_names_the_largest_difference() -> None:
 
 
 def test_json_has_every_figure_and_leaves_out_those_that_are_undefined() -> None:
-    said = json.loads(json.dumps(summary_as_json(summary())))
+    said = json.loads(json.dumps(watch_summary_as_json(summary())))
     assert said["features"]["moved"]["drifted"] is True
     assert {"ks", "reference_median", "histogram"}.isdisjoint(said["features"]["empty"])
     assert said["incoming"] == {"asset": "rows:2", "rows": 10_000_000, "compared": 500}

@@ -43,7 +43,7 @@ def local_jobs(prefect_api: str, local_processes: LocalProcesses, run: Await, tm
     settings = Settings(tmp_path / "project", tmp_path / "home", {})
 
     @asynccontextmanager
-    async def engine(_: polling.Patience) -> AsyncGenerator[LocalEngine]:
+    async def engine(_: polling.Timeouts) -> AsyncGenerator[LocalEngine]:
         opened = LocalEngine(settings, local_processes)
         yield opened
         opened.close()
@@ -64,4 +64,4 @@ def azure_jobs(
     monkeypatch.setattr(polling, "FIRST_SECONDS", 0.1)
     monkeypatch.setattr(polling, "LONGEST_SECONDS", 0.4)
     settings = Settings(tmp_path / "project", tmp_path / "home", Settings.from_environment().workspace)
-    return JobRunner("azureml", lambda patience: open_engine("azureml", settings, patience), tmp_path, run)
+    return JobRunner("azureml", lambda timeouts: open_engine("azureml", settings, timeouts), tmp_path, run)

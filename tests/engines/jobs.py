@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
 from flows.engines.engine import Engine
-from flows.engines.polling import Patience
+from flows.engines.polling import Timeouts
 from flows.engines.runs import PipelineRequest, RunOutcome, StepOutcome
 from flows.errors import TandemError
 from flows.spec.bind import bind
@@ -25,7 +25,7 @@ from flows.spec.reading.reader import read_job
 
 DEADLINE_SECONDS = 20  # nothing here waits so long unless it hangs
 COMPUTE = "azureml:cpu-cluster-01"
-AS_LONG_AS_IT_TAKES = Patience()
+AS_LONG_AS_IT_TAKES = Timeouts()
 FILE, FOLDER = {"type": "uri_file"}, {"type": "uri_folder"}
 
 _numbers = itertools.count(1)
@@ -87,7 +87,7 @@ class JobRunner:
     def __init__(
         self,
         engine: Literal["local", "azureml"],
-        open_engine: Callable[[Patience], AbstractAsyncContextManager[Engine]],
+        open_engine: Callable[[Timeouts], AbstractAsyncContextManager[Engine]],
         folder: Path,
         run: Callable[..., Any],
     ) -> None:
@@ -107,10 +107,10 @@ class JobRunner:
         request: PipelineRequest | None = None,
         *,
         fetch: tuple[str, ...] = (),
-        patience: Patience = AS_LONG_AS_IT_TAKES,
+        timeouts: Timeouts = AS_LONG_AS_IT_TAKES,
     ) -> Ran:
         """Run a job to its end, fetch outputs of it, and wait until Prefect's server has all of its task runs."""
-        return self._run(self.running(request or self.request(), fetch=fetch, patience=patience))
+        return self._run(self.running(request or self.request(), fetch=fetch, timeouts=timeouts))
 
     def run_all(self, *requests: PipelineRequest, fetch: tuple[str, ...] = ()) -> list[Ran]:
         """Run jobs at once, each in a flow run of its own."""
@@ -120,12 +120,12 @@ class JobRunner:
 
         return self._run(all_of_them())
 
-    def errors_of(self, requests: Sequence[PipelineRequest], patience: Patience) -> list[str]:
+    def errors_of(self, requests: Sequence[PipelineRequest], timeouts: Timeouts) -> list[str]:
         """Run jobs at once, which are all to end with an error of ours, and return what the errors say."""
 
         async def error_of(request: PipelineRequest) -> str:
             with pytest.raises(TandemError) as raised:
-                await self.running(request, patience=patience)
+                await self.running(request, timeouts=timeouts)
             return str(raised.value)
 
         async def all_of_them() -> list[str]:
@@ -134,7 +134,7 @@ class JobRunner:
         return self._run(all_of_them())
 
     async def running(
-        self, request: PipelineRequest, *, fetch: tuple[str, ...] = (), patience: Patience = AS_LONG_AS_IT_TAKES
+        self, request: PipelineRequest, *, fetch: tuple[str, ...] = (), timeouts: Timeouts = AS_LONG_AS_IT_TAKES
     ) -> Ran:
         """The same as :meth:`run`, as a coroutine."""
         fetched: dict[str, Path] = {}
@@ -147,7 +147,7 @@ class JobRunner:
                 )
             return outcome
 
-        outcome, state = await self.flow(body, patience)
+        outcome, state = await self.flow(body, timeouts)
         if not state.is_completed():
             await state.aresult()
         return Ran(outcome, state, await task_runs(state, len(outcome.steps)), fetched)
@@ -169,14 +169,14 @@ class JobRunner:
         return self._run(all_of_them())
 
     async def flow(
-        self, body: Callable[[Engine], Awaitable[Any]], patience: Patience = AS_LONG_AS_IT_TAKES
+        self, body: Callable[[Engine], Awaitable[Any]], timeouts: Timeouts = AS_LONG_AS_IT_TAKES
     ) -> tuple[Any, State[Any]]:
         """Use the engine in a flow run; returns what the body did (None if it raised), and how the flow run ended."""
         values: list[Any] = [None]
 
         @flow(name="job")
         async def job_flow() -> None:
-            async with self._open(patience) as engine:
+            async with self._open(timeouts) as engine:
                 values.append(await body(engine))
 
         in_flow: Any = job_flow

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from flows.errors import StateError
-from flows.machine.living import begin, enlist, has_entries, is_running, look, parent
+from flows.machine.living import enlist, has_entries, is_running, look, parent, record_process
 
 LIVES = """
 import sys, time
 from pathlib import Path
-from flows.machine.living import begin
-entry = begin(Path(sys.argv[1]), "tandem run job.yml")
+from flows.machine.living import record_process
+entry = record_process(Path(sys.argv[1]), "tandem run job.yml")
 entry.tell(mlflow=True)
 print("ready", flush=True)
 time.sleep(600)
@@ -40,7 +40,7 @@ def test_process_that_lives_is_named_and_one_that_was_killed_is_found_once(tmp_p
 
 
 def test_process_that_ends_leaves_nothing(tmp_path: Path) -> None:
-    entry = begin(tmp_path, "a command")
+    entry = record_process(tmp_path, "a command")
     assert has_entries(tmp_path)
     entry.end()
     assert not has_entries(tmp_path)
@@ -80,8 +80,8 @@ def test_process_is_told_from_a_later_one_of_the_same_number() -> None:
 def test_folder_that_holds_other_things_is_no_place_for_the_state(tmp_path: Path) -> None:
     (tmp_path / "keep.txt").write_text("keep")
     with pytest.raises(StateError, match=r"other things are in that folder\. Nothing was written\. Set TANDEM_HOME"):
-        begin(tmp_path, "a command")
+        record_process(tmp_path, "a command")
     assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
     for name in ("mlflow.db", ".tandem-state"):  # one that is a state already stays one, whatever else is in it
         (tmp_path / name).touch()
-        begin(tmp_path, "a command").end()
+        record_process(tmp_path, "a command").end()

@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 from flows.errors import RunError, ServiceError
-from flows.orchestration.journal import LONGEST_SECONDS, begun, forget_when_told, process_is_gone
+from flows.orchestration.journal import LONGEST_SECONDS, forget_when_told, process_is_gone, resumable_run
 from tests.terminal import PROJECT
 
 WANTED = ["train_pipeline.yml", {"reg_rate": 0.1}]
 DIES = """
 import os, sys
 from pathlib import Path
-from flows.orchestration.journal import begun
-with begun(Path(sys.argv[1]), {wanted}, sys.argv[2]):
+from flows.orchestration.journal import resumable_run
+with resumable_run(Path(sys.argv[1]), {wanted}, sys.argv[2]):
     os.kill(os.getpid(), 9)
 """
 
 MANY = """
 import sys
 from pathlib import Path
-from flows.orchestration.journal import begun
+from flows.orchestration.journal import resumable_run
 for number in range(100):
     name = f"{{sys.argv[2]}}-{{number}}"
-    with begun(Path(sys.argv[1]), {wanted}, name) as identity:
+    with resumable_run(Path(sys.argv[1]), {wanted}, name) as identity:
         assert identity.id == name
 """
 
@@ -38,36 +38,36 @@ def dies(folder: Path, run_id: str) -> None:
 
 
 def test_run_that_ended_leaves_nothing(tmp_path: Path) -> None:
-    with begun(tmp_path, WANTED, "first"):
+    with resumable_run(tmp_path, WANTED, "first"):
         pass
-    with begun(tmp_path, WANTED, "second") as identity:
+    with resumable_run(tmp_path, WANTED, "second") as identity:
         assert (identity.id, identity.resumed) == ("second", False)
 
 
 def test_run_whose_process_was_killed_is_taken_over_once(tmp_path: Path) -> None:
     dies(tmp_path, "first")
     assert process_is_gone(tmp_path, "first") is True
-    with begun(tmp_path, WANTED, "second") as identity:
+    with resumable_run(tmp_path, WANTED, "second") as identity:
         assert (identity.id, identity.resumed) == ("first", True)
         assert process_is_gone(tmp_path, "first") is False
-        with begun(tmp_path, WANTED, "third") as other:
+        with resumable_run(tmp_path, WANTED, "third") as other:
             assert (other.id, other.resumed) == ("third", False)
     assert process_is_gone(tmp_path, "first") is None
 
 
 def test_run_that_asks_for_something_else_is_another_run(tmp_path: Path) -> None:
     dies(tmp_path, "first")
-    with begun(tmp_path, [*WANTED, "more"], "second") as identity:
+    with resumable_run(tmp_path, [*WANTED, "more"], "second") as identity:
         assert not identity.resumed
 
 
 def test_run_of_which_the_service_told_nothing_is_taken_over_and_one_that_failed_is_not(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError), begun(tmp_path, WANTED, "unknown"):
+    with pytest.raises(ServiceError), resumable_run(tmp_path, WANTED, "unknown"):
         raise ServiceError("no answer")
-    with pytest.raises(RunError), begun(tmp_path, WANTED, "again") as identity:
+    with pytest.raises(RunError), resumable_run(tmp_path, WANTED, "again") as identity:
         assert identity.id == "unknown"
         raise RunError("a step failed")
-    with begun(tmp_path, WANTED, "new") as identity:
+    with resumable_run(tmp_path, WANTED, "new") as identity:
         assert identity.id == "new"
 
 
@@ -76,16 +76,16 @@ def test_run_that_was_interrupted_long_ago_is_forgotten(tmp_path: Path) -> None:
     (file,) = tmp_path.rglob("old.json")
     past = file.stat().st_mtime - LONGEST_SECONDS - 60
     os.utime(file, (past, past))
-    with begun(tmp_path, WANTED, "new") as identity:
+    with resumable_run(tmp_path, WANTED, "new") as identity:
         assert identity.id == "new"
     assert not file.exists()
 
 
 def test_no_file_and_no_folder_is_left_of_runs_that_have_ended(tmp_path: Path) -> None:
     folder = tmp_path / "begun"
-    with begun(folder, WANTED, "one"), begun(folder, ["else"], "other"):
+    with resumable_run(folder, WANTED, "one"), resumable_run(folder, ["else"], "other"):
         pass
-    with pytest.raises(RunError), begun(folder, WANTED, "failed"):
+    with pytest.raises(RunError), resumable_run(folder, WANTED, "failed"):
         raise RunError("a step failed")
     assert process_is_gone(folder, "one") is None
     assert list(folder.iterdir()) == []
@@ -105,17 +105,17 @@ def test_run_that_has_ended_is_gone_on_with_if_its_process_dies_before_the_perso
     script = f"""
 import sys
 from pathlib import Path
-from flows.orchestration.journal import begun, forget_when_told
+from flows.orchestration.journal import resumable_run, forget_when_told
 with forget_when_told():
-    with begun(Path(sys.argv[1]), {WANTED}, "first"):
+    with resumable_run(Path(sys.argv[1]), {WANTED}, "first"):
         pass
     sys.exit("Prefect's API is gone")
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, check=False, capture_output=True)
     with forget_when_told():
-        with begun(tmp_path, WANTED, "second") as identity:
+        with resumable_run(tmp_path, WANTED, "second") as identity:
             assert (identity.id, identity.resumed) == ("first", True)
-        with begun(tmp_path, WANTED, "third") as identity:
+        with resumable_run(tmp_path, WANTED, "third") as identity:
             assert not identity.resumed  # the lock is held until the end
-    with begun(tmp_path, WANTED, "fourth") as identity:
+    with resumable_run(tmp_path, WANTED, "fourth") as identity:
         assert not identity.resumed

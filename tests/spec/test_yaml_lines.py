@@ -9,14 +9,14 @@ from flows.errors import Fault, SpecError
 from flows.spec.reading.assets import read_data_asset, read_environment
 from flows.spec.reading.reader import read_component, read_job
 from flows.spec.text.section import Section
-from flows.spec.text.yaml_lines import load
+from flows.spec.text.yaml_lines import load_yaml
 
 
 def values(tmp_path: Path, text: str) -> tuple[object, list[str]]:
     path = tmp_path / "a.yml"
     path.write_bytes(text.encode())
     faults: list[Fault] = []
-    node = load(path, faults)
+    node = load_yaml(path, faults)
     return node and node.plain(), [str(fault).replace(f"{tmp_path}/", "") for fault in faults]
 
 
@@ -45,7 +45,7 @@ def test_merge_keys_and_aliases_are_resolved(tmp_path: Path) -> None:
 def test_a_key_stands_where_it_is_written_not_where_its_value_begins(tmp_path: Path) -> None:
     path = tmp_path / "a.yml"
     path.write_text("a: 1\nb:\n  c:\n    - 1\n")
-    node = load(path, [])
+    node = load_yaml(path, [])
     assert node is not None
     b = Section(node, []).section("b")
     assert str(b.node.place) == f"{path}:2: b"

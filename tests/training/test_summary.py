@@ -12,11 +12,11 @@ from prefect import flow
 from flows.data.assets import ResolvedData
 from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
 from flows.mlflow_store.model_registry import ModelVersion
-from flows.orchestration.artifacts import publish
+from flows.orchestration.artifacts import publish_summary
 from flows.prefect_api.server import SERVED, served_mlflow
 from flows.training.evaluation import METRICS, ConfusionMatrix, EvaluationReport, ModelScores
 from flows.training.gate import GateDecision
-from flows.training.summary import RunSummary, as_json, as_markdown, as_text, metric_table
+from flows.training.summary import RunSummary, metric_table, summary_as_json, summary_as_markdown, summary_as_text
 
 REPORT = "http://127.0.0.1:5000/report.html"
 
@@ -46,7 +46,7 @@ SUMMARY = RunSummary(
 
 
 def test_page_begins_with_the_verdict_and_why_and_leads_to_the_report() -> None:
-    page = as_markdown(SUMMARY, REPORT)
+    page = summary_as_markdown(SUMMARY, REPORT)
     assert page.startswith(
         "# pipeline: Promoted\n\nit is good; it is better.\n\n- model: diabetes version 4, alias cham"
     )
@@ -57,10 +57,10 @@ def test_page_begins_with_the_verdict_and_why_and_leads_to_the_report() -> None:
 def test_page_has_nothing_long_in_a_table_and_no_table_without_a_heading() -> None:
     reason = "a long reason " * 20
     rejected = replace(SUMMARY, decision=GateDecision(False, (reason,), "roc_auc", 0.8, 0.75), version=None)
-    tables = [line for line in as_markdown(rejected, REPORT).splitlines() if line.startswith("|")]
+    tables = [line for line in summary_as_markdown(rejected, REPORT).splitlines() if line.startswith("|")]
     assert max(map(len, tables)) < 80
     assert not [line for line in tables if not line.strip("| ")]
-    assert "- champion: diabetes version 3 stays" in as_markdown(rejected, REPORT)
+    assert "- champion: diabetes version 3 stays" in summary_as_markdown(rejected, REPORT)
 
 
 def test_metrics_say_of_which_less_is_better_and_give_a_sign_only_to_what_differs() -> None:
@@ -83,11 +83,11 @@ def test_metrics_say_of_which_less_is_better_and_give_a_sign_only_to_what_differ
 def test_message_of_a_job_is_its_version() -> None:
     job = replace(SUMMARY, decision=None)
     assert job.message == "diabetes version 4"
-    assert as_markdown(job, REPORT).startswith("# pipeline: Registered\n\n- model: diabetes version 4")
+    assert summary_as_markdown(job, REPORT).startswith("# pipeline: Registered\n\n- model: diabetes version 4")
 
 
 def test_text_for_the_terminal_has_a_line_for_each_reason() -> None:
-    lines = [line.strip() for line in as_text(SUMMARY).splitlines()]
+    lines = [line.strip() for line in summary_as_text(SUMMARY).splitlines()]
     at = lines.index("decision      Promoted")
     assert lines[at + 1 : at + 4] == [
         "reason        it is good",
@@ -105,10 +105,10 @@ class Reporter:
 
 def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:
     warned = replace(SUMMARY, report=replace(SUMMARY.report, warnings=("2 test rows are too few",)))
-    assert "  warning       2 test rows are too few" in as_text(warned).splitlines()
-    assert "**Warning**: 2 test rows are too few." in as_markdown(warned, REPORT)
-    assert as_json(warned)["warnings"] == ["2 test rows are too few"]
-    assert "arning" not in as_text(SUMMARY) + as_markdown(SUMMARY, REPORT)
+    assert "  warning       2 test rows are too few" in summary_as_text(warned).splitlines()
+    assert "**Warning**: 2 test rows are too few." in summary_as_markdown(warned, REPORT)
+    assert summary_as_json(warned)["warnings"] == ["2 test rows are too few"]
+    assert "arning" not in summary_as_text(SUMMARY) + summary_as_markdown(SUMMARY, REPORT)
 
 
 def test_every_artifact_has_a_description(prefect_api: str) -> None:
@@ -118,7 +118,7 @@ def test_every_artifact_has_a_description(prefect_api: str) -> None:
     async def ends() -> str:
         from prefect.runtime import flow_run
 
-        await publish(SUMMARY, engine)
+        await publish_summary(SUMMARY, engine)
         return str(flow_run.id)
 
     run: str = asyncio.run(ends())

@@ -7,8 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-from flows.cli.doctor.findings import CHECKS, Finding, Status, as_text, fail, skip
-from flows.cli.doctor.findings import as_json as findings_as_json
+from flows.cli.doctor.findings import CHECKS, Finding, Status, fail, finding_as_text, findings_as_json, skip
 from flows.cli.doctor.machine import check_disk, check_state, check_variables
 from flows.cli.doctor.prefect_api import check_prefect
 from flows.cli.doctor.versions import COMMAND, check_versions
@@ -26,7 +25,7 @@ def doctor(as_json: bool) -> int:
         return 130
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
+async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
     """Make every check and yield what each has found, in the order of ``CHECKS``."""
     prefect = asyncio.create_task(check_prefect(settings))
     variables = check_variables(settings)
@@ -76,10 +75,10 @@ async def _show(settings: Settings, as_json: bool) -> int:
     width = shutil.get_terminal_size().columns if terminal else None
     colour = terminal and not os.environ.get("NO_COLOR")
     findings: list[Finding] = []
-    async for finding in examine(settings):
+    async for finding in run_checks(settings):
         findings.append(finding)
         if not as_json:
-            print(as_text(finding, width, colour), flush=True)
+            print(finding_as_text(finding, width, colour), flush=True)
     failed = sum(finding.status is Status.FAIL for finding in findings)
     if as_json:
         print(findings_as_json(findings))

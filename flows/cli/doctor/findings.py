@@ -57,7 +57,7 @@ def skip(check: str, message: str) -> Finding:
     return Finding(check, Status.SKIP, message)
 
 
-def as_text(finding: Finding, width: int | None = None, colour: bool = False) -> str:
+def finding_as_text(finding: Finding, width: int | None = None, colour: bool = False) -> str:
     """A finding in one line; where ``width`` is given, wrapped to it but for the command, the remedy below."""
     status = finding.status.ljust(_STATUS_WIDTH)
     if colour:
@@ -75,7 +75,7 @@ def as_text(finding: Finding, width: int | None = None, colour: bool = False) ->
     return head + f"\n{' ' * _INDENT}".join(lines)
 
 
-def as_json(findings: Iterable[Finding]) -> str:
+def findings_as_json(findings: Iterable[Finding]) -> str:
     """All findings as a JSON list of objects."""
     return json.dumps([asdict(finding) for finding in findings], indent=2)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flows.any_yaml.bound import bound_job, settings_of
+from flows.any_yaml.bound import bound_job, settings_from_pairs
 from flows.any_yaml.local_data import as_far_as_local
 from flows.cli.plan.mermaid import flowchart
 from flows.cli.plan.text import plan_as_json, plan_as_text
@@ -34,7 +34,7 @@ def plan_file(
 ) -> int:
     """Print what ``tandem run`` would do with a file and these inputs, and return the exit code."""
     given, settings = given_assets(assets, Path(file)), Settings.from_environment()
-    spec = bound_job(file, settings_of(pairs), given.components)
+    spec = bound_job(file, settings_from_pairs(pairs), given.components)
     interpreter = None if python is None else python_named(python)
     folders = OutputFolders.of(spec.source, settings.home, output_dir, allow_output)
     plan = plan_job(as_far_as_local(spec, given, settings), settings, force_rerun, interpreter)

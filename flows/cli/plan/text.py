@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from flows.engines.plan.job import AskedEnvironment, JobPlan, PlannedStep, StepState
-from flows.engines.plan.output_places import remedy
-from flows.engines.plan.reasons import Cause, Reason
+from flows.engines.plan.output_places import place_remedy
+from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.engines.plan.steps import StepPlan
 from flows.engines.plan.store import StepRecord
 
@@ -76,10 +76,10 @@ def earlier_run(record: StepRecord) -> str:
 
 def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]:
     """A line for each reason, in short for each cause; the upstream steps that run first share one."""
-    found: dict[Cause, list[Reason]] = {}
+    found: dict[ReasonKind, list[Reason]] = {}
     for reason in reasons:
         found.setdefault(reason.cause, []).append(reason)
-    upstream = [reason.what for reason in found.pop(Cause.UPSTREAM, [])]
+    upstream = [reason.what for reason in found.pop(ReasonKind.UPSTREAM, [])]
     lines: list[str] = []
     for alike in found.values():
         if in_short and len(alike) > MOST_ALIKE:
@@ -132,7 +132,7 @@ def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:
     for place in plan.writes:
         text = str(place.path)
         if place.refusal is not None:
-            text = f"not allowed: {place.refusal}\n{remedy(place)}"
+            text = f"not allowed: {place.refusal}\n{place_remedy(place)}"
         yield place.output, text
     if plan.output_dir is not None:
         yield "all outputs and logs", plan.output_dir

@@ -10,7 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flows.cli.reap.orphans import Fate, Finding, FlowRunFact, OpenJob, as_data, as_text, judge, seconds_of, to_cancel
+from flows.cli.reap.orphans import (
+    Fate,
+    FlowRunFact,
+    OpenJob,
+    ReapDecision,
+    as_data,
+    judge,
+    orphans_as_text,
+    seconds_of,
+    to_cancel,
+)
 from flows.engines.polling import TERMINAL
 from flows.errors import RunError, ServiceError, SettingsError, TandemError
 from flows.orchestration.journal import process_is_gone
@@ -26,7 +36,7 @@ GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReapOptions:
     """What a person asked for. Without ``yes`` nothing is canceled."""
 
     yes: bool = False
@@ -45,7 +55,7 @@ class Wish:
         return " ".join(words)
 
 
-def reap(wish: Wish, is_dead: Callable[[str], bool | None] | None = None) -> int:
+def reap(wish: ReapOptions, is_dead: Callable[[str], bool | None] | None = None) -> int:
     """List the jobs of ours that are not over, and cancel those that nobody waits for if that is wished.
 
     Args:
@@ -72,7 +82,9 @@ def reap(wish: Wish, is_dead: Callable[[str], bool | None] | None = None) -> int
     return 0
 
 
-async def _reap(settings: Settings, wish: Wish, older_than: float, is_dead: Callable[[str], bool | None]) -> None:
+async def _reap(
+    settings: Settings, wish: ReapOptions, older_than: float, is_dead: Callable[[str], bool | None]
+) -> None:
     from flows.engines.azureml.sdk.workspace import open_workspace
 
     async with open_workspace(settings) as workspace:
@@ -153,7 +165,7 @@ def _fact(run: Any) -> FlowRunFact:
     return FlowRunFact(run.name, run.state_name or "no state", run.state is not None and run.state.is_final())
 
 
-async def _end(workspace: "Workspace", chosen: Sequence[Finding]) -> dict[str, str]:
+async def _end(workspace: "Workspace", chosen: Sequence[ReapDecision]) -> dict[str, str]:
     """Cancel jobs at once, and wait until they are over; their last status, or why they could not be canceled."""
     from flows.engines.azureml.stopping import LONG_SECONDS, stop_job
 
@@ -169,13 +181,15 @@ async def _end(workspace: "Workspace", chosen: Sequence[Finding]) -> dict[str, s
     return dict(zip(names, await asyncio.gather(*map(end, names)), strict=True))
 
 
-def _told(workspace: str, api: PrefectApi | None, findings: Sequence[Finding], wish: Wish, now: datetime) -> str:
+def _told(
+    workspace: str, api: PrefectApi | None, findings: Sequence[ReapDecision], wish: ReapOptions, now: datetime
+) -> str:
     """What was found, for a person, and the command to type."""
     age = f" that are older than {wish.older_than}" if wish.older_than else ""
     if not findings:
         return f"In the workspace {workspace} no jobs of ours{age} are running or waiting."
     where = "there is no Prefect API, and no database of local runs" if api is None else f"Prefect: {_where(api)}"
-    lines = [f"Jobs of ours in the workspace {workspace}{age} ({where}):", "", as_text(findings, now), ""]
+    lines = [f"Jobs of ours in the workspace {workspace}{age} ({where}):", "", orphans_as_text(findings, now), ""]
     unknown = sum(finding.fate is Fate.UNKNOWN for finding in findings)
     goes = len(to_cancel(findings, wish.unknown_too))
     if unknown and not wish.unknown_too:

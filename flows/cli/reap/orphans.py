@@ -45,7 +45,7 @@ class FlowRunFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReapDecision:
     """A job, the flow run that it belongs to if that is known, what may become of it, and why."""
 
     job: OpenJob
@@ -54,7 +54,7 @@ class Finding:
     reason: str
 
 
-def judge(job: OpenJob, flow_runs: Sequence[FlowRunFact], process_gone: bool | None) -> Finding:
+def judge(job: OpenJob, flow_runs: Sequence[FlowRunFact], process_gone: bool | None) -> ReapDecision:
     """Say what may become of a job.
 
     Args:
@@ -67,19 +67,19 @@ def judge(job: OpenJob, flow_runs: Sequence[FlowRunFact], process_gone: bool | N
     waiting = [run for run in flow_runs if not run.over]
     shown = next(iter((*waiting, *flow_runs)), None)
     if process_gone is False:
-        return Finding(job, shown, Fate.STAYS, "a process on this machine waits for it")
+        return ReapDecision(job, shown, Fate.STAYS, "a process on this machine waits for it")
     if shown is None:
-        return Finding(job, None, Fate.UNKNOWN, "this Prefect API does not know its flow run")
+        return ReapDecision(job, None, Fate.UNKNOWN, "this Prefect API does not know its flow run")
     if not waiting:
         again = "; the same command, started again, would go on with it" if process_gone else ""
-        return Finding(job, shown, Fate.GOES, f"its flow run is over{again}")
+        return ReapDecision(job, shown, Fate.GOES, f"its flow run is over{again}")
     if process_gone:
         reason = "the process of its flow run is gone; the same command, started again, would go on with it"
-        return Finding(job, shown, Fate.GOES, reason)
-    return Finding(job, shown, Fate.STAYS, "its flow run is not over")
+        return ReapDecision(job, shown, Fate.GOES, reason)
+    return ReapDecision(job, shown, Fate.STAYS, "its flow run is not over")
 
 
-def to_cancel(findings: Iterable[Finding], unknown_too: bool) -> list[Finding]:
+def to_cancel(findings: Iterable[ReapDecision], unknown_too: bool) -> list[ReapDecision]:
     """The findings whose jobs are to be canceled."""
     wanted = {Fate.GOES, Fate.UNKNOWN} if unknown_too else {Fate.GOES}
     return [finding for finding in findings if finding.fate in wanted]
@@ -97,7 +97,7 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def as_text(findings: Sequence[Finding], now: datetime) -> str:
+def orphans_as_text(findings: Sequence[ReapDecision], now: datetime) -> str:
     """The findings as one table, parted by what may become of the jobs and why."""
     order = list(Fate)
     parts = sorted({(order.index(finding.fate), finding.reason) for finding in findings})
@@ -113,7 +113,7 @@ def as_text(findings: Sequence[Finding], now: datetime) -> str:
     return "\n".join(text)
 
 
-def as_data(findings: Iterable[Finding], now: datetime, outcomes: Mapping[str, str]) -> list[dict[str, Any]]:
+def as_data(findings: Iterable[ReapDecision], now: datetime, outcomes: Mapping[str, str]) -> list[dict[str, Any]]:
     """The findings for machines; ``outcomes`` is what became of the jobs that were canceled, by name."""
     return [
         {
@@ -134,7 +134,7 @@ def as_data(findings: Iterable[Finding], now: datetime, outcomes: Mapping[str, s
     ]
 
 
-def _row(finding: Finding, now: datetime) -> tuple[str, ...]:
+def _row(finding: ReapDecision, now: datetime) -> tuple[str, ...]:
     job, run = finding.job, finding.flow_run
     name, state = (job.flow_run_id, "not known") if run is None else (run.name, run.state)
     return job.name, job.status, _age(job.age(now)), job.compute, name, state

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from flows.cli.doctor.findings import Finding, Status, as_json, as_text, fail, ok, skip, warn
+from flows.cli.doctor.findings import Finding, Status, fail, finding_as_text, findings_as_json, ok, skip, warn
 from flows.cli.state.databases import databases, read_through
 from flows.cli.state.registry_log import LOG, folder_of, versions_in
 from flows.cli.state.usable import free_bytes, probe
@@ -28,19 +28,16 @@ def check(settings: Settings, *, as_json: bool) -> int:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     findings: list[Finding] = []
-    for finding in examine(settings):
+    for finding in examine_state(settings):
         findings.append(finding)
         if not as_json:
-            print(as_text(finding, width, colour), flush=True)
+            print(finding_as_text(finding, width, colour), flush=True)
     if as_json:
-        print(_as_json(findings))
+        print(findings_as_json(findings))
     return 1 if any(finding.status is Status.FAIL for finding in findings) else 0
 
 
-_as_json = as_json
-
-
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine_state(settings: Settings) -> Iterator[Finding]:
     """Examine all of it; nothing is changed."""
     home = settings.home
     if not os.path.lexists(home):

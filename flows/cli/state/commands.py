@@ -10,14 +10,14 @@ from flows.machine.living import Life, nobody_else
 from flows.settings import Settings
 
 
-def check(*, as_json: bool) -> int:
+def check_command(*, as_json: bool) -> int:
     """Examine the state and print a line for each thing; the exit code is 1 if something is wrong."""
     from flows.cli.state.check import check
 
     return check(Settings.from_environment(), as_json=as_json)
 
 
-def repair(*, as_json: bool) -> int:
+def repair_command(*, as_json: bool) -> int:
     """Move what is broken aside, save what can be read of it, and say what was done."""
     from flows.cli.state.repair import repair
 

@@ -18,7 +18,7 @@ _on_quit: list[Callable[[], object]] = []
 _begun = _noted = False
 
 
-def begin() -> None:
+def handle_interrupts() -> None:
     """Take care of Ctrl+C from now on; the first thing that a command does. One that ignores it goes on to do so."""
     global _begun
     if _begun or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

@@ -18,10 +18,10 @@ from flows.engines.azureml.registry import AzureModelRegistry
 from flows.engines.azureml.sdk.connection import RETRY_SECONDS, AlreadyThereError, persistently
 from flows.engines.azureml.sdk.jobs import RemoteJob
 from flows.engines.azureml.sdk.workspace import Workspace, open_workspace
-from flows.engines.azureml.steps import Picture, Steps
+from flows.engines.azureml.steps import JobProgress, Steps
 from flows.engines.azureml.stopping import stop_job
 from flows.engines.plan.environment import environment_version, find_environment_file
-from flows.engines.polling import QUEUED, TERMINAL, Patience, Watch, covered_seconds
+from flows.engines.polling import QUEUED, TERMINAL, Timeouts, Watch, covered_seconds
 from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, Submission, Unfinished
 from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
 from flows.settings import Settings
@@ -43,10 +43,10 @@ class AzureMlEngine:
 
     name = "azureml"
 
-    def __init__(self, settings: Settings, workspace: Workspace, patience: Patience) -> None:
+    def __init__(self, settings: Settings, workspace: Workspace, timeouts: Timeouts) -> None:
         self._settings = settings
         self._workspace = workspace
-        self._patience = patience
+        self._timeouts = timeouts
         self._registry = AzureModelRegistry(workspace)
 
     @property
@@ -118,7 +118,7 @@ class AzureMlEngine:
         request = submission.request
         # With its children: what is over already is shown at once, as it was.
         job, children = await persistently(lambda: self._look(request))
-        picture, watch = Picture(job, children), await self._watch_of(submission, job, children)
+        picture, watch = JobProgress(job, children), await self._watch_of(submission, job, children)
         watching = asyncio.create_task(self._watch(request, picture, watch))
         steps = Steps(self._workspace.jobs, request, picture)
         shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
@@ -181,7 +181,7 @@ class AzureMlEngine:
                     pipelines.append((f"{step}.", child.name))
         return found
 
-    async def _failure(self, picture: Picture, steps: Steps) -> tuple[str, ...]:
+    async def _failure(self, picture: JobProgress, steps: Steps) -> tuple[str, ...]:
         """What Azure ML says of each step that failed; where none did, of the job."""
         if picture.given_up:
             return (f"NotResponding: {picture.given_up}",)
@@ -233,7 +233,7 @@ class AzureMlEngine:
                 await asyncio.sleep(RETRY_SECONDS * tries)
         raise AssertionError("unreachable")
 
-    async def _watch(self, request: PipelineRequest, picture: Picture, watch: Watch) -> None:
+    async def _watch(self, request: PipelineRequest, picture: JobProgress, watch: Watch) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
         logger = get_run_logger()
         said, said_at = "", 0.0
@@ -284,7 +284,7 @@ class AzureMlEngine:
 
     async def _watch_of(self, submission: Submission, job: RemoteJob, children: Mapping[str, RemoteJob]) -> Watch:
         """A watch that knows how long a job has waited and run before: who goes on with it grants it no more time."""
-        watch = Watch(self._patience)
+        watch = Watch(self._timeouts)
         if not submission.found or watch.limit_seconds() is None or job.created is None:
             return watch
         is_pipeline = submission.request.spec.kind is JobKind.PIPELINE
@@ -353,7 +353,7 @@ def _progress(request: PipelineRequest, status: str, children: Mapping[str, Remo
 
 
 @asynccontextmanager
-async def open_azure_ml_engine(settings: Settings, patience: Patience) -> AsyncGenerator[AzureMlEngine]:
+async def open_azure_ml_engine(settings: Settings, timeouts: Timeouts) -> AsyncGenerator[AzureMlEngine]:
     """An engine for one flow run."""
     async with open_workspace(settings) as workspace:
-        yield AzureMlEngine(settings, workspace, patience)
+        yield AzureMlEngine(settings, workspace, timeouts)

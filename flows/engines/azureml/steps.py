@@ -24,7 +24,7 @@ LAST_LINES = 20
 
 
 @dataclass(slots=True)
-class Picture:
+class JobProgress:
     """What is known of a job while it runs; whoever waits for a change of it is woken."""
 
     job: RemoteJob
@@ -48,7 +48,7 @@ class Picture:
 class Steps:
     """The steps of a job as Prefect task runs, each as long as its child job."""
 
-    def __init__(self, jobs: Jobs, request: PipelineRequest, picture: Picture) -> None:
+    def __init__(self, jobs: Jobs, request: PipelineRequest, picture: JobProgress) -> None:
         self._jobs = jobs
         self._request = request
         self._picture = picture

@@ -30,7 +30,7 @@ from flows.engines.plan.interpreter import interpreter
 from flows.engines.plan.steps import StepInput, StepPlan
 from flows.engines.plan.store import StepRecord, StepStore
 from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
-from flows.machine.own_folders import begin
+from flows.machine.own_folders import claim_empty
 from flows.machine.private import tighten
 from flows.settings import Settings
 from flows.spec.model.job import Step
@@ -71,7 +71,7 @@ class StepRunner:
         """Run one step's command in a copy of its code, and keep what it delivers, all in a folder of its own."""
         step = plan.step
         log = folder / "user_logs" / "std_log.txt"
-        await asyncio.to_thread(begin, folder)  # an earlier try of this very job may have left something
+        await asyncio.to_thread(claim_empty, folder)  # an earlier try of this very job may have left something
         outputs = {name: inside(folder / "outputs", name) for name in step.component.outputs}
         for name, path in outputs.items():
             (path.parent if step.component.outputs[name].type == "uri_file" else path).mkdir(

@@ -90,7 +90,7 @@ def check_output_places(spec: JobSpec, folders: OutputFolders) -> None:
         CannotRunHere: An output is to be written elsewhere; all are named, each with the flag that allows it.
     """
     lines = [
-        f"  {place.key}: {place.refusal}\n      {remedy(place)}"
+        f"  {place.key}: {place.refusal}\n      {place_remedy(place)}"
         for place in output_places(spec, folders)
         if place.refusal is not None
     ]
@@ -99,7 +99,7 @@ def check_output_places(spec: JobSpec, folders: OutputFolders) -> None:
         raise CannotRunHere("\n".join([first, *lines, "Nothing was run."]))
 
 
-def remedy(place: OutputPlace) -> str:
+def place_remedy(place: OutputPlace) -> str:
     """What to do about a place that may not be written."""
     return f"Add --allow-output {shlex.quote(str(_resolved(place.path)))}, or give the output another path."
 

@@ -11,7 +11,7 @@ from flows.engines.plan.fingerprint import PYTHON, Fingerprint, Part
 LONGEST_VALUE = 36  # characters of a value that are shown
 
 
-class Cause(StrEnum):
+class ReasonKind(StrEnum):
     """What kind of thing makes a step run."""
 
     FORCED = "forced"
@@ -35,28 +35,28 @@ class Reason:
     ``before`` is None for what is new, ``after`` for what is gone.
     """
 
-    cause: Cause
+    cause: ReasonKind
     what: str = ""
     before: str | None = None
     after: str | None = None
 
     def __str__(self) -> str:
         match self.cause:
-            case Cause.FORCED:
+            case ReasonKind.FORCED:
                 return f"forced by {self.what}"
-            case Cause.NOT_DETERMINISTIC:
+            case ReasonKind.NOT_DETERMINISTIC:
                 return "is_deterministic is false: it runs every time"
-            case Cause.FIRST_RUN:
+            case ReasonKind.FIRST_RUN:
                 return "it never ran to its end before"
-            case Cause.OUTPUT:
+            case ReasonKind.OUTPUT:
                 return f"its earlier output {self.what} was {self.after}"
-            case Cause.UPSTREAM:
+            case ReasonKind.UPSTREAM:
                 return f"{self.what} runs first"
-            case Cause.CODE:
+            case ReasonKind.CODE:
                 return f"code file {self.what} {self._change()}"
-            case Cause.INPUT_CONTENT:
+            case ReasonKind.INPUT_CONTENT:
                 return f"content of the input {self.what} changed"
-            case Cause.INPUT_VALUE:
+            case ReasonKind.INPUT_VALUE:
                 return f"input {self.what}: {_shown(self.before)} → {_shown(self.after)}"
             case _:
                 return f"{self.cause} {self._named()}"
@@ -68,7 +68,7 @@ class Reason:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Reason":
         """The reason that :meth:`as_json` wrote down."""
-        return cls(Cause(values["cause"]), values["what"], values["before"], values["after"])
+        return cls(ReasonKind(values["cause"]), values["what"], values["before"], values["after"])
 
     def _change(self) -> str:
         return "added" if self.before is None else "removed" if self.after is None else "changed"
@@ -107,25 +107,25 @@ def differences(
         if one != other:
             literal = (one or "=").startswith("=") and (other or "=").startswith("=")
             if literal or one is None or other is None:
-                yield Reason(Cause.INPUT_VALUE, name, _value(one), _value(other))
+                yield Reason(ReasonKind.INPUT_VALUE, name, _value(one), _value(other))
             else:
-                yield Reason(Cause.INPUT_CONTENT, name, one, other)
+                yield Reason(ReasonKind.INPUT_CONTENT, name, one, other)
 
 
 _PARTS = {
-    "component": Cause.COMPONENT,
-    "code": Cause.CODE,
-    "environment": Cause.ENVIRONMENT,
-    "interpreter": Cause.INTERPRETER,
-    "variables": Cause.VARIABLE,
+    "component": ReasonKind.COMPONENT,
+    "code": ReasonKind.CODE,
+    "environment": ReasonKind.ENVIRONMENT,
+    "interpreter": ReasonKind.INTERPRETER,
+    "variables": ReasonKind.VARIABLE,
 }
 
 
-def _part_differences(cause: Cause, before: Part | None, now: Part | None) -> Iterator[Reason]:
+def _part_differences(cause: ReasonKind, before: Part | None, now: Part | None) -> Iterator[Reason]:
     if before is None or now is None:
         yield Reason(cause, "", "", "")
         return
-    hidden = cause in (Cause.CODE, Cause.VARIABLE)  # a digest says nothing to a person
+    hidden = cause in (ReasonKind.CODE, ReasonKind.VARIABLE)  # a digest says nothing to a person
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             one, other = before.get(name), now.get(name)

@@ -11,7 +11,7 @@ from flows.data.snapshot import Snapshot
 from flows.engines.plan.environment import defined_environment, environment_part
 from flows.engines.plan.fingerprint import Fingerprint, component_part, interpreter_part, variables_part
 from flows.engines.plan.interpreter import interpreter
-from flows.engines.plan.reasons import Cause, Reason, differences
+from flows.engines.plan.reasons import Reason, ReasonKind, differences
 from flows.engines.plan.store import StepRecord, StepStore
 from flows.errors import DataAssetError, SettingsError
 from flows.settings import Settings
@@ -60,7 +60,7 @@ class StepPlan:
     @property
     def may_be_reused(self) -> bool:
         """Whether all that is known is as it was, so that what the pending upstream steps deliver will decide."""
-        return bool(self.pending) and all(reason.cause is Cause.UPSTREAM for reason in self.reasons)
+        return bool(self.pending) and all(reason.cause is ReasonKind.UPSTREAM for reason in self.reasons)
 
     def as_json(self) -> dict[str, Any]:
         """The decision and what it rests on, for machines."""
@@ -156,22 +156,22 @@ class Planner:
     def _not_reusable(self, step: Step, record: StepRecord | None) -> Iterator[Reason]:
         """Why a step runs even if nothing that it depends on has changed."""
         if self._forced_by is not None:
-            yield Reason(Cause.FORCED, self._forced_by)
+            yield Reason(ReasonKind.FORCED, self._forced_by)
         elif not step.component.is_deterministic:
-            yield Reason(Cause.NOT_DETERMINISTIC)
+            yield Reason(ReasonKind.NOT_DETERMINISTIC)
         elif record is not None:
             for output, became in self.store.lost(record).items():
-                yield Reason(Cause.OUTPUT, output, after=became)
+                yield Reason(ReasonKind.OUTPUT, output, after=became)
 
     def _changes(
         self, fingerprint: Fingerprint, compared: StepRecord | None, unknown: Mapping[str, str]
     ) -> Iterator[Reason]:
         """What has changed since the earlier run that is compared with, or will have."""
         if compared is None:
-            yield Reason(Cause.FIRST_RUN)
+            yield Reason(ReasonKind.FIRST_RUN)
             return
         yield from differences(compared.fingerprint, fingerprint, self.store.part, frozenset(unknown))
-        yield from (Reason(Cause.UPSTREAM, name) for name in dict.fromkeys(unknown.values()))
+        yield from (Reason(ReasonKind.UPSTREAM, name) for name in dict.fromkeys(unknown.values()))
 
     def _input(self, step: Step, name: str, delivered: Mapping[StepOutput, Path]) -> StepInput | None:
         if step.component.inputs[name].is_literal:

@@ -9,7 +9,7 @@ from flows.spec.text import keys
 from flows.spec.text.faults import findings, raise_faults
 from flows.spec.text.locations import local
 from flows.spec.text.section import Section, nearest
-from flows.spec.text.yaml_lines import load
+from flows.spec.text.yaml_lines import load_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def read_data_asset(path: Path) -> DataAsset:
     """
     asset = None
     with findings(path) as faults:
-        node = load(path, faults)
+        node = load_yaml(path, faults)
         asset = None if node is None else _data_asset(Section(node, faults))
     raise_faults(faults)
     assert asset is not None  # load and _data_asset note a fault for every None
@@ -57,7 +57,7 @@ def read_environment(path: Path) -> NamedEnvironment | None:
     """
     found = None
     with findings(path) as faults:
-        node = load(path, faults)
+        node = load_yaml(path, faults)
         if node is not None and not {"image", "build"} & Section(node, faults).entries.keys():
             return None
         found = None if node is None else _environment(Section(node, faults))

@@ -17,7 +17,7 @@ from flows.spec.model.job import (
     Step,
 )
 from flows.spec.reading.nested import Graph, Pipeline
-from flows.spec.reading.ports.bindings import StepInput
+from flows.spec.reading.ports.bindings import StepInputBinding
 from flows.spec.reading.ports.bound_settings import with_bound_settings
 from flows.spec.reading.ports.input_values import component_inputs
 from flows.spec.reading.ports.node_ports import bindings, inferred_inputs, inferred_outputs, with_asked_outputs
@@ -42,7 +42,7 @@ from flows.spec.text.limits import MAX_NESTING
 from flows.spec.text.locations import beside, is_file, local
 from flows.spec.text.places import places_within
 from flows.spec.text.section import Section, nearest
-from flows.spec.text.yaml_lines import Node, load
+from flows.spec.text.yaml_lines import Node, load_yaml
 
 _STEP_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _KINDS = frozenset({"command", "sweep", "parallel", "pipeline", *REFUSALS})
@@ -78,7 +78,7 @@ class _Nodes:
         self._scope = scope
         self._places = places_within(section.node)
         self._inner: dict[str, Pipeline] = {}
-        self._deferred: dict[str, dict[str, StepInput]] = {}
+        self._deferred: dict[str, dict[str, StepInputBinding]] = {}
 
     def read(self) -> Graph:
         if (not self._section.entries and "jobs" not in self._pipeline) or self._section.node.value == {}:
@@ -116,7 +116,7 @@ class _Nodes:
     def _job_file(self, name: str, reference: str) -> Section | None:
         """A node that is a job file of its own: ``train: file:./train.yml``."""
         path = beside(reference, self._section.folder)
-        node = load(path, self._section.faults) if is_file(path) else None
+        node = load_yaml(path, self._section.faults) if is_file(path) else None
         if not is_file(path):
             self._section.fault(name, f"there is no file {path}", "A path is relative to the file that names it.")
         return None if node is None else Section(node, self._section.faults)
@@ -253,8 +253,8 @@ class _Nodes:
         section.text("comment")
         component = work.component
         bound = bindings(section.section("inputs"), component.inputs)
-        self._deferred[name] = {port: value for port, value in bound.items() if isinstance(value, StepInput)}
-        inputs = {port: value for port, value in bound.items() if not isinstance(value, StepInput)}
+        self._deferred[name] = {port: value for port, value in bound.items() if isinstance(value, StepInputBinding)}
+        inputs = {port: value for port, value in bound.items() if not isinstance(value, StepInputBinding)}
         environment = environment_from(section) if "component" in section else None
         return Step(
             name=name,

@@ -15,7 +15,7 @@ from flows.spec.rules.checks import faults_of
 from flows.spec.rules.lint import warnings_of
 from flows.spec.text.faults import Findings, findings, ordered, raise_faults, without_echoes
 from flows.spec.text.section import Section
-from flows.spec.text.yaml_lines import load
+from flows.spec.text.yaml_lines import load_yaml
 
 _NO_ASSETS: Mapping[str, Path] = MappingProxyType({})
 
@@ -66,7 +66,7 @@ def examine(path: Path, assets: Mapping[str, Path] = _NO_ASSETS) -> Examination:
 
 
 def _examined(path: Path, assets: Mapping[str, Path], noted: Findings) -> JobSpec | None:
-    node = load(path, noted)
+    node = load_yaml(path, noted)
     found = None if node is None else job_from(Section(node, noted), References(assets))
     if found is None:
         return None
@@ -91,7 +91,7 @@ def read_component(path: Path) -> Component:
     """
     work = None
     with findings(path) as noted:
-        node = load(path, noted)
+        node = load_yaml(path, noted)
         work = None if node is None else declared_work(Section(node, noted), path.stem)
     raise_faults(noted)
     assert work is not None  # load and declared_work note a fault for every None

@@ -70,7 +70,7 @@ class Node:
                 return {key: item.plain() for key, item in self.value.items()}
 
 
-def load(path: Path, faults: list[Fault]) -> Node | None:
+def load_yaml(path: Path, faults: list[Fault]) -> Node | None:
     """Read one YAML file whose top level is a mapping.
 
     Args:

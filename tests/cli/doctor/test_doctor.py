@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from flows.cli.doctor.findings import CHECKS, Finding, Status, as_text, fail, ok, skip
+from flows.cli.doctor.findings import CHECKS, Finding, Status, fail, finding_as_text, ok, skip
 from flows.cli.doctor.machine import check_state, check_variables
 from flows.cli.doctor.versions import version_findings
 from flows.cli.main import main
@@ -478,15 +478,15 @@ LONG = fail(
 
 
 def test_finding_is_one_line_where_nobody_looks_at_a_terminal() -> None:
-    assert as_text(ok("disk", "1 GiB\nfree")) == "  ok    disk         1 GiB free"
-    text = as_text(LONG)
+    assert finding_as_text(ok("disk", "1 GiB\nfree")) == "  ok    disk         1 GiB free"
+    text = finding_as_text(LONG)
     assert "\n" not in text and text.endswith("make it for you: tandem compute create")
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_finding_is_wrapped_to_the_terminal_but_a_command_is_left_whole(width: int) -> None:
     command = "az role assignment create " + "x" * 200
-    lines = as_text(Finding(LONG.check, LONG.status, LONG.message, LONG.remedy, command), width).splitlines()
+    lines = finding_as_text(Finding(LONG.check, LONG.status, LONG.message, LONG.remedy, command), width).splitlines()
     assert lines[-1].strip() == command
     assert all(len(line) <= width for line in lines[:-1])
     assert lines[0].startswith("  FAIL  compute      there is no")
@@ -494,5 +494,5 @@ def test_finding_is_wrapped_to_the_terminal_but_a_command_is_left_whole(width: i
 
 
 def test_colour_is_only_where_it_is_asked_for() -> None:
-    assert "\033[31mFAIL\033[0m" in as_text(LONG, 80, colour=True)
-    assert "\033" not in as_text(LONG, 80)
+    assert "\033[31mFAIL\033[0m" in finding_as_text(LONG, 80, colour=True)
+    assert "\033" not in finding_as_text(LONG, 80)

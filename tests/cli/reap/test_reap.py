@@ -22,10 +22,10 @@ from prefect.states import Completed, Crashed, Running
 
 from flows.any_yaml.request import FileParameters, file_request
 from flows.cli.main import main
-from flows.cli.reap.command import Wish, reap
-from flows.cli.reap.orphans import Fate, FlowRunFact, OpenJob, as_text, judge, seconds_of, to_cancel
+from flows.cli.reap.command import ReapOptions, reap
+from flows.cli.reap.orphans import Fate, FlowRunFact, OpenJob, judge, orphans_as_text, seconds_of, to_cancel
 from flows.errors import ParameterError, ServiceError
-from flows.orchestration.journal import begun
+from flows.orchestration.journal import resumable_run
 from flows.orchestration.run_identity import run_identity
 from flows.prefect_api.server import DATABASE
 from flows.settings import Settings
@@ -88,7 +88,7 @@ def test_other_lengths_of_time_are_refused_with_an_example(text: str) -> None:
 def test_table_is_parted_by_what_may_become_of_the_jobs_and_why() -> None:
     other = OpenJob("another", "Queued", "gpu", NOW - timedelta(seconds=20), "someone-else")
     findings = [judge(other, [], None), judge(JOB, [OVER], None)]
-    assert as_text(findings, NOW).splitlines() == [
+    assert orphans_as_text(findings, NOW).splitlines() == [
         "  job      status   age        compute         flow run      state",
         "goes: its flow run is over",
         "  a-job    Running  2 h 5 min  cpu-cluster-01  a-run         Crashed",
@@ -185,7 +185,7 @@ def test_job_of_a_process_that_is_dead_goes_though_its_flow_run_looks_alive(
 ) -> None:
     dead, unsure = (flow_run(Running()) for _ in range(2))
     jobs = [job_of(run, tmp_path) for run in (dead, unsure)]
-    assert reap(Wish(yes=True), is_dead=lambda run: True if run == dead else None) == 0
+    assert reap(ReapOptions(yes=True), is_dead=lambda run: True if run == dead else None) == 0
     assert statuses(workspace, *jobs)[0] == "Canceled" != statuses(workspace, *jobs)[1]
 
 
@@ -194,7 +194,7 @@ def test_job_that_a_process_on_this_machine_waits_for_stays_though_the_flow_run_
 ) -> None:
     run = flow_run(Crashed())
     job = job_of(run, tmp_path)
-    with begun(Settings.from_environment().begun_runs, ["a wish"], run):
+    with resumable_run(Settings.from_environment().begun_runs, ["a wish"], run):
         assert found(capsys, "--yes", "--unknown-too")[job]["fate"] == "stays"
     assert found(capsys)[job]["fate"] == "goes"
 

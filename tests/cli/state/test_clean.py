@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.machine.folder import MARKER, make_state_folder
-from flows.machine.living import begin
+from flows.machine.living import record_process
 from tests.terminal import PROJECT
 
 
@@ -42,7 +42,7 @@ def test_state_is_deleted_and_what_its_links_point_to_stays(tmp_path: Path) -> N
 
 def test_state_in_use_is_refused_and_who_uses_it_is_named(tmp_path: Path) -> None:
     home = a_state(tmp_path / "state")
-    entry = begin(home, "tandem run job.yml")
+    entry = record_process(home, "tandem run job.yml")
     done = clean(home)
     entry.end()
     assert done.returncode == 4
@@ -86,7 +86,7 @@ def test_make_clean_deletes_where_tandem_home_says_and_refuses_while_something_r
         (checkout / name).symlink_to(PROJECT / name)
     (checkout / "outputs").mkdir()
     home = a_state(tmp_path / "state")
-    entry = begin(home, "tandem serve")
+    entry = record_process(home, "tandem serve")
     make = ("make", "--no-print-directory", "-C", str(checkout), "clean")
     refused = clean(home, *make)
     entry.end()

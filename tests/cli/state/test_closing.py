@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.cli.state.closing import Closing
-from flows.machine.living import PROCESS, Living, begin, enlist, has_entries, parent
+from flows.machine.living import PROCESS, Living, enlist, has_entries, parent, record_process
 from flows.prefect_api.server import PrefectApi
 from flows.settings import Settings
 from tests.terminal import Terminal
@@ -81,7 +81,7 @@ def test_flow_runs_of_a_killed_command_crash_and_those_that_need_no_process_or_h
 
     api = PrefectApi(prefect_api, "configured")
     tag = killed(tmp_path, api=prefect_api).life.flow_run_tag
-    alive = begin(tmp_path, "another command", api=prefect_api)
+    alive = record_process(tmp_path, "another command", api=prefect_api)
     running = flow_run([tag], Running(), Running(), Pending(), Completed())
     pending, cancelling = flow_run([tag], Pending()), flow_run([tag], Cancelling())
     suspended, waiting = flow_run([tag], Paused(name="Suspended"), Running()), flow_run([tag], Scheduled())
@@ -147,7 +147,7 @@ def test_mlflow_runs_of_a_killed_command_are_ended_with_those_below_them(tmp_pat
 def test_nothing_is_asked_where_nothing_was_left(tmp_path: Path) -> None:
     settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path)})
     assert Closing.begin(settings) is None
-    entry = begin(tmp_path, "a command")
+    entry = record_process(tmp_path, "a command")
     assert Closing.begin(settings) is None
     entry.end()
 

@@ -14,7 +14,7 @@ import pytest
 
 from flows.cli.state.registry_log import LOG
 from flows.cli.state.salvage import salvage
-from flows.machine.living import begin
+from flows.machine.living import record_process
 from flows.settings import Settings
 from tests.terminal import PROJECT
 
@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from flows.mlflow_store.mlflow_worker import Tracking
 
     home = tmp_path_factory.mktemp("whole") / "state"
-    begin(home, "a command").end()
+    record_process(home, "a command").end()
     settings = Settings.from_environment({"TANDEM_HOME": str(home)})
     tracking = Tracking.open(settings.mlflow_uri, settings.mlflow_artifacts)
     for number in (1, 2, 3):
@@ -156,7 +156,7 @@ def test_versions_from_before_there_was_a_log_are_written_down_with_the_next(hom
 
 def test_repair_refuses_while_something_runs(home: Path) -> None:
     cut(0.5)(home / "mlflow.db")
-    entry = begin(home, "tandem serve")
+    entry = record_process(home, "tandem serve")
     done = tandem(home, "state", "repair")
     entry.end()
     assert done.returncode == 4 and f"process {os.getpid()}: tandem serve" in done.stderr

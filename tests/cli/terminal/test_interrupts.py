@@ -41,7 +41,7 @@ MOMENTS = {
 }
 SCRIPT = """
 from flows.cli.terminal import interrupts
-interrupts.begin()
+interrupts.handle_interrupts()
 import time
 from collections.abc import Callable
 from flows.cli.terminal.exit_codes import exit_code_of
@@ -90,7 +90,8 @@ def test_command_that_was_told_to_ignore_ctrl_c_goes_on(tmp_path: Path) -> None:
     script = (
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         + SCRIPT
-        + "interrupts.begin()\nimport os\nos.kill(os.getpid(), 2)\nraise SystemExit(exit_code_of(lambda: 7))"
+        + "interrupts.handle_interrupts()\nimport os\nos.kill(os.getpid(), 2)\n"
+        + "raise SystemExit(exit_code_of(lambda: 7))"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 7
 

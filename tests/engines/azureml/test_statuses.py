@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.engines.polling import Patience
+from flows.engines.polling import Timeouts
 from flows.engines.runs import RunStatus
 from flows.errors import RunCanceled, StepFailed
 from tests.azure_ml_service.faults import Fault, JobFault
@@ -63,7 +63,7 @@ def test_what_waits_too_long_is_canceled_and_told_with_its_status(
     for request, status in zip(requests, waiting, strict=True):
         service.faults.add(JobFault("held", job=request.job_name, status=status))
 
-    said = azure_jobs.errors_of(requests, Patience(queue_timeout_seconds=0.5, run_timeout_seconds=0.1))
+    said = azure_jobs.errors_of(requests, Timeouts(queue_timeout_seconds=0.5, run_timeout_seconds=0.1))
 
     for request, status, text in zip(requests, waiting, said, strict=True):
         assert f"The job {request.job_name} was canceled because it was still {status} after" in text
@@ -79,7 +79,7 @@ def test_time_in_the_queue_is_no_run_time_however_often_a_job_goes_back_there(
     for status in ("Queued", "Paused", "Preparing"):
         service.faults.add(JobFault("held", job=request.job_name, status=status, seconds=1.0))
 
-    outcome = azure_jobs.run(request, patience=Patience(run_timeout_seconds=2.0)).outcome
+    outcome = azure_jobs.run(request, timeouts=Timeouts(run_timeout_seconds=2.0)).outcome
 
     assert (outcome.status, outcome.reused) == (RunStatus.COMPLETED, ("a",))
 
@@ -89,7 +89,7 @@ def test_what_runs_too_long_is_canceled_and_told(azure_jobs: JobRunner, service:
     request = azure_jobs.request()
     service.faults.add(JobFault("hang", job=request.job_name))
 
-    (said,) = azure_jobs.errors_of([request], Patience(run_timeout_seconds=0.5))
+    (said,) = azure_jobs.errors_of([request], Timeouts(run_timeout_seconds=0.5))
 
     assert f"The job {request.job_name} was canceled because it ran for more than 0.5 s (run_timeout_seconds)" in said
     assert status_of(service, request.job_name) == "Canceled"
@@ -102,7 +102,7 @@ def test_what_is_silent_too_long_is_canceled_and_counts_as_a_failure_of_its_mach
     request = azure_jobs.request()
     service.faults.add(JobFault("held", job=request.job_name, status="NotResponding"))
 
-    outcome = azure_jobs.run(request, patience=Patience(not_responding_seconds=0.5)).outcome
+    outcome = azure_jobs.run(request, timeouts=Timeouts(not_responding_seconds=0.5)).outcome
 
     assert (outcome.status, outcome.infrastructure) == (RunStatus.FAILED, True)
     with pytest.raises(StepFailed, match="it has not responded for"):
@@ -217,7 +217,7 @@ def test_cancel_that_is_refused_since_the_job_ends_at_this_moment_is_no_error(
     service.faults.add(JobFault("held", job=request.job_name, status="Running", seconds=3.0))
     service.faults.add(Fault("POST", r"/cancel", code=409))
 
-    (said,) = azure_jobs.errors_of([request], Patience(run_timeout_seconds=0.3))
+    (said,) = azure_jobs.errors_of([request], Timeouts(run_timeout_seconds=0.3))
 
     assert "run_timeout_seconds" in said
 

@@ -9,7 +9,7 @@ import pytest
 
 from flows.cli.plan.text import WIDTH, plan_as_json, plan_as_text, reason_lines
 from flows.engines.plan.job import plan_job
-from flows.engines.plan.reasons import Cause, Reason
+from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.settings import Settings
 from flows.spec.reading.reader import read_job
 from tests.engines.projects import FILES, Project
@@ -173,15 +173,15 @@ def test_a_plan_for_machines_has_all_of_it(project: Project) -> None:
 
 
 def test_upstream_steps_share_a_line() -> None:
-    waits = [Reason(Cause.UPSTREAM, name) for name in ("a", "b")]
+    waits = [Reason(ReasonKind.UPSTREAM, name) for name in ("a", "b")]
 
     assert reason_lines(waits) == ["a and b run first; reused if what they deliver is the same"]
-    assert reason_lines([*waits, Reason(Cause.CODE, "x.py")]) == ["code file x.py added", "a and b run first"]
+    assert reason_lines([*waits, Reason(ReasonKind.CODE, "x.py")]) == ["code file x.py added", "a and b run first"]
 
 
 def test_causes_of_a_kind_share_a_line_where_it_is_to_be_short() -> None:
-    many = [Reason(Cause.INTERPRETER, name, "1", "2") for name in "abc"]
-    two = [Reason(Cause.CODE, name) for name in ("x.py", "y.py")]
+    many = [Reason(ReasonKind.INTERPRETER, name, "1", "2") for name in "abc"]
+    two = [Reason(ReasonKind.CODE, name) for name in ("x.py", "y.py")]
 
     assert reason_lines([*two, *many], in_short=True) == [
         "code file x.py added",

@@ -8,7 +8,7 @@ from azure.ai.ml import load_job
 from flows.spec.model.job import DataReference, Environment, InputValue, JobKind, JobSpec, Literal
 
 
-def bound_job(spec: JobSpec) -> Any:
+def as_sdk_job(spec: JobSpec) -> Any:
     """Load the spec's YAML file with what the spec's inputs, compute and environments say in place of its own."""
     # Set on the loaded job, an input of a command job is not sent, and ``azureml:name@latest`` is not found.
     job: Any = load_job(spec.source, params_override=list(_overrides(spec)))

@@ -11,7 +11,7 @@ from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry
 from azure.core.exceptions import ServiceResponseError
 from azure.storage.blob import BlobClient
 
-from flows.engines.azureml.sdk.binding import bound_job
+from flows.engines.azureml.sdk.binding import as_sdk_job
 from flows.engines.azureml.sdk.connection import Connection
 from flows.errors import TandemError
 from flows.machine.private import hand_out, make_folder
@@ -73,7 +73,7 @@ class Jobs:
         """
 
         def send(client: Any) -> Any:
-            job = bound_job(spec)
+            job = as_sdk_job(spec)
             job.name, job.experiment_name, job.tags = name, experiment_name, {**(job.tags or {}), **tags}
             if spec.kind is JobKind.PIPELINE and force_rerun:
                 job.settings.force_rerun = True

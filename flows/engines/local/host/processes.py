@@ -1,7 +1,7 @@
 """The processes of a local run, started together when the first is needed: the step host and the MLflow worker.
 
 They take seconds to import their libraries. So a command starts them before it imports Prefect (:func:`warm_up`), and a
-deployed flow run in its pull step, after which Prefect makes its process another program (:func:`hand_over`).
+deployed flow run in its pull step, after which Prefect makes its process another program (:func:`start_host_early`).
 """
 
 import asyncio
@@ -139,7 +139,7 @@ def warm_up(settings: Settings, preload: Sequence[str], tracking: Where = "local
     _warm.append(processes)
 
 
-def hand_over(settings: Settings) -> None:
+def start_host_early(settings: Settings) -> None:
     """Start the processes of the run that this process is about to make, also if it becomes another program first.
 
     They end with this process if no run takes them.

@@ -32,7 +32,7 @@ SHUTDOWN_SECONDS = 10.0
 READY, DONE, FAILED = "ready", "done", "failed"
 
 
-class Worker:
+class BatchWorker:
     """A worker process: the line to it, the mini-batch that it has, and until when it may take for that."""
 
     def __init__(self, pid: int, connection: multiprocessing.connection.Connection) -> None:
@@ -66,7 +66,7 @@ class Driver:
         self.tries = [0] * len(batches)
         self.lines: dict[int, list[str]] = {}  # results that wait for those of an earlier mini-batch
         self.written = 0
-        self.workers: list[Worker] = []
+        self.workers: list[BatchWorker] = []
         self.failed_items = self.failed_batches = self.over = 0
         place = task["append_row_to"]
         self.output = open(place, "w", encoding="utf-8") if place else None  # noqa: SIM115 (closed where all is over)
@@ -102,14 +102,14 @@ class Driver:
         pid = os.fork()
         if pid:
             there.close()
-            self.workers.append(Worker(pid, here))
+            self.workers.append(BatchWorker(pid, here))
             return None
         here.close()
         for worker in self.workers:
             worker.connection.close()
         return there
 
-    def hand_out(self, worker: Worker) -> None:
+    def hand_out(self, worker: BatchWorker) -> None:
         """Give a worker the next mini-batch."""
         number = worker.number = self.waiting.popleft()
         items, _, keys = self.batches[number]
@@ -118,7 +118,7 @@ class Driver:
             worker.connection.send((number, items, keys))
         worker.deadline = time.monotonic() + self.task["timeout_seconds"]
 
-    def hear(self, worker: Worker) -> None:
+    def hear(self, worker: BatchWorker) -> None:
         """Take what a worker says: that it is ready, what came of its mini-batch, or nothing, which is its end."""
         try:
             kind, said, count = worker.connection.recv()
@@ -140,7 +140,7 @@ class Driver:
         if kind != READY:
             worker.number = worker.deadline = None
 
-    def failed(self, worker: Worker, why: str) -> None:
+    def failed(self, worker: BatchWorker, why: str) -> None:
         """Try a mini-batch again, or count it as failed."""
         number = worker.number
         if number is None:
@@ -206,7 +206,7 @@ def work(task: Task, connection: multiprocessing.connection.Connection) -> None:
     sys.argv = [script, *task["arguments"]]
     sys.path[:0] = dict.fromkeys((os.path.dirname(os.path.abspath(script)), os.getcwd()))
     offer_entry_script_class(task["logging_level"])
-    module = load(script)
+    module = import_script(script)
     getattr(module, "init", lambda: None)()
     with_context = takes_context(module.run)
     with contextlib.suppress(OSError):  # the others were faster: there is nothing left to do
@@ -229,7 +229,7 @@ def work(task: Task, connection: multiprocessing.connection.Connection) -> None:
     getattr(module, "shutdown", lambda: None)()
 
 
-def load(script: str) -> Any:
+def import_script(script: str) -> Any:
     """Import a file under its own name."""
     name = os.path.splitext(os.path.basename(script))[0]
     spec = importlib.util.spec_from_file_location(name, script)
@@ -282,7 +282,7 @@ def mini_batches(task: Task) -> Iterator[MiniBatch]:
         for at in range(0, len(files), size):
             yield files[at : at + size], len(files[at : at + size]), {}
         return
-    reader = load(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rows.py"))
+    reader = import_script(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rows.py"))
     frame, rows_of_files = reader.rows(files, task["transformations"])
     keys: list[str] = task["partition_keys"]
     if keys:

@@ -35,7 +35,7 @@ def rows(files: list[str], transformations: list[tuple[str, dict[str, Any]]]) ->
     (reader, options), *further = transformations
     read = {"read_delimited": delimited, "read_parquet": parquet, "read_json_lines": json_lines}[reader]
     frames: list[Any] = []
-    left = most = most_rows()
+    left = most = row_limit()
     for file in files:
         try:
             frame = read(file, options, frames[0].columns if frames else None, left)
@@ -57,7 +57,7 @@ def rows(files: list[str], transformations: list[tuple[str, dict[str, Any]]]) ->
     return frame, read_rows
 
 
-def most_rows() -> int:
+def row_limit() -> int:
     """The most rows that are read, of all files together."""
     text = os.environ.get(MAX_ROWS) or str(DEFAULT_MAX_ROWS)
     if not (text.isdigit() and len(text) < 19 and int(text)):

@@ -17,7 +17,7 @@ from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.messages import ENDED, STARTED
 from flows.engines.local.step import StepRunner, TrialRun
 from flows.engines.local.sweep import search
-from flows.engines.local.sweep.trials import SweepTrial, as_json, best_of, table
+from flows.engines.local.sweep.trials import SweepTrial, best_of, table, trials_as_json
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.engines.runs import RunStatus, StepOutcome
@@ -200,7 +200,7 @@ class LocalSweep:
                 intervals = range(judged.get(number, 0) + 1, len(own) + 1)
                 judged[number] = len(own)
                 if any(
-                    search.is_hopeless(policy, self._sweep.objective, number, {**reports, number: own[:interval]})
+                    search.should_stop_early(policy, self._sweep.objective, number, {**reports, number: own[:interval]})
                     for interval in intervals
                 ):
                     self._say(f"trial {number} is stopped early by {policy.type}")
@@ -237,7 +237,7 @@ class LocalSweep:
 
     def _write(self, best: SweepTrial | None = None) -> None:
         """Write down all trials so far, for machines."""
-        written = as_json(list(self._trials.values()), self._sweep.objective, best)
+        written = trials_as_json(list(self._trials.values()), self._sweep.objective, best)
         self._log.with_name("trials.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
     def _say(self, line: str) -> None:

@@ -43,7 +43,7 @@ def best(values: Mapping[int, float], objective: Objective) -> int | None:
     return min(defined, key=lambda number: (_loss(defined[number], objective), number))
 
 
-def is_hopeless(
+def should_stop_early(
     policy: EarlyTermination, objective: Objective, number: int, reports: Mapping[int, Sequence[float]]
 ) -> bool:
     """Whether a policy stops a trial.

@@ -47,7 +47,7 @@ def best_of(trials: Sequence[SweepTrial], objective: Objective) -> SweepTrial | 
     return None if number is None else completed[number]
 
 
-def as_json(trials: Sequence[SweepTrial], objective: Objective, chosen: SweepTrial | None) -> dict[str, Any]:
+def trials_as_json(trials: Sequence[SweepTrial], objective: Objective, chosen: SweepTrial | None) -> dict[str, Any]:
     """All that is known of the trials, for machines."""
 
     def described(trial: SweepTrial) -> dict[str, Any]:

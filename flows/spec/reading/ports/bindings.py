@@ -6,7 +6,7 @@ from flows.spec.model.job import ParentInput, ParentOutput, StepOutput
 
 
 @dataclass(frozen=True, slots=True)
-class StepInput:
+class StepInputBinding:
     """``${{parent.jobs.step.inputs.name}}``: what that step's input is given. Only the reader meets it."""
 
     step: str
@@ -25,7 +25,7 @@ def expression(text: str) -> str | None:
     return ".".join(part.strip() for part in path.split("."))
 
 
-def input_binding(path: str) -> ParentInput | StepOutput | StepInput | None:
+def input_binding(path: str) -> ParentInput | StepOutput | StepInputBinding | None:
     """What an expression binds an input to, or None where it names nothing that an input can be bound to."""
     match path.split("."):
         case ["parent", "inputs", *name] if all(name) and name:
@@ -33,7 +33,7 @@ def input_binding(path: str) -> ParentInput | StepOutput | StepInput | None:
         case ["parent", "jobs", step, "outputs", output] if step and output:
             return StepOutput(step, output)
         case ["parent", "jobs", step, "inputs", *name] if step and all(name) and name:
-            return StepInput(step, ".".join(name))
+            return StepInputBinding(step, ".".join(name))
         case _:
             return None
 

@@ -15,7 +15,7 @@ from flows.spec.model.job import (
     ParentInput,
     StepOutput,
 )
-from flows.spec.reading.ports.bindings import StepInput, expression, input_binding
+from flows.spec.reading.ports.bindings import StepInputBinding, expression, input_binding
 from flows.spec.reading.ports.port_names import KEY, check_names
 from flows.spec.text import keys
 from flows.spec.text.locations import is_remote, local
@@ -35,7 +35,7 @@ def job_inputs(section: Section, rule: re.Pattern[str] = KEY) -> dict[str, JobIn
             found[name] = JobInput(InputPort(name, kind, place=section.place(name)), None)
             continue
         value = input_value(section, name, node, None)
-        if isinstance(value, ParentInput | StepOutput | StepInput):
+        if isinstance(value, ParentInput | StepOutput | StepInputBinding):
             section.fault(name, "an input of a job has no parent to be bound to", "Give it a value.")
         given = value if isinstance(value, Literal | DataReference) else None
         port = InputPort(name, value_type(value, node), inferred=True, place=section.place(name))
@@ -69,7 +69,9 @@ def component_inputs(ports: Mapping[str, InputPort]) -> dict[str, JobInput]:
     }
 
 
-def input_value(section: Section, name: str, node: Node, port: InputPort | None) -> InputBinding | StepInput | None:
+def input_value(
+    section: Section, name: str, node: Node, port: InputPort | None
+) -> InputBinding | StepInputBinding | None:
     """What an input is given: a literal, data, or a binding.
 
     Args:
@@ -109,7 +111,9 @@ def value_type(value: object, node: Node) -> str:
     return type_of(inner.value) if isinstance(inner.value, bool | int | float | str) else DEFAULT_TYPE
 
 
-def _from_text(section: Section, name: str, text: str, port: InputPort | None) -> InputBinding | StepInput | None:
+def _from_text(
+    section: Section, name: str, text: str, port: InputPort | None
+) -> InputBinding | StepInputBinding | None:
     path = expression(text)
     if path is not None:
         binding = input_binding(path)
@@ -124,7 +128,7 @@ def _from_text(section: Section, name: str, text: str, port: InputPort | None) -
     return Literal(text)
 
 
-def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputBinding | StepInput | None:
+def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputBinding | StepInputBinding | None:
     inner = section.section(name)
     declared = inner.entries.get("type")
     if declared is not None and isinstance(declared.value, str) and declared.value in LITERAL_TYPES:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from flows.spec.model.job import InputBinding, InputPort, JobInput, OutputPort, ParentInput, Step, StepOutput
-from flows.spec.reading.ports.bindings import StepInput, expression, output_binding
+from flows.spec.reading.ports.bindings import StepInputBinding, expression, output_binding
 from flows.spec.reading.ports.input_values import DEFAULT_TYPE, input_value, value_type
 from flows.spec.reading.ports.port_names import NAMED, check_names
 from flows.spec.reading.ports.ports import job_outputs
@@ -42,7 +42,7 @@ def inferred_outputs(section: Section, above: Mapping[str, OutputPort]) -> dict[
     return found
 
 
-def bindings(section: Section, ports: Mapping[str, InputPort]) -> dict[str, InputBinding | StepInput]:
+def bindings(section: Section, ports: Mapping[str, InputPort]) -> dict[str, InputBinding | StepInputBinding]:
     """What the inputs of a node are given, from its ``inputs``; one that a sweep searches is given nothing."""
     found = {
         name: input_value(section, name, node, ports.get(name))
@@ -78,7 +78,7 @@ def _type(given: Section, name: str, node: Node, above: Mapping[str, JobInput]) 
     value = input_value(Section(given.node, []), name, node, None)
     if isinstance(value, ParentInput) and value.name in above:
         return above[value.name].port.type
-    return DEFAULT_TYPE if isinstance(value, ParentInput | StepOutput | StepInput) else value_type(value, node)
+    return DEFAULT_TYPE if isinstance(value, ParentInput | StepOutput | StepInputBinding) else value_type(value, node)
 
 
 def _is_searched(node: Node) -> bool:

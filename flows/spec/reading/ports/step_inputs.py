@@ -5,10 +5,10 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from flows.spec.model.job import InputBinding, Literal, Step
-from flows.spec.reading.ports.bindings import StepInput
+from flows.spec.reading.ports.bindings import StepInputBinding
 from flows.spec.text.section import Section, nearest
 
-Deferred = Mapping[str, Mapping[str, StepInput]]
+Deferred = Mapping[str, Mapping[str, StepInputBinding]]
 
 
 def resolved(steps: Mapping[str, Step], deferred: Deferred, section: Section) -> dict[str, Step]:
@@ -19,7 +19,7 @@ def resolved(steps: Mapping[str, Step], deferred: Deferred, section: Section) ->
         deferred: By step and input, the other step's input that it is bound to.
         section: ``jobs``, where what is wrong is noted.
     """
-    found, known = dict(steps), dict[StepInput, InputBinding]()
+    found, known = dict(steps), dict[StepInputBinding, InputBinding]()
     for name, inputs in deferred.items():
         for port, binding in inputs.items():
             value = _given(steps, deferred, section, name, port, binding, known)
@@ -34,12 +34,12 @@ def _given(
     section: Section,
     name: str,
     port: str,
-    binding: StepInput,
-    known: dict[StepInput, InputBinding],
+    binding: StepInputBinding,
+    known: dict[StepInputBinding, InputBinding],
 ) -> InputBinding | None:
     """What an input is given in the end; None, with a fault, where nobody can say. ``known`` has what was found."""
     inputs = Section(section.entries[name], section.faults).section("inputs")
-    seen: set[StepInput] = set()
+    seen: set[StepInputBinding] = set()
     while binding not in seen:
         if binding in known:
             known.update(dict.fromkeys(seen, known[binding]))

@@ -10,7 +10,7 @@ from flows.spec.text import keys
 from flows.spec.text.faults import Findings
 from flows.spec.text.locations import beside, is_file, is_remote, local
 from flows.spec.text.section import Section
-from flows.spec.text.yaml_lines import load
+from flows.spec.text.yaml_lines import load_yaml
 from flows.spec.text.yaml_text import TooMuchError, check_size, text_of
 
 
@@ -35,7 +35,7 @@ def environment_from(section: Section, key: str = "environment") -> Environment 
     if not is_file(path):
         section.fault(key, f"there is no file {path}", "A path is relative to the file that names it.")
         return None
-    definition = load(path, section.faults)
+    definition = load_yaml(path, section.faults)
     return environment_definition(Section(definition, section.faults)) if definition else None
 
 

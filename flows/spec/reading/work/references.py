@@ -8,7 +8,7 @@ from flows.spec.text.faults import Findings, TooManyError
 from flows.spec.text.limits import MAX_STEPS
 from flows.spec.text.locations import beside, is_file, is_remote
 from flows.spec.text.section import Section
-from flows.spec.text.yaml_lines import load
+from flows.spec.text.yaml_lines import load_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class References:
 
     def _file(self, section: Section, key: str, path: Path, why: str) -> Section | None:
         if path not in self._files:
-            node = load(path, section.faults) if is_file(path) else None
+            node = load_yaml(path, section.faults) if is_file(path) else None
             if not is_file(path):
                 remedy = "A path is relative to the file that names it." if not why else "Name its YAML file."
                 section.fault(key, f"there is no file {path}{why}", remedy)

@@ -14,7 +14,7 @@ import pytest
 
 from flows.engines.engine import Engine
 from flows.engines.local.engine import open_local_engine
-from flows.engines.polling import Patience
+from flows.engines.polling import Timeouts
 from flows.settings import Settings
 from tests.conftest import Write
 from tests.engines.conftest import Await
@@ -162,7 +162,7 @@ def test_a_script_that_imports_mlflow_ends_well_under_another_interpreter(
     write({**FILES, **script, "job.yml": pipeline({"score": score})})
 
     @asynccontextmanager
-    async def engine(_: Patience) -> AsyncGenerator[Engine]:
+    async def engine(_: Timeouts) -> AsyncGenerator[Engine]:
         async with open_local_engine(settings, python=python) as opened:
             yield opened
 

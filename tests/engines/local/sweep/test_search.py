@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.engines.local.sweep.search import best, is_hopeless, trials
+from flows.engines.local.sweep.search import best, should_stop_early, trials
 from flows.spec.model.sweep import EarlyTermination, Hyperparameter, Objective, Sampling, Sweep
 
 MOST, LEAST = Objective("maximize", "auc"), Objective("minimize", "loss")
@@ -73,21 +73,25 @@ def test_best_is_by_the_goal_and_undefined_values_never_win() -> None:
 def test_bandit_stops_what_is_further_from_the_best_than_the_slack() -> None:
     policy = EarlyTermination("bandit", evaluation_interval=1, slack_factor=0.2)
     reports: Mapping[int, list[float]] = {1: [0.8], 2: [0.66], 3: [0.67]}
-    assert [is_hopeless(policy, MOST, number, reports) for number in reports] == [False, True, False]
+    assert [should_stop_early(policy, MOST, number, reports) for number in reports] == [False, True, False]
     amount = EarlyTermination("bandit", slack_amount=0.1)
-    assert [is_hopeless(amount, LEAST, n, {1: [0.5], 2: [0.61], 3: [0.6]}) for n in (1, 2, 3)] == [False, True, False]
+    assert [should_stop_early(amount, LEAST, n, {1: [0.5], 2: [0.61], 3: [0.6]}) for n in (1, 2, 3)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_median_stopping_stops_what_is_worse_than_the_median_of_the_averages() -> None:
     policy = EarlyTermination("median_stopping", delay_evaluation=2)
     reports = {1: [0.5, 0.6], 2: [0.7, 0.8], 3: [0.8, 0.9]}
-    assert [is_hopeless(policy, MOST, number, reports) for number in reports] == [True, False, False]
+    assert [should_stop_early(policy, MOST, number, reports) for number in reports] == [True, False, False]
 
 
 def test_truncation_stops_the_worst_share_of_those_that_have_come_as_far() -> None:
     policy = EarlyTermination("truncation_selection", truncation_percentage=40)
     reports = {1: [0.1], 2: [0.2], 3: [0.3], 4: [0.4], 5: [0.5, 0.6]}
-    assert [is_hopeless(policy, MOST, number, reports) for number in (1, 2, 3, 4)] == [True, True, False, False]
+    assert [should_stop_early(policy, MOST, number, reports) for number in (1, 2, 3, 4)] == [True, True, False, False]
 
 
 @given(st.sampled_from(["bandit", "median_stopping", "truncation_selection"]), st.integers(1, 5), st.integers(0, 9))
@@ -95,10 +99,10 @@ def test_no_policy_is_applied_before_its_delay_or_between_its_intervals(kind: st
     policy = EarlyTermination(kind, every, delay, slack_factor=0.0, truncation_percentage=99)
     for done in range(1, 12):
         if done < delay or done % every:
-            assert not is_hopeless(policy, MOST, 1, {1: [0.0] * done, 2: [1.0] * done})
+            assert not should_stop_early(policy, MOST, 1, {1: [0.0] * done, 2: [1.0] * done})
 
 
 def test_best_trial_is_never_stopped() -> None:
     for kind in ("bandit", "median_stopping", "truncation_selection"):
         policy = EarlyTermination(kind, slack_factor=0.0, truncation_percentage=50)
-        assert not is_hopeless(policy, MOST, 2, {1: [0.1], 2: [0.9]})
+        assert not should_stop_early(policy, MOST, 2, {1: [0.1], 2: [0.9]})

@@ -12,9 +12,9 @@ from tests.processes import commands_with
 
 PULL = """
     import os, sys
-    from flows.orchestration.working_directory import of_this_run
+    from flows.orchestration.working_directory import flow_run_folder
 
-    print(of_this_run(**{options})["directory"], flush=True)
+    print(flow_run_folder(**{options})["directory"], flush=True)
     os.execv(sys.executable, [sys.executable, "-c", {flow!r}])
 """
 FLOW = """
