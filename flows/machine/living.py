@@ -65,6 +65,7 @@ class Living:
         self._lock = lock
         self.life = life
         self.unsettled = False  # whether something that it has begun may not be over
+        self.leaves_something_open = False  # whether something could not be ended, so that the next command has to
 
     def tell(self, **facts: Any) -> None:
         """Write down more of what it does."""
@@ -90,7 +91,7 @@ class Living:
 
     def end_if_settled(self) -> None:
         """The one or the other, as the process ends."""
-        if not self.unsettled:
+        if not (self.unsettled or self.leaves_something_open):
             self.end()
 
 

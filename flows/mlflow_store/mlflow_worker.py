@@ -306,7 +306,8 @@ class Tracking:
         processes one is the first, and the others are told ``{"overtaken_by": VERSION}``; for them nothing is
         registered. The alias moves last, so that it never names what is not whole. A process that dies before that has
         promoted nothing; at most a version without the alias is left, which the next call for the same model takes
-        over, with the tags of its own decision. One that dies after it is told the same version when it asks again.
+        over, with the tags of its own decision. One that dies after it is told the same version when it asks again,
+        however the bytes of the model came out this time.
 
         Args:
             model_name: Of the registered model, which is made if absent.
@@ -319,7 +320,9 @@ class Tracking:
         """
         with _locked(self._lock):
             champion = self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
-            if champion is not None and {**idempotency_tags, **decision_tags}.items() <= champion.tags.items():
+            if champion is not None and decision_tags.items() <= champion.tags.items():
+                # Made by an earlier try of this flow run. The bytes of the model may differ: a step that was run again,
+                # or reused from another run, delivers the same model with other times in its files.
                 self._write_down(champion, CHAMPION)
                 return _described(champion) | {"created": False}
             if champion is not None and int(champion.version) != compared_with:

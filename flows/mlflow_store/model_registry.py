@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
+from flows.machine.living import current
 from flows.tags import decision_tags
 
 RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
@@ -175,10 +176,20 @@ class MlflowWorker:
     async def request(self, call: str, **args: object) -> Any:
         """Make one call and wait for its answer.
 
+        An MLflow run that could not be ended because of a :class:`ServiceError` is ended by the next command.
+
         Raises:
             ServiceError: The worker is gone, did not answer in time, or found the store busy.
             RunError: MLflow cannot do it as asked.
         """
+        try:
+            return await self._request(call, args)
+        except ServiceError:
+            if (process := current()) is not None:
+                process.leaves_something_open = True
+            raise
+
+    async def _request(self, call: str, args: Mapping[str, object]) -> Any:
         if self._closed or self._reading.done():
             raise _gone(call)
         number = next(self._numbers)

@@ -21,7 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.runtime import deployment
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Failed
 from prefect.utilities import engine as prefect_engine
 from rich.console import Console
@@ -49,6 +49,9 @@ def canceled_by_sigterm() -> Generator[None]:
 
     A runner that cancels a flow run lets the flow know first, which Prefect takes note of only while the handler is the
     one that it knows; else the flow run would end as crashed. So Prefect is made to know this one.
+
+    After a flow that is nobody's subflow has ended well, the signal is ignored until Prefect has written down its state
+    and puts back what was there before: Prefect's handler would break that request, and the process is ending anyway.
     """
     task, previous, received = asyncio.current_task(), signal.getsignal(signal.SIGTERM), False
     loop = asyncio.get_running_loop()
@@ -70,6 +73,9 @@ def canceled_by_sigterm() -> Generator[None]:
         if received:
             raise TerminationSignal(signal=signal.SIGTERM) from None
         raise
+    else:
+        if previous is _PREFECTS_HANDLER and flow_run.parent_flow_run_id is None:
+            previous = signal.SIG_IGN
     finally:
         setattr(prefect_engine, _NAME, _PREFECTS_HANDLER)
         loop.remove_signal_handler(signal.SIGTERM)

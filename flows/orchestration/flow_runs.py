@@ -33,4 +33,4 @@ def written_down() -> Generator[None]:
         try:
             yield
         finally:
-            entry.end()
+            entry.end_if_settled()

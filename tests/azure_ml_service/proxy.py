@@ -58,6 +58,9 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self._body()
+        if body is None:  # the client died while it sent the request, which nobody serves then
+            self.close_connection = True
+            return
         host = self.host or self.headers.get("Host", "")
         answer = self.proxy.respond(Request.read(self.command, host, self.path, dict(self.headers.items()), body))
         if answer is None:
@@ -74,13 +77,20 @@ class _Connection(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _serve  # noqa: N815
 
-    def _body(self) -> bytes:
+    def _body(self) -> bytes | None:
+        """The whole body of the request; None if the connection ends before it does."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            return body if len(body) == length else None
         chunks: list[bytes] = []
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
+        while line := self.rfile.readline():
+            if not (size := int(line.partition(b";")[0], 16)):
+                break
             chunks.append(self.rfile.read(size))
             self.rfile.readline()
+        else:
+            return None
         while self.rfile.readline().strip():
             pass
         return b"".join(chunks)

@@ -149,7 +149,8 @@ def right_verdict(facts: Facts) -> Iterable[str]:
         if not ran.succeeded or ran.program != "pipeline":
             continue
         before = facts.first[ran.index]
-        own = None if before.succeeded else _registered_untold(facts, ran)
+        told = before.succeeded or before.verdict is not None  # a summary may be printed just before a signal comes
+        own = None if told else _registered_untold(facts, ran)
         if own is not None:
             # One that had made its version and not yet become the champion may have been overtaken since.
             overtaken = champion is not None and not own.is_champion
@@ -164,7 +165,7 @@ def right_verdict(facts: Facts) -> Iterable[str]:
         best = None if champion is None else champion.score
         wanted = "Promoted" if best is None or is_better(SCORES[ran.rate], best) else "Rejected"
         # A run that goes on with a job from before another champion came is not judged against that one.
-        overtaken = not before.succeeded and champion is not None and champion not in facts.before
+        overtaken = not told and champion is not None and champion not in facts.before
         if ran.verdict != wanted and not (overtaken and ran.verdict == "Rejected"):
             yield f"command {ran.index} ({SCORES[ran.rate]:.6f}) against {best} said {ran.verdict}, not {wanted}"
         if ran.verdict == "Promoted":
@@ -191,7 +192,7 @@ def is_better(score: float, best: float) -> bool:
 
 def _registered_untold(facts: Facts, ran: Ran) -> Version | None:
     """The version that a command had made when it was stopped, before it could tell."""
-    told = {first.version for first in facts.first if first.succeeded}
+    told = {first.version for first in facts.first if first.verdict is not None}
     new = facts.between[len(facts.before) :]
     own = [version for version in new if version.number not in told and abs(version.score - SCORES[ran.rate]) < 1e-5]
     return own[0] if own else None

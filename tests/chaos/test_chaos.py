@@ -178,6 +178,13 @@ def test_a_version_that_was_made_but_overtaken_before_it_became_the_champion_may
     assert violations(replace(overtaken, between=after, again=(ran(0, "Rejected", None),))) == {}
 
 
+def test_a_command_that_had_told_its_verdict_when_the_signal_came_is_another_run_when_it_is_started_again() -> None:
+    after = (version(1, "30", champion=True),)
+    told = replace(KILLED, first=(ran(130, "Promoted", 1),), between=after, after=after)
+    assert violations(replace(told, again=(ran(0, "Rejected", None),))) == {}
+    assert "right_verdict" in violations(replace(told, again=(ran(0, "Promoted", 1),)))
+
+
 def test_what_a_step_prints_is_not_taken_for_a_traceback_of_ours() -> None:
     said = "12:00:00  train | Traceback (most recent call last):"
     assert violations(replace(KILLED, again=(replace(ran(), said=said),))) == {}

@@ -16,6 +16,7 @@ import pytest
 
 import flows.mlflow_store.mlflow_worker
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
+from flows.machine.living import PROCESS, look, record_process
 from flows.mlflow_store.model_registry import (
     MlflowTracking,
     MlflowWorker,
@@ -347,8 +348,31 @@ def test_model_that_was_compared_with_an_earlier_champion_is_not_registered(stor
         again = await promote(store.tracking, "overtaken", first, two, "1", None, "a")
         assert isinstance(again, ModelVersion)
         assert (again.version, again.alias, again.created) == (1, "champion", False)
+        # A run that is gone on with may deliver the same model in other bytes, as from a step of another run.
+        again = await promote(store.tracking, "overtaken", second, two, "other bytes", None, "a")
+        assert isinstance(again, ModelVersion)
+        assert (again.version, again.alias, again.created) == (1, "champion", False)
+        assert await store.tracking.version("overtaken", 2) is None
 
     store.run(scenario())
+
+
+def test_what_a_worker_that_died_has_left_open_is_seen_to_by_the_next_command(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    async def scenario() -> None:
+        async with store.line(WORKER) as line:
+            await MlflowTracking(line).create_run("left", "train", tags={PROCESS: process.life.id})
+        with pytest.raises(ServiceError):
+            await MlflowTracking(line).create_run("left", "train")
+
+    process = record_process(tmp_path, "tandem run job.yml")
+    asyncio.run(scenario())
+    process.end_if_settled()
+    process.leave()
+    _, (dead,) = look(tmp_path)
+    assert dead.life.id == process.life.id
+    dead.forget()
 
 
 def test_champion_whose_folder_is_gone_is_an_error_that_names_both(store: SharedStore) -> None:

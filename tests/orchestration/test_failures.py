@@ -1,11 +1,14 @@
 """How a flow run ends when something is wrong, and what Prefect is given to retry; on a real server."""
 
 import asyncio
+import os
+import signal
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect import flow
+from prefect import flow_engine as engine
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -33,6 +36,33 @@ def ended(error: TandemError | None, until_run: int = 99) -> tuple[str, str, str
         return state.type.value, state.name, state.message or "", [each.name or "" for each in states]
 
     return asyncio.run(run())
+
+
+def test_sigterm_while_prefect_writes_down_how_the_flow_ended_does_not_break_that(prefect_api: str) -> None:
+    @flow
+    @failures_as_states
+    async def trained() -> State[Any]:
+        return Completed(message="done")
+
+    async def run() -> State[Any]:
+        finish, propose = False, getattr(engine, "propose_state")  # noqa: B009
+
+        async def interrupted(*values: Any, **named: Any) -> Any:
+            nonlocal finish
+            if not finish and values[1].is_completed():
+                finish = True
+                os.kill(os.getpid(), signal.SIGTERM)
+            return await propose(*values, **named)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "propose_state", interrupted)
+            state: Any = await trained(return_state=True)  # type: ignore[call-overload]
+        assert finish
+        return state
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert asyncio.run(run()).message == "done"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.fixture
