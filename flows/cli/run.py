@@ -144,15 +144,15 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     gc.freeze()
     gc.enable()
     api.wait_until_ready()
-    api.end_with_server(end_table)
-    if closing is not None:
-        closing.finish(api, lambda line: print(line, file=sys.stderr))
-    entry.unsettled = True
-    try:
-        with interrupts.raised(), forget_when_told():
-            return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
-    finally:
-        end_table()
+    with api.end_with_server(end_table):
+        if closing is not None:
+            closing.finish(api, lambda line: print(line, file=sys.stderr))
+        entry.unsettled = True
+        try:
+            with interrupts.raised(), forget_when_told():
+                return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
+        finally:
+            end_table()
 
 
 def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[str] | None:

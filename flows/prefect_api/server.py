@@ -13,8 +13,8 @@ import threading
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -70,8 +70,9 @@ class PrefectApi:
                 )
             time.sleep(0.02)
 
-    def end_with_server(self, before_that: Callable[[], object]) -> None:
-        """From now on, end this process when its temporary server ends before it does: nothing could be kept any more.
+    @contextmanager
+    def end_with_server(self, before_that: Callable[[], object]) -> Generator[None]:
+        """End this process when its temporary server ends within the block: nothing could be kept any more.
 
         Prefect's client would ask the server that is gone for minutes. What this process has started ends with it, and
         the same command goes on from where it was.
@@ -79,13 +80,14 @@ class PrefectApi:
         Args:
             before_that: What to call before the message is printed.
         """
-        process = self.process
+        process, over = self.process, False
         if process is None:
+            yield
             return
 
         def wait() -> None:
             code = process.wait()
-            if process in _stopping:
+            if over or process in _stopping:
                 return
             before_that()
             error = self._ended(code)
@@ -98,6 +100,10 @@ class PrefectApi:
             os._exit(error.exit_code)
 
         threading.Thread(target=wait, daemon=True).start()
+        try:
+            yield
+        finally:
+            over = True
 
     def _ended(self, code: int) -> TandemError:
         """Why the server has ended, as far as its log tells."""

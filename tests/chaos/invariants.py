@@ -110,10 +110,12 @@ def one_job(facts: Facts) -> Iterable[str]:
     # A command that had come to its end asks for another job when it is started again; so does one that a person has
     # stopped, whose first job was canceled.
     anew = [facts.first[ran.index] for ran in facts.again]
-    submissions = len(facts.first) + sum(1 for ran in anew if ran.succeeded)
+    submissions = len(facts.first) + sum(1 for ran in anew if ran.succeeded or ran.verdict is not None)
     if statuses["Completed"] > submissions:
         yield f"{statuses['Completed']} jobs completed for {submissions} submissions"
-    if statuses.total() > submissions + sum(1 for ran in anew if not ran.succeeded and ran.code != -9):
+    if statuses.total() > submissions + sum(
+        1 for ran in anew if not ran.succeeded and ran.verdict is None and ran.code != -9
+    ):
         yield f"{statuses.total()} jobs for {submissions} submissions: {dict(statuses)}"
 
 
