@@ -48,6 +48,15 @@ def test_nothing_is_reused_when_the_pipeline_forces_it(project: Project) -> None
     assert project.run() == project.run() == ALL
 
 
+def test_a_change_in_what_a_component_includes_runs_its_steps_again(project: Project) -> None:
+    (project.folder / "shared.py").write_text("import numpy")
+    project.edit("train/component.yml", "code: ./src", "code: ./src\nadditional_includes: [../shared.py]")
+    assert project.run() == ["train"] and project.run() == []
+
+    project.edit("shared.py", "numpy", "scipy")
+    assert project.run() == ["train"]
+
+
 def test_a_step_that_is_not_deterministic_always_runs(project: Project) -> None:
     project.edit("prep/component.yml", "code: ./src", "code: ./src\nis_deterministic: false")
 
@@ -67,3 +76,14 @@ def test_what_is_imported_ahead_is_what_the_steps_that_may_run_import(project: P
 
     assert modules_to_preload(spec, {}) == ["pandas", "matplotlib", "scipy"]
     assert modules_to_preload(spec, Planner(spec, project.settings).known()) == ["scipy"]
+
+
+def test_what_an_included_module_imports_is_imported_ahead_too(project: Project) -> None:
+    for name, text in {"shared.py": "import numpy", "more/__init__.py": "", "more/deep.py": "import pyarrow"}.items():
+        (project.folder / name).parent.mkdir(exist_ok=True)
+        (project.folder / name).write_text(text)
+    project.edit("train/component.yml", "code: ./src", "code: ./src\nadditional_includes: [../shared.py, ../more]")
+    project.edit("train/src/near.py", "import sklearn", "import shared, more.deep, prep")
+
+    spec = read_job(project.folder / "pipeline.yml")
+    assert modules_to_preload(spec, Planner(spec, project.settings).known()) == ["numpy", "pyarrow", "prep"]

@@ -46,8 +46,10 @@ def plain_script(command: str) -> list[str] | None:
     return words[1:]
 
 
-def imported_modules(script: Path) -> list[str]:
+def imported_modules(script: Path, includes: Sequence[Path] = ()) -> list[str]:
     """Return the modules that a script and the local modules it imports load at start, in order.
+
+    Local modules lie beside the script, or among the additional includes, which will lie there when it runs.
 
     ``package:name`` stands for ``from package import name`` and for the use of ``package.name``, where the name may or
     may not be a submodule. A script that cannot be read or parsed imports nothing here: running it will say why.
@@ -64,12 +66,9 @@ def imported_modules(script: Path) -> list[str]:
         except (OSError, SyntaxError, ValueError):
             return
         for module in _imports(tree):
-            top = module.partition(":")[0]
-            local = script.parent / Path(*top.split("."))
-            for candidate in (local.with_suffix(".py"), local / "__init__.py"):
-                if candidate.is_file():
-                    visit(candidate)
-                    break
+            local = _local_module(module.partition(":")[0], script.parent, includes)
+            if local is not None:
+                visit(local)
             else:
                 found[module] = None
                 for late in _LATE.get(module.replace(":", "."), ()):
@@ -77,6 +76,16 @@ def imported_modules(script: Path) -> list[str]:
 
     visit(script)
     return list(found)
+
+
+def _local_module(module: str, folder: Path, includes: Sequence[Path]) -> Path | None:
+    """The file of a module in a folder or in what is included there; None if it is in neither."""
+    for root, part in ((folder, folder), *((include.parent, include) for include in includes)):
+        path = root / Path(*module.split("."))
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_relative_to(part) and candidate.is_file():
+                return candidate
+    return None
 
 
 def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str]:
@@ -87,7 +96,7 @@ def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str
         any_value = dict.fromkeys([*component.inputs, *component.outputs], "x")
         script = plain_script(render_command(component.command, any_value, any_value))
         if script and component.code is not None and not (plan is not None and plan.reused):
-            found.update(dict.fromkeys(imported_modules(component.code / script[0])))
+            found.update(dict.fromkeys(imported_modules(component.code / script[0], component.additional_includes)))
     return list(found)
 
 
