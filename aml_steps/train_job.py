@@ -1,6 +1,6 @@
-"""Prepare, train and evaluate in one process: the job for a quick experiment, without a champion.
+"""Prepare, train and evaluate in one process: a quick experiment, without a champion.
 
-The same functions as in the pipeline's steps, so that both give the same model and the same figures for the same
+The functions are those of the pipeline's steps, so that both give the same model and the same figures for the same
 parameters.
 """
 
@@ -15,18 +15,25 @@ import mlflow
 import pandas as pd
 import pyarrow as pa
 
-from evaluate import evaluate
-from prep import prep
-from train import train
+# The modules of a step import each other by name, as they do where its folder is all that Azure ML has uploaded.
+sys.path.insert(1, str(Path(__file__).parent / "evaluate"))
+sys.path.insert(1, str(Path(__file__).parent / "train"))
+sys.path.insert(1, str(Path(__file__).parent / "prep"))
+
+import evaluate
+import prep
+import train
+from data_report import summary
+from diabetes_steps import PATIENT, DataError, use_identity_of_job
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:  # pyright: ignore[reportUnknownParameterType]
-    """Turn prepared rows into a frame of features and label."""
-    return table.drop_columns([prep.PATIENT] if prep.PATIENT in table.column_names else []).to_pandas()
+    """Turn prepared rows into a frame of features and label, without PatientID."""
+    return table.drop_columns([PATIENT] if PATIENT in table.column_names else []).to_pandas()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the job; the arguments are those of train_job.yml."""
+    """Run the job with the arguments of train_job.yml; return the exit code, 2 for data that cannot be used."""
     parser = argparse.ArgumentParser(prog="train_job", description=__doc__, allow_abbrev=False)
     parser.add_argument("--data", type=Path, required=True, help="CSV or Parquet file")
     prep.add_parameters(parser)
@@ -38,15 +45,15 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         prepared = prep.prepare_file(arguments.data, prep.read_parameters(arguments))
-    except prep.DataError as error:
+    except DataError as error:
         print(*(f"train_job: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
         return 2
-    print(prep.summary(prepared.report))
+    print(summary(prepared.report))
     train_rows = frame_of(prepared.table.take(prepared.train))
     test_rows = frame_of(prepared.table.take(prepared.test))
 
     parameters = train.read_parameters(arguments)
-    train.use_identity_of_job()
+    use_identity_of_job()
     with mlflow.start_run():
         mlflow.log_params({**prepared.report["parameters"], **asdict(parameters), "threshold": arguments.threshold})
         training = train.train(train_rows, parameters)

@@ -16,19 +16,11 @@ figures for each age band that has rows: ``{"Age": {"21-30": {...}, ...}}``. Wha
 roc_auc where all have one label, or precision where none is predicted to be diabetic.
 """
 
-# PyArrow has no types.
-# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import argparse
-import base64
 import html
-import io
 import json
-import math
-import os
-import stat
 import sys
 from pathlib import Path
 from string import Template
@@ -37,8 +29,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import skops.io
 import yaml
 from matplotlib.axes import Axes
@@ -48,13 +38,8 @@ from matplotlib.ticker import PercentFormatter
 from sklearn import metrics
 from skops.io.exceptions import UntrustedTypesFoundException
 
-PATIENT = "PatientID"
-LABEL = "Diabetic"
-# As prep has them: the same variable limits the rows of every table.
-DEFAULT_MAX_ROWS = 10_000_000
-FOOTER_BYTES = 4 << 20  # takes a hundred times that to read
-MOST_COLUMNS = 500
-LARGEST = 1e15  # above, a float does not tell whole numbers apart
+from diabetes_steps import LABEL, DataError, embedded, in_one_line, png, read_rows, too_few, use_identity_of_job
+
 SLICED_BY = "Age"
 AGE_BANDS = {"0-20": 20, "21-30": 30, "31-40": 40, "41-50": 50, "51-60": 60, "61+": np.inf}  # name: last age, in years
 # Beyond what skops trusts by itself. Ours, never the model file's own list: a file must not vouch for itself.
@@ -85,7 +70,6 @@ STROKES: dict[str, dict[str, Any]] = {
 }
 INK, FAINT = "#1f2430", "#c9ced8"
 CURVE_POINTS = 2000
-CHANCE_MARGIN = 0.1  # of ROC AUC; as prep has it
 
 
 class ModelError(ValueError):
@@ -124,67 +108,6 @@ def load_model(folder: Path) -> Any:
         raise ModelError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-class DataError(ValueError):
-    """A table cannot be used. The text says which one, what is wrong with it, and what would be right."""
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest.
-
-    Raises:
-        DataError: It is no Parquet file that can be read, or holds something else than prep writes.
-    """
-    try:
-        names = _checked_columns(path)
-        rows = pd.read_parquet(path, columns=names)
-    except DataError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"{path} cannot be read as the Parquet that prep writes: {said}; run prep again") from error
-    if not len(rows):
-        raise DataError(f"{path} has no rows")
-    for name in names:
-        low, high = float(rows[name].min()), float(rows[name].max())  # NaN where nothing was measured
-        if low < -LARGEST or high > LARGEST:
-            raise DataError(f"{path}, column {name}: reaches from {low:g} to {high:g}, beyond ±{LARGEST:g}")
-    if not rows[LABEL].isin([0, 1]).all():
-        raise DataError(f"{path}, column {LABEL}: must be 0 or 1 in each row")
-    return rows
-
-
-def _checked_columns(path: Path) -> list[str]:
-    """The columns to read of a Parquet file, by its footer alone: nothing is unpacked that is not as prep writes it."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):  # nor opened: to open a FIFO would wait for its writer
-        kind = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)"}.get(stat.S_IFMT(mode), "a device")
-        raise DataError(f"{path} is {kind}: give the Parquet file that prep has written")
-    with path.open("rb") as file:
-        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
-        footer_bytes, end = int.from_bytes(file.read(4), "little"), file.read(4)
-    if end == b"PAR1" and FOOTER_BYTES < footer_bytes < path.stat().st_size:
-        raise DataError(f"{path} has a footer of {footer_bytes:,} bytes, and at most {FOOTER_BYTES:,} are read")
-    metadata = pq.read_metadata(path)
-    limit = os.environ.get("TANDEM_MAX_ROWS") or str(DEFAULT_MAX_ROWS)
-    if not (limit.isascii() and limit.isdigit() and len(limit) < 19 and (most := int(limit))):
-        raise DataError(f"TANDEM_MAX_ROWS is {limit[:40]!r}: set it to a whole number of 1 or more")
-    rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
-    if rows > most:
-        raise DataError(f"{path} has {rows:,} rows, and at most {most:,} are read: set TANDEM_MAX_ROWS to more")
-    if metadata.num_columns > MOST_COLUMNS:
-        raise DataError(f"{path} has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
-    schema = metadata.schema.to_arrow_schema()
-    names = [name for name in schema.names if name != PATIENT]
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} has columns of the same name")
-    if LABEL not in names:
-        raise DataError(f"{path} has no column {LABEL}")
-    for field in map(schema.field, names):
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
-            raise DataError(f"{path}, column {field.name}: holds {field.type!s:.80}; must be numbers")
-    return names
-
-
 def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
     """Give each row the model's probability of diabetes.
 
@@ -208,7 +131,7 @@ def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
         with np.errstate(all="ignore"):  # what comes of it is looked at
             probability = np.asarray(model.predict_proba(rows[features])[:, 1], dtype=np.float64)
     except (ValueError, ArithmeticError) as error:
-        raise ModelError(f"cannot score the test rows: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(f"cannot score the test rows: {in_one_line(error)}") from error
     if len(wrong := np.flatnonzero(~((probability >= 0) & (probability <= 1)))):
         raise ModelError(f"gives the test row {wrong[0] + 1} the probability {probability[wrong[0]]}")
     return probability
@@ -284,26 +207,6 @@ def tracked(evaluation: dict[str, Any]) -> dict[str, float]:
     both = {name: evaluation["challenger"][name] for name in SCORES}
     both |= {f"champion_{name}": champion[name] for name in SCORES if name in champion}
     return {name: value for name, value in both.items() if value is not None}
-
-
-def too_few(label_0: int, label_1: int) -> str | None:
-    """Say that the test rows are too few to judge a model by; None where they are enough.
-
-    They are, where a model that guesses stays within 0.5 ± ``CHANCE_MARGIN`` of ROC AUC in 19 of 20 draws. The standard
-    deviation of the ROC AUC of guesses is sqrt((n + m + 1) / 12nm) for n and m rows of the two labels (Mann and
-    Whitney, 1947), so that some 65 rows of each label are needed, or 33 of one and very many of the other.
-    """
-    if not label_0 or not label_1:
-        margin = 0.5
-    else:
-        margin = min(1.96 * math.sqrt((label_0 + label_1 + 1) / (12 * label_0 * label_1)), 0.5)
-    if margin <= CHANCE_MARGIN:
-        return None
-    return (
-        f"{label_0 + label_1:,} test rows, {label_1:,} of them diabetic, are too few to judge a model by: "
-        f"the ROC AUC of mere guesses lies within 0.5 ± {margin:.2f}, and should within 0.5 ± {CHANCE_MARGIN:g}; "
-        "bring more rows, or a larger test_share"
-    )
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -445,14 +348,7 @@ def draw(rows: pd.DataFrame, scores: dict[str, np.ndarray], evaluation: dict[str
         drawn["roc"] = draw_roc(label, scores)
         drawn["precision_recall"] = draw_precision_recall(label, scores)
         drawn["calibration"] = draw_calibration(label, scores)
-    return {name: _png(drawn[name]) for name in PICTURES if name in drawn}
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    # Without the version that matplotlib would write in, equal evaluations give equal files everywhere.
-    figure.savefig(file, format="png", facecolor="white", metadata={"Software": None})
-    return file.getvalue()
+    return {name: png(drawn[name]) for name in PICTURES if name in drawn}
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
@@ -471,11 +367,7 @@ def report(evaluation: dict[str, Any], pictures: dict[str, bytes]) -> str:
         warnings="".join(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in evaluation["warnings"]),
         scores=_scores_table(challenger, evaluation["champion"]),
         slices=_slices_table(challenger, evaluation["champion"]),
-        pictures="\n".join(
-            f'<figure><img alt="{PICTURES[name]}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-            f"<figcaption>{PICTURES[name]}</figcaption></figure>"
-            for name, png in pictures.items()
-        ),
+        pictures=embedded(pictures, PICTURES),
     )
 
 
@@ -552,8 +444,8 @@ def write_evaluation(
     evaluation = evaluate(rows, scores, threshold)
     pictures = draw(rows, scores, evaluation)
     (folder / "metrics.json").write_text(json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
-    for name, png in pictures.items():
-        (folder / f"{name}.png").write_bytes(png)
+    for name, picture in pictures.items():
+        (folder / f"{name}.png").write_bytes(picture)
     (folder / "report.html").write_text(report(evaluation, pictures), encoding="utf-8")
     return evaluation
 
@@ -564,12 +456,6 @@ def summary(evaluation: dict[str, Any]) -> str:
     lines = [" " * 18 + "".join(f"{name:>12}" for name in models)]
     lines += [f"{score:<18}" + "".join(f"{_number(model[score]):>12}" for model in models.values()) for score in SCORES]
     return "\n".join([*lines, *(f"warning: {warning}" for warning in evaluation["warnings"])])
-
-
-def use_identity_of_job() -> None:
-    """Name the managed identity of the job as azure-identity knows it: MLflow tracks as that, if it has no token."""
-    if identity := os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"):
-        os.environ["AZURE_CLIENT_ID"] = os.environ.get("AZURE_CLIENT_ID") or identity
 
 
 def main(argv: list[str] | None = None) -> int:

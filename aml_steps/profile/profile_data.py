@@ -3,36 +3,22 @@
 Writes into ``profile``: ``profile.html``, which needs no other file, and its pictures as PNG.
 """
 
-# PyArrow has no types.
-# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import argparse
-import base64
 import html
-import io
-import os
-import stat
 import sys
 from pathlib import Path
 from string import Template
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-PATIENT = "PatientID"
-LABEL = "Diabetic"
-# As prep has them: the same variable limits the rows of every table.
-DEFAULT_MAX_ROWS = 10_000_000
-FOOTER_BYTES = 4 << 20  # takes a hundred times that to read
-MOST_COLUMNS = 500
-LARGEST = 1e15  # above, a float does not tell whole numbers apart
+from diabetes_steps import LABEL, DataError, embedded, png, read_rows
+
 # Beyond this many rows a part is drawn from a sample; the table always counts every row.
 ROWS_DRAWN = 200_000
 COLOURS = {"train": "#2f6fde", "test": "#c56a08"}
@@ -43,67 +29,6 @@ PICTURES = {
     "missingness": "Share of the cells that are missing",
     "correlations": "Correlation of the training rows, Pearson, where both are measured",
 }
-
-
-class DataError(ValueError):
-    """A table cannot be used. The text says which one, what is wrong with it, and what would be right."""
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest.
-
-    Raises:
-        DataError: It is no Parquet file that can be read, or holds something else than prep writes.
-    """
-    try:
-        names = _checked_columns(path)
-        rows = pd.read_parquet(path, columns=names)
-    except DataError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"{path} cannot be read as the Parquet that prep writes: {said}; run prep again") from error
-    if not len(rows):
-        raise DataError(f"{path} has no rows")
-    for name in names:
-        low, high = float(rows[name].min()), float(rows[name].max())  # NaN where nothing was measured
-        if low < -LARGEST or high > LARGEST:
-            raise DataError(f"{path}, column {name}: reaches from {low:g} to {high:g}, beyond ±{LARGEST:g}")
-    if not rows[LABEL].isin([0, 1]).all():
-        raise DataError(f"{path}, column {LABEL}: must be 0 or 1 in each row")
-    return rows
-
-
-def _checked_columns(path: Path) -> list[str]:
-    """The columns to read of a Parquet file, by its footer alone: nothing is unpacked that is not as prep writes it."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):  # nor opened: to open a FIFO would wait for its writer
-        kind = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)"}.get(stat.S_IFMT(mode), "a device")
-        raise DataError(f"{path} is {kind}: give the Parquet file that prep has written")
-    with path.open("rb") as file:
-        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
-        footer_bytes, end = int.from_bytes(file.read(4), "little"), file.read(4)
-    if end == b"PAR1" and FOOTER_BYTES < footer_bytes < path.stat().st_size:
-        raise DataError(f"{path} has a footer of {footer_bytes:,} bytes, and at most {FOOTER_BYTES:,} are read")
-    metadata = pq.read_metadata(path)
-    limit = os.environ.get("TANDEM_MAX_ROWS") or str(DEFAULT_MAX_ROWS)
-    if not (limit.isascii() and limit.isdigit() and len(limit) < 19 and (most := int(limit))):
-        raise DataError(f"TANDEM_MAX_ROWS is {limit[:40]!r}: set it to a whole number of 1 or more")
-    rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
-    if rows > most:
-        raise DataError(f"{path} has {rows:,} rows, and at most {most:,} are read: set TANDEM_MAX_ROWS to more")
-    if metadata.num_columns > MOST_COLUMNS:
-        raise DataError(f"{path} has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
-    schema = metadata.schema.to_arrow_schema()
-    names = [name for name in schema.names if name != PATIENT]
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} has columns of the same name")
-    if LABEL not in names:
-        raise DataError(f"{path} has no column {LABEL}")
-    for field in map(schema.field, names):
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
-            raise DataError(f"{path}, column {field.name}: holds {field.type!s:.80}; must be numbers")
-    return names
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -232,14 +157,7 @@ def draw(rows: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> dict[str, by
         "missingness": draw_missingness(summaries),
         "correlations": draw_correlations(drawn),
     }
-    return {name: _png(figures[name]) for name in PICTURES}
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    # Without the version that matplotlib would write in, equal data gives equal files everywhere.
-    figure.savefig(file, format="png", facecolor="white", metadata={"Software": None})
-    return file.getvalue()
+    return {name: png(figures[name]) for name in PICTURES}
 
 
 def page(parts: dict[str, pd.DataFrame], summaries: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
@@ -250,12 +168,7 @@ def page(parts: dict[str, pd.DataFrame], summaries: dict[str, pd.DataFrame], pic
     return template.substitute(
         lead=html.escape("; ".join(counts) + "." + sampled),
         table=_table(summaries),
-        pictures="\n".join(
-            f'<figure class="{name}"><img alt="{PICTURES[name]}" '
-            f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-            f"<figcaption>{PICTURES[name]}</figcaption></figure>"
-            for name, png in pictures.items()
-        ),
+        pictures=embedded(pictures, PICTURES),
     )
 
 
@@ -293,8 +206,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     summaries = {part: summarise(rows) for part, rows in parts.items()}
     pictures = draw(parts["train"], summaries)
-    for name, png in pictures.items():
-        (arguments.profile / f"{name}.png").write_bytes(png)
+    for name, picture in pictures.items():
+        (arguments.profile / f"{name}.png").write_bytes(picture)
     (arguments.profile / "profile.html").write_text(page(parts, summaries, pictures), encoding="utf-8")
     print(f"profile.html and {len(pictures)} pictures of {sum(map(len, parts.values())):,} rows")
     return 0

@@ -1,13 +1,8 @@
 """Fit the classifier on the training part and save it as an MLflow model."""
 
-# PyArrow has no types.
-# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import argparse
-import os
-import stat
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -17,8 +12,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from mlflow import sklearn as mlflow_sklearn
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -29,13 +22,8 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-PATIENT = "PatientID"
-LABEL = "Diabetic"
-# As prep has them: the same variable limits the rows of every table.
-DEFAULT_MAX_ROWS = 10_000_000
-FOOTER_BYTES = 4 << 20  # takes a hundred times that to read
-MOST_COLUMNS = 500
-LARGEST = 1e15  # above, a float does not tell whole numbers apart
+from diabetes_steps import LABEL, PATIENT, DataError, read_rows, use_identity_of_job
+
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
 # What a saved model needs to be served; given to MLflow, which otherwise starts a process to find out.
 MODEL_REQUIREMENTS = [f"{package}=={version(package)}" for package in ("mlflow", "pandas", "scikit-learn", "skops")]
@@ -72,67 +60,6 @@ class Training:
     model: Pipeline
     metrics: dict[str, float]
     warning: str | None
-
-
-class DataError(ValueError):
-    """A table cannot be used. The text says which one, what is wrong with it, and what would be right."""
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read prepared rows without PatientID, which says nothing and, as text, takes more memory than all the rest.
-
-    Raises:
-        DataError: It is no Parquet file that can be read, or holds something else than prep writes.
-    """
-    try:
-        names = _checked_columns(path)
-        rows = pd.read_parquet(path, columns=names)
-    except DataError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"{path} cannot be read as the Parquet that prep writes: {said}; run prep again") from error
-    if not len(rows):
-        raise DataError(f"{path} has no rows")
-    for name in names:
-        low, high = float(rows[name].min()), float(rows[name].max())  # NaN where nothing was measured
-        if low < -LARGEST or high > LARGEST:
-            raise DataError(f"{path}, column {name}: reaches from {low:g} to {high:g}, beyond ±{LARGEST:g}")
-    if not rows[LABEL].isin([0, 1]).all():
-        raise DataError(f"{path}, column {LABEL}: must be 0 or 1 in each row")
-    return rows
-
-
-def _checked_columns(path: Path) -> list[str]:
-    """The columns to read of a Parquet file, by its footer alone: nothing is unpacked that is not as prep writes it."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):  # nor opened: to open a FIFO would wait for its writer
-        kind = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)"}.get(stat.S_IFMT(mode), "a device")
-        raise DataError(f"{path} is {kind}: give the Parquet file that prep has written")
-    with path.open("rb") as file:
-        file.seek(-min(8, path.stat().st_size), os.SEEK_END)
-        footer_bytes, end = int.from_bytes(file.read(4), "little"), file.read(4)
-    if end == b"PAR1" and FOOTER_BYTES < footer_bytes < path.stat().st_size:
-        raise DataError(f"{path} has a footer of {footer_bytes:,} bytes, and at most {FOOTER_BYTES:,} are read")
-    metadata = pq.read_metadata(path)
-    limit = os.environ.get("TANDEM_MAX_ROWS") or str(DEFAULT_MAX_ROWS)
-    if not (limit.isascii() and limit.isdigit() and len(limit) < 19 and (most := int(limit))):
-        raise DataError(f"TANDEM_MAX_ROWS is {limit[:40]!r}: set it to a whole number of 1 or more")
-    rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
-    if rows > most:
-        raise DataError(f"{path} has {rows:,} rows, and at most {most:,} are read: set TANDEM_MAX_ROWS to more")
-    if metadata.num_columns > MOST_COLUMNS:
-        raise DataError(f"{path} has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
-    schema = metadata.schema.to_arrow_schema()
-    names = [name for name in schema.names if name != PATIENT]
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} has columns of the same name")
-    if LABEL not in names:
-        raise DataError(f"{path} has no column {LABEL}")
-    for field in map(schema.field, names):
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
-            raise DataError(f"{path}, column {field.name}: holds {field.type!s:.80}; must be numbers")
-    return names
 
 
 def features_and_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
@@ -254,12 +181,6 @@ def summary(training: Training) -> str:
     """Write the training figures as a few aligned lines."""
     lines = [f"{name:<18}{value:>12,.10g}" for name, value in training.metrics.items()]
     return "\n".join([*lines, *([f"warning: {training.warning}"] if training.warning else [])])
-
-
-def use_identity_of_job() -> None:
-    """Name the managed identity of the job as azure-identity knows it: MLflow tracks as that, if it has no token."""
-    if identity := os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"):
-        os.environ["AZURE_CLIENT_ID"] = os.environ.get("AZURE_CLIENT_ID") or identity
 
 
 def main(argv: list[str] | None = None) -> int:

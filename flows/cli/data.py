@@ -12,12 +12,14 @@ from typing import Any
 
 from flows.data.assets import ResolvedData, check_asset_name, is_path, resolve_data
 from flows.data.digests import data_digest
+from flows.data.snapshot import Snapshot
 from flows.data.store import DataStore
 from flows.engines.choice import chosen_engine
 from flows.engines.local.step_variables import passed_on
 from flows.errors import DataAssetError
 from flows.prefect_api.server import find_prefect_api, use_prefect_api
 from flows.settings import Settings
+from flows.spec.reading.reader import read_job
 from flows.training.parameters import EngineName
 
 
@@ -50,13 +52,16 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
 
 
 def _check(path: Path, settings: Settings) -> None:
-    """Let prep look at the data, as it will in the pipeline: the components know what data they take."""
+    """Let prep check the data, as it will in the pipeline: the components know what data they take."""
+    prep = read_job(settings.pipeline_file).steps["prep"].component
     with tempfile.TemporaryDirectory() as place:
+        code = Path(place, "code")
+        Snapshot.of(prep.code, prep.additional_includes).copy_to(code)
         outputs = [
             word for name in ("train_data", "test_data", "data_report") for word in (f"--{name}", f"{place}/{name}")
         ]
         done = subprocess.run(
-            [sys.executable, str(settings.project / "aml_steps" / "prep" / "prep.py"), "--data", str(path), *outputs],
+            [sys.executable, str(code / "prep.py"), "--data", str(path), *outputs],
             capture_output=True,
             text=True,
             env={name: value for name, value in passed_on(os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"},

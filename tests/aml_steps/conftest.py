@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.terminal import PROJECT
 
+STEPS = PROJECT / "aml_steps"
 SHIPPED = PROJECT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
 
 # What other people's libraries warn of among themselves; everything else is an error.
@@ -52,11 +55,22 @@ def shipped() -> Path:
     return SHIPPED
 
 
+def code_of(step: str, folder: Path) -> Path:
+    """Make ``folder`` what Azure ML runs a step in: its code, and beside it what its component includes."""
+    shutil.copytree(STEPS / step, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for include in yaml.safe_load((STEPS / step / "component.yml").read_text())["additional_includes"]:
+        shutil.copy(STEPS / step / include, folder)
+    return folder
+
+
 @pytest.fixture
-def run_script() -> Script:
-    """Run a step's script as Azure ML does: in a process of its own."""
+def run_script(tmp_path_factory: pytest.TempPathFactory) -> Script:
+    """Run a step's script as Azure ML does: in a process of its own, with no more than the code of the step."""
 
     def run(script: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if (script.parent / "component.yml").is_file():
+            code = code_of(script.parent.name, tmp_path_factory.mktemp("code") / script.parent.name)
+            script = code / script.name
         environment = {**os.environ, "PYTHONPATH": ""}
         command = [sys.executable, str(script), *map(str, arguments)]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

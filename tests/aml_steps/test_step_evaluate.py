@@ -17,9 +17,10 @@ import yaml
 from sklearn import metrics
 from sklearn.preprocessing import FunctionTransformer
 
-from aml_steps.evaluate import evaluate
-from aml_steps.prep import prep
-from aml_steps.train import train
+import data_file
+import evaluate
+import prep
+import train
 
 SCRIPT = Path(evaluate.__file__)
 SCHEMA = json.loads((SCRIPT.parent / "metrics.schema.json").read_text())
@@ -28,7 +29,7 @@ PICTURES = [f"{name}.png" for name in evaluate.PICTURES]
 
 @pytest.fixture(scope="module")
 def rows(shipped: Path) -> pd.DataFrame:
-    prepared = prep.prepare(prep.read(shipped), prep.Parameters())
+    prepared = prep.prepare(data_file.read(shipped), prep.Parameters())
     return prepared.table.take(prepared.test).to_pandas()
 
 
@@ -36,7 +37,7 @@ def rows(shipped: Path) -> pd.DataFrame:
 def models(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two saved models and the test rows: ``challenger``, ``champion``, ``test_data``."""
     folder = tmp_path_factory.mktemp("models")
-    prepared = prep.prepare(prep.read(shipped), prep.Parameters())
+    prepared = prep.prepare(data_file.read(shipped), prep.Parameters())
     table = prepared.table.take(prepared.train).to_pandas()
     for name, rate in (("challenger", 0.01), ("champion", 3000.0)):
         train.save(train.fit(table, train.Parameters(reg_rate=rate)), table, folder / name)

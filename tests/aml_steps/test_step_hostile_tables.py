@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import resource
@@ -19,11 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aml_steps.evaluate import evaluate
-from aml_steps.prep import prep
-from aml_steps.profile import profile_data
-from aml_steps.train import train
+import data_file
+import evaluate
+import parquet_file
+import prep
+import profile_data
+import train
+from diabetes_steps import LABEL, LARGEST, MAX_ROWS, DataError, read_rows, too_few
 from tests import hostile_tables
+from tests.aml_steps.conftest import code_of
 from tests.hostile_tables import GOOD, HEADER, LARGE, SMALL
 
 OUTPUTS = ("train_data", "test_data", "data_report")
@@ -35,7 +38,7 @@ USABLE = {
     "patient_null.parquet",
     "long_patients.csv",
 }
-READERS = [evaluate.read_rows, profile_data.read_rows, train.read_rows]
+READERS = [data_file.read, read_rows]
 
 
 def written(name: str, folder: Path) -> Path:
@@ -99,72 +102,61 @@ def test_prep_says_that_a_device_is_one(capsys: pytest.CaptureFixture[str], tmp_
 def test_more_rows_than_the_limit_are_refused_before_any_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_rows: Callable[..., pd.DataFrame]
 ) -> None:
-    monkeypatch.setenv(prep.MAX_ROWS, "1000")
+    monkeypatch.setenv(MAX_ROWS, "1000")
     make_rows(1001).to_parquet(tmp_path / "rows")
     content = bytearray((tmp_path / "rows").read_bytes())
     content[4:2000] = bytes(1996)  # whoever unpacks this fails
     (tmp_path / "rows").write_bytes(content)
-    with pytest.raises(prep.DataError, match=r"rows has 1,001 rows, and at most 1,000 are read: .*TANDEM_MAX_ROWS"):
-        prep.read(tmp_path / "rows")
-    for read in READERS:
-        with pytest.raises(ValueError, match=r"1,001 rows, and at most 1,000 are read: set TANDEM_MAX_ROWS"):
-            read(tmp_path / "rows")
+    with pytest.raises(DataError, match=r"rows has 1,001 rows, and at most 1,000 are read: .*TANDEM_MAX_ROWS"):
+        data_file.read(tmp_path / "rows")
+    with pytest.raises(DataError, match=r"1,001 rows, and at most 1,000 are read: set TANDEM_MAX_ROWS"):
+        read_rows(tmp_path / "rows")
     make_rows(1001).to_csv(tmp_path / "rows.csv", index=False)
-    with pytest.raises(prep.DataError, match="1,001 lines after its header, and at most 1,000"):
-        prep.read(tmp_path / "rows.csv")
+    with pytest.raises(DataError, match="1,001 lines after its header, and at most 1,000"):
+        data_file.read(tmp_path / "rows.csv")
     make_rows(1000).to_csv(tmp_path / "rows.csv", index=False)
-    assert len(prep.read(tmp_path / "rows.csv").values) == 1000
+    assert len(data_file.read(tmp_path / "rows.csv").values) == 1000
 
 
 @pytest.mark.parametrize("limit", ["many", "0", "-5", "1e6", "9" * 40])
 def test_a_limit_that_is_no_number_of_rows_is_refused(
     limit: str, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = prep.prepare(prep.read(shipped), prep.Parameters())
+    prepared = prep.prepare(data_file.read(shipped), prep.Parameters())
     pq.write_table(prepared.table, tmp_path / "rows")
-    monkeypatch.setenv(prep.MAX_ROWS, limit)
-    for read in [prep.read, *READERS]:
-        with pytest.raises(ValueError, match=f"TANDEM_MAX_ROWS is '{limit}"):
+    monkeypatch.setenv(MAX_ROWS, limit)
+    for read in READERS:
+        with pytest.raises(DataError, match=f"TANDEM_MAX_ROWS is '{limit}"):
             read(tmp_path / "rows")
 
 
 def test_a_short_text_that_unpacks_to_gigabytes_is_refused_while_it_is_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prep, "TEXT_BYTES", 10_000_000)
+    monkeypatch.setattr(parquet_file, "TEXT_BYTES", 10_000_000)
     file = written("patient_long_text.parquet", tmp_path)
-    with pytest.raises(prep.DataError, match="column PatientID: unpacks to more than 10,000,000 bytes of text"):
-        prep.read(file)
+    with pytest.raises(DataError, match="column PatientID: unpacks to more than 10,000,000 bytes of text"):
+        data_file.read(file)
 
 
 def test_row_groups_are_read_one_by_one_and_give_the_rows_of_one(shipped: Path, tmp_path: Path) -> None:
     pd.read_csv(shipped).to_parquet(tmp_path / "rows", row_group_size=100)
-    pd.testing.assert_frame_equal(prep.read(tmp_path / "rows").values, prep.read(shipped).values)
+    pd.testing.assert_frame_equal(data_file.read(tmp_path / "rows").values, data_file.read(shipped).values)
 
 
 # --- the steps after prep --------------------------------------------------------------------------------------------
 
 
-def test_the_steps_after_prep_read_rows_in_one_way() -> None:
-    for name in ("read_rows", "_checked_columns", "DataError"):
-        assert len({inspect.getsource(getattr(step, name)) for step in (evaluate, profile_data, train)}) == 1
-    for step in (evaluate, profile_data, train):
-        assert (step.DEFAULT_MAX_ROWS, step.FOOTER_BYTES) == (prep.DEFAULT_MAX_ROWS, prep.FOOTER_BYTES)
-    assert inspect.getsource(evaluate.too_few) == inspect.getsource(prep.too_few)
-    assert evaluate.CHANCE_MARGIN == prep.CHANCE_MARGIN
-
-
 @pytest.mark.parametrize("name", [*sorted(SMALL), "absent"])
 def test_the_steps_after_prep_take_no_table_that_prep_would_not_write(name: str, tmp_path: Path) -> None:
     file = tmp_path / name if name == "absent" else written(name, tmp_path)
-    for step in (evaluate, profile_data, train):
-        try:
-            rows = step.read_rows(file)
-        except step.DataError as error:
-            assert str(file) in str(error)
-        else:
-            assert name.endswith(".parquet") and rows[step.LABEL].isin([0, 1]).all()
-            assert (rows.isna() | (rows.abs() <= step.LARGEST)).all(axis=None)
+    try:
+        rows = read_rows(file)
+    except DataError as error:
+        assert str(file) in str(error)
+    else:
+        assert name.endswith(".parquet") and rows[LABEL].isin([0, 1]).all()
+        assert (rows.isna() | (rows.abs() <= LARGEST)).all(axis=None)
 
 
 def test_the_steps_after_prep_end_with_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,9 +181,9 @@ def test_profile_shows_names_of_columns_to_the_letter(make_rows: Callable[..., p
 
 
 def test_test_rows_are_enough_where_guesses_stay_near_a_half() -> None:
-    assert prep.too_few(66, 66) is None and prep.too_few(100_000, 33) is None
-    assert "64 of them diabetic" in (prep.too_few(62, 64) or "")
-    assert "0.5 ± 0.50" in (prep.too_few(1, 1) or "") and prep.too_few(0, 5)
+    assert too_few(66, 66) is None and too_few(100_000, 33) is None
+    assert "64 of them diabetic" in (too_few(62, 64) or "")
+    assert "0.5 ± 0.50" in (too_few(1, 1) or "") and too_few(0, 5)
 
 
 @pytest.mark.parametrize("count", [40, 200])
@@ -222,7 +214,7 @@ def test_ten_rows_are_judged_with_a_warning_in_log_report_and_figures(
 
 
 def test_the_shipped_rows_are_enough(shipped: Path) -> None:
-    assert prep.prepare(prep.read(shipped), prep.Parameters()).report["warnings"] == []
+    assert prep.prepare(data_file.read(shipped), prep.Parameters()).report["warnings"] == []
 
 
 # --- any table -------------------------------------------------------------------------------------------------------
@@ -258,13 +250,13 @@ def mutated(content: bytes, mutations: list[tuple[str, float, int]]) -> bytes:
 def read_or_refused(content: bytes, folder: Path) -> None:
     file = folder / "any"
     file.write_bytes(content)
-    for step in (prep, evaluate):
+    for read in READERS:
         try:
-            rows = step.read(file).values if step is prep else step.read_rows(file)
-        except (prep.DataError, evaluate.DataError) as error:
+            found = read(file)
+        except DataError as error:
             assert str(error)
         else:
-            assert set(rows[prep.LABEL]) <= {0, 1}
+            assert set((found.values if isinstance(found, data_file.Data) else found)[LABEL]) <= {0, 1}
 
 
 ANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -332,7 +324,7 @@ def test_prep_refuses_a_large_table_in_little_memory(name: str, tmp_path: Path) 
     file = written(name, tmp_path)
     outputs = [word for one in OUTPUTS for word in (f"--{one}", f"{tmp_path}/{one}")]
     done: Any = subprocess.run(
-        [sys.executable, prep.__file__, "--data", str(file), *outputs],
+        [sys.executable, code_of("prep", tmp_path / "code") / "prep.py", "--data", str(file), *outputs],
         capture_output=True,
         text=True,
         timeout=60,
@@ -345,11 +337,11 @@ def test_prep_refuses_a_large_table_in_little_memory(name: str, tmp_path: Path) 
 
 def test_a_header_of_many_megabytes_is_refused_by_its_first(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(HEADER + ",x" * 1_000_000)
-    with pytest.raises(prep.DataError, match="its first line is longer than 1,048,576 bytes"):
-        prep.read(tmp_path / "rows.csv")
+    with pytest.raises(DataError, match="its first line is longer than 1,048,576 bytes"):
+        data_file.read(tmp_path / "rows.csv")
 
 
 def test_a_row_that_is_too_long_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(hostile_tables.csv_of() + "1," * 1_500_000)
-    with pytest.raises(prep.DataError, match="row 61 is longer than 1,048,576 bytes"):
-        prep.read(tmp_path / "rows.csv")
+    with pytest.raises(DataError, match="row 61 is longer than 1,048,576 bytes"):
+        data_file.read(tmp_path / "rows.csv")

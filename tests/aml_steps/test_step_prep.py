@@ -14,7 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aml_steps.prep import prep
+import data_file
+import prep
+import splitting
+from columns import COLUMNS
+from diabetes_steps import PATIENT, DataError
 
 SCRIPT = Path(prep.__file__)
 Rows = Callable[..., pd.DataFrame]
@@ -29,8 +33,8 @@ def run(data: Path, folder: Path, **options: object) -> int:
 
 
 def faults_of(data: Path) -> list[str]:
-    with pytest.raises(prep.DataError) as caught:
-        prep.read(data)
+    with pytest.raises(DataError) as caught:
+        data_file.read(data)
     return list(caught.value.faults)
 
 
@@ -47,8 +51,8 @@ def halves(table: pd.DataFrame, parameters: prep.Parameters, tmp_path: Path) -> 
     """The PatientIDs of the training part and of the test part."""
     file = tmp_path / "halves.csv"
     table.to_csv(file, index=False)
-    prepared = prep.prepare(prep.read(file), parameters)
-    ids = prepared.table[prep.PATIENT].to_numpy()
+    prepared = prep.prepare(data_file.read(file), parameters)
+    ids = prepared.table[PATIENT].to_numpy()
     return set(ids[prepared.train]), set(ids[prepared.test])
 
 
@@ -59,7 +63,7 @@ def test_prep_writes_two_parquet_parts_and_a_report_of_the_shipped_rows(shipped:
     assert run(shipped, tmp_path) == 0
     train, test = pd.read_parquet(tmp_path / "train_data"), pd.read_parquet(tmp_path / "test_data")
     report = json.loads((tmp_path / "data_report").read_text())
-    assert list(train.columns) == list(test.columns) == prep.COLUMNS
+    assert list(train.columns) == list(test.columns) == COLUMNS
     assert (len(train), len(test)) == (532, 236)
     assert report["rows"] == {"whole": 768, "train": 532, "test": 236}
     assert report["classes"]["whole"] == {"0": 500, "1": 268}
@@ -88,8 +92,8 @@ def test_prep_gives_the_same_parts_for_csv_and_parquet_whatever_the_file_is_call
 ) -> None:
     pd.read_csv(shipped).to_parquet(tmp_path / "rows.csv")
     (tmp_path / "rows").write_bytes(shipped.read_bytes())
-    one = prep.prepare(prep.read(tmp_path / "rows.csv"), prep.Parameters())
-    two = prep.prepare(prep.read(tmp_path / "rows"), prep.Parameters())
+    one = prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters())
+    two = prep.prepare(data_file.read(tmp_path / "rows"), prep.Parameters())
     assert one.table.equals(two.table) and np.array_equal(one.test, two.test)
 
 
@@ -104,12 +108,12 @@ def test_prep_writes_the_same_bytes_each_time(shipped: Path, tmp_path: Path) -> 
 def test_prep_reads_a_byte_order_mark_windows_line_ends_and_blank_lines(shipped: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_bytes(b"\xef\xbb\xbf" + shipped.read_bytes().replace(b"\n", b"\r\n\r\n"))
-    pd.testing.assert_frame_equal(prep.read(file).values, prep.read(shipped).values)
+    pd.testing.assert_frame_equal(data_file.read(file).values, data_file.read(shipped).values)
 
 
 def test_prep_takes_empty_feature_cells_as_missing(shipped: Path, tmp_path: Path) -> None:
     file = edited(shipped, tmp_path / "rows.csv", {(3, "Age"): "", (4, "BMI"): "NA"})
-    values = prep.read(file).values
+    values = data_file.read(file).values
     assert np.isnan(values["Age"][2]) and np.isnan(values["BMI"][3])
 
 
@@ -125,7 +129,7 @@ def test_prep_ignores_unknown_columns_and_says_so(
 def test_prep_reports_repeated_rows_and_keeps_them(shipped: Path, tmp_path: Path) -> None:
     rows = pd.read_csv(shipped)
     pd.concat([rows, rows.head(19)]).to_csv(tmp_path / "rows.csv", index=False)
-    report = prep.prepare(prep.read(tmp_path / "rows.csv"), prep.Parameters()).report
+    report = prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters()).report
     assert (report["rows"]["whole"], report["repeated_rows"], report["patients"]) == (787, 19, 768)
 
 
@@ -220,8 +224,8 @@ def test_prep_refuses_one_class_only(shipped: Path, tmp_path: Path) -> None:
 
 def test_prep_refuses_a_part_with_one_class_only(shipped: Path, tmp_path: Path) -> None:
     pd.read_csv(shipped).head(3).to_csv(tmp_path / "rows.csv", index=False)
-    with pytest.raises(prep.DataError, match="the test part would hold 0 rows of label"):
-        prep.prepare(prep.read(tmp_path / "rows.csv"), prep.Parameters())
+    with pytest.raises(DataError, match="the test part would hold 0 rows of label"):
+        prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters())
 
 
 @pytest.mark.parametrize(
@@ -257,20 +261,20 @@ def test_prep_ends_with_code_2_and_a_message_but_no_traceback(
 
 
 def test_hash_is_the_documented_one() -> None:
-    (hashed,) = prep.hash_keys([b"7"], 1, seed=0)
+    (hashed,) = splitting.hash_keys([b"7"], 1, seed=0)
     assert int(hashed) == int.from_bytes(hashlib.sha256(b"0:7").digest()[:8], "big")
 
 
 def test_patients_of_the_shipped_rows_stay_where_the_first_release_put_them(shipped: Path) -> None:
-    tested = prep.prepare(prep.read(shipped), prep.Parameters()).test
+    tested = prep.prepare(data_file.read(shipped), prep.Parameters()).test
     assert (tested[:10] + 1).tolist() == [4, 7, 15, 18, 20, 25, 33, 36, 37, 44]
 
 
 @settings(max_examples=25, deadline=None)
 @given(ids=st.lists(st.integers(0, 40), min_size=60, max_size=120), seed=st.integers(0, 2**32 - 1))
 def test_a_patient_never_stands_on_both_sides(ids: list[int], seed: int) -> None:
-    hashes = prep.hash_keys((str(patient).encode() for patient in ids), len(ids), seed)
-    train, test = prep.split_rows(hashes, prep.Parameters(split_seed=seed))
+    hashes = splitting.hash_keys((str(patient).encode() for patient in ids), len(ids), seed)
+    train, test = splitting.split_rows(hashes, prep.Parameters(split_seed=seed))
     assert not {ids[row] for row in train} & {ids[row] for row in test}
     assert sorted([*train, *test]) == list(range(len(ids)))
 
@@ -285,8 +289,8 @@ def test_a_patient_changes_side_neither_with_more_data_nor_back_with_a_larger_sh
     ids: list[str], more: list[str], shares: list[float]
 ) -> None:
     def tested(patients: list[str], share: float) -> set[str]:
-        hashes = prep.hash_keys((patient.encode() for patient in patients), len(patients), 0)
-        return {patients[row] for row in prep.split_rows(hashes, prep.Parameters(test_share=share))[1]}
+        hashes = splitting.hash_keys((patient.encode() for patient in patients), len(patients), 0)
+        return {patients[row] for row in splitting.split_rows(hashes, prep.Parameters(test_share=share))[1]}
 
     small, large = shares
     assert tested(ids, small) == tested(more + ids, small) & set(ids)
@@ -309,8 +313,8 @@ def test_ids_are_alike_as_whole_number_float_and_text(make_rows: Rows, tmp_path:
     assert train - {"A-1"} == expected[0] - {"1"} and test - {"A-1"} == expected[1] - {"1"}
     for kind in ("int64", "float64", "str"):
         rows.astype({"PatientID": kind}).to_parquet(tmp_path / "rows")
-        prepared = prep.prepare(prep.read(tmp_path / "rows"), prep.Parameters())
-        assert set(prepared.table[prep.PATIENT].to_numpy()[prepared.test]) == expected[1]
+        prepared = prep.prepare(data_file.read(tmp_path / "rows"), prep.Parameters())
+        assert set(prepared.table[PATIENT].to_numpy()[prepared.test]) == expected[1]
 
 
 def test_all_rows_of_a_patient_stay_together(make_rows: Rows, tmp_path: Path) -> None:
@@ -325,7 +329,7 @@ def test_without_ids_equal_rows_stay_together_whether_or_not_zeros_count_as_miss
     rows = make_rows(300).drop(columns="PatientID")
     pd.concat([rows, rows]).to_csv(tmp_path / "rows.csv", index=False)
     for zeros in (True, False):
-        prepared = prep.prepare(prep.read(tmp_path / "rows.csv"), prep.Parameters(zeros_as_missing=zeros))
+        prepared = prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters(zeros_as_missing=zeros))
         assert set(prepared.test % 300) == set(prepared.test) - set(range(300, 600))
         assert prepared.report["repeated_rows"] == prepared.report["patients"] == 300
     assert run(tmp_path / "rows.csv", tmp_path) == 0
@@ -336,11 +340,11 @@ def test_rows_with_an_empty_id_are_not_one_patient(make_rows: Rows, tmp_path: Pa
     rows = make_rows(300)
     rows["PatientID"] = rows["PatientID"].where(rows["PatientID"] > 100)
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    assert prep.prepare(prep.read(tmp_path / "rows.csv"), prep.Parameters()).report["patients"] == 300
+    assert prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters()).report["patients"] == 300
 
 
 def test_another_seed_draws_another_split(shipped: Path) -> None:
-    data = prep.read(shipped)
+    data = data_file.read(shipped)
     one, two = (prep.prepare(data, prep.Parameters(split_seed=seed)).test for seed in (0, 1))
     assert len(one) != len(two) or (one != two).any()
 
@@ -350,6 +354,6 @@ def test_random_split_is_that_of_scikit_learn(shipped: Path) -> None:
 
     patients = pd.read_csv(shipped)["PatientID"].to_numpy()
     expected = np.asarray(train_test_split(patients, test_size=0.25, random_state=3)[1])
-    prepared = prep.prepare(prep.read(shipped), prep.Parameters(test_share=0.25, split="random", split_seed=3))
-    ids = prepared.table[prep.PATIENT].to_numpy()[prepared.test]
+    prepared = prep.prepare(data_file.read(shipped), prep.Parameters(test_share=0.25, split="random", split_seed=3))
+    ids = prepared.table[PATIENT].to_numpy()[prepared.test]
     assert [int(patient) for patient in ids] == expected.tolist()

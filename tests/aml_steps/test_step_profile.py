@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aml_steps.prep import prep
-from aml_steps.profile import profile_data
+import data_file
+import prep
+import profile_data
+from columns import FEATURES
 
 
 def run(train: pd.DataFrame, test: pd.DataFrame, folder: Path) -> str:
@@ -24,7 +26,7 @@ def run(train: pd.DataFrame, test: pd.DataFrame, folder: Path) -> str:
 
 
 def test_profile_of_the_shipped_rows_is_one_page_that_needs_no_other_file(shipped: Path, tmp_path: Path) -> None:
-    prepared = prep.prepare(prep.read(shipped), prep.Parameters())
+    prepared = prep.prepare(data_file.read(shipped), prep.Parameters())
     parts = [prepared.table.take(part) for part in (prepared.train, prepared.test)]
     page = run(parts[0].to_pandas(), parts[1].to_pandas(), tmp_path)
     assert "532 train rows" in page and "236 test rows" in page
@@ -54,5 +56,5 @@ def test_summary_counts_missing_cells(make_rows: Callable[..., pd.DataFrame]) ->
     rows = make_rows(10).drop(columns="PatientID").astype(float)
     rows.loc[:4, "BMI"] = np.nan
     summary = profile_data.summarise(rows)
-    assert summary["missing"].to_dict() == {name: 0.5 if name == "BMI" else 0 for name in prep.FEATURES}
+    assert summary["missing"].to_dict() == {name: 0.5 if name == "BMI" else 0 for name in FEATURES}
     assert summary.loc["Age", "mean"] == pytest.approx(rows["Age"].mean())

@@ -9,17 +9,20 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow import sklearn as mlflow_sklearn
 
-from aml_steps.prep import prep
-from aml_steps.train import train
+import data_file
+import prep
+import train
+from columns import FEATURES
 
 
 @pytest.fixture(scope="module")
 def prepared(shipped: Path) -> prep.Prepared:
-    return prep.prepare(prep.read(shipped), prep.Parameters())
+    return prep.prepare(data_file.read(shipped), prep.Parameters())
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +32,15 @@ def rows(prepared: prep.Prepared) -> pd.DataFrame:
 
 def test_imputer_and_scaler_know_the_training_part_only(prepared: prep.Prepared, rows: pd.DataFrame) -> None:
     model = train.fit(rows, train.Parameters())
-    filled = rows[prep.FEATURES].fillna(rows[prep.FEATURES].median())
-    np.testing.assert_allclose(model.named_steps["impute"].statistics_, rows[prep.FEATURES].median(), rtol=1e-12)
+    filled = rows[FEATURES].fillna(rows[FEATURES].median())
+    np.testing.assert_allclose(model.named_steps["impute"].statistics_, rows[FEATURES].median(), rtol=1e-12)
     np.testing.assert_allclose(model.named_steps["scale"].mean_, filled.mean(), rtol=1e-12)
     np.testing.assert_allclose(model.named_steps["scale"].scale_, filled.std(ddof=0), rtol=1e-12)
-    assert not np.allclose(model.named_steps["impute"].statistics_, prepared.table.to_pandas()[prep.FEATURES].median())
+    assert not np.allclose(model.named_steps["impute"].statistics_, prepared.table.to_pandas()[FEATURES].median())
 
 
 def test_the_patient_id_is_no_feature(rows: pd.DataFrame) -> None:
-    assert list(train.fit(rows, train.Parameters()).feature_names_in_) == prep.FEATURES
+    assert list(train.fit(rows, train.Parameters()).feature_names_in_) == FEATURES
 
 
 @pytest.mark.parametrize("solver", train.SOLVERS)
@@ -86,7 +89,7 @@ def test_train_refuses_parameters_out_of_range(tmp_path: Path, option: str) -> N
 def test_train_logs_parameters_and_metrics_into_the_run_of_the_job(
     prepared: prep.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prep.pq.write_table(prepared.table.take(prepared.train), tmp_path / "train_data")
+    pq.write_table(prepared.table.take(prepared.train), tmp_path / "train_data")
     run_id = mlflow.MlflowClient().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     (tmp_path / "model").mkdir()
@@ -109,7 +112,7 @@ def test_a_saved_model_comes_back_the_same_without_pickle(
 
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(f"pickle.{name}", refuse)
-    features = rows[prep.FEATURES]
+    features = rows[FEATURES]
     again: Any = mlflow_sklearn.load_model(str(tmp_path))
     np.testing.assert_array_equal(again.predict_proba(features), model.predict_proba(features))
     np.testing.assert_array_equal(mlflow.pyfunc.load_model(str(tmp_path)).predict(features), model.predict(features))
@@ -118,7 +121,7 @@ def test_a_saved_model_comes_back_the_same_without_pickle(
 def test_a_saved_model_says_what_it_takes_and_needs(rows: pd.DataFrame, tmp_path: Path) -> None:
     train.save(train.fit(rows, train.Parameters()), rows, tmp_path)
     described = yaml.safe_load((tmp_path / "MLmodel").read_text())
-    assert [column["name"] for column in yaml.safe_load(described["signature"]["inputs"])] == prep.FEATURES
+    assert [column["name"] for column in yaml.safe_load(described["signature"]["inputs"])] == FEATURES
     assert "saved_input_example_info" in described
     assert "scikit-learn==" in (tmp_path / "requirements.txt").read_text()
     assert not list(tmp_path.rglob("*.pkl"))

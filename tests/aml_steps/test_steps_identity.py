@@ -9,21 +9,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from aml_steps.prep import prep
-from aml_steps.train import train
-from tests.aml_steps.conftest import Script
+import data_file
+import prep
+import train
+from tests.aml_steps.conftest import STEPS, Script
 from tests.azure_ml_service.identity import CLIENT
 from tests.azure_ml_service.service import Service
 
 pytestmark = pytest.mark.slow
 
-STEPS = Path(prep.__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def files(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     folder = tmp_path_factory.mktemp("steps")
-    prepared = prep.prepare(prep.read(shipped), prep.Parameters())
+    prepared = prep.prepare(data_file.read(shipped), prep.Parameters())
     pq.write_table(prepared.table.take(prepared.train), folder / "train.parquet")
     pq.write_table(prepared.table.take(prepared.test), folder / "test.parquet")
     rows = prepared.table.take(prepared.train).to_pandas()

@@ -15,16 +15,18 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from aml_steps.evaluate import evaluate
-from aml_steps.prep import prep
-from aml_steps.train import train
-
-STEPS = Path(prep.__file__).parents[1]
+import data_file
+import evaluate
+import prep
+import train
+from columns import FEATURES
+from diabetes_steps import LABEL
+from tests.aml_steps.conftest import STEPS
 
 
 def challenger_of(data: Path, preparing: prep.Parameters, training: train.Parameters, folder: Path) -> dict[str, Any]:
     """The challenger's figures from prep, train, a saved and loaded model, and evaluate."""
-    prepared = prep.prepare(prep.read(data), preparing)
+    prepared = prep.prepare(data_file.read(data), preparing)
     rows, test_rows = (prepared.table.take(part).to_pandas() for part in (prepared.train, prepared.test))
     train.save(train.fit(rows, training), rows, folder)
     scores = {"challenger": evaluate.score(evaluate.load_model(folder), test_rows)}
@@ -34,7 +36,7 @@ def challenger_of(data: Path, preparing: prep.Parameters, training: train.Parame
 @pytest.mark.parametrize("solver", train.SOLVERS)
 def test_figures_equal_plain_scikit_learn_on_the_same_rows(shipped: Path, tmp_path: Path, solver: str) -> None:
     rows = pd.read_csv(shipped)
-    features, label = rows[prep.FEATURES], rows[prep.LABEL]
+    features, label = rows[FEATURES], rows[LABEL]
     x_train, x_test, y_train, y_test = train_test_split(features, label, test_size=0.3, random_state=0)
     scaler = StandardScaler().fit(x_train)
     plain = LogisticRegression(C=1 / 0.01, solver=solver, max_iter=1000, random_state=0)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.data.snapshot import Snapshot
+from flows.spec.reading.reader import read_job
+from tests.aml_steps.conftest import STEPS
 from tests.terminal import PROJECT
 
-STEPS = PROJECT / "aml_steps"
 COMPONENTS = sorted(STEPS.glob("*/component.yml"))
 # Import name: the package that brings it.
 PACKAGES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
@@ -87,9 +89,9 @@ def test_the_job_has_the_parameters_of_the_pipeline() -> None:
 
 
 def test_scripts_have_the_defaults_and_choices_of_their_components() -> None:
-    from aml_steps.evaluate import evaluate
-    from aml_steps.prep import prep
-    from aml_steps.train import train
+    import evaluate
+    import prep
+    import train
 
     for name, module in (("prep", prep), ("train", train), ("evaluate", evaluate)):
         parser = argparse.ArgumentParser()
@@ -109,21 +111,42 @@ def imports_of(script: Path) -> set[str]:
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names
 
 
-SCRIPTS = sorted(STEPS.glob("*/*.py"))
+def code_files(step: str) -> dict[str, Path]:
+    """The files of a step's code, by their place in the folder that the step runs in."""
+    component = read_job(STEPS / "train_pipeline.yml").steps[step].component
+    return dict(Snapshot.of(component.code, component.additional_includes).files)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_a_step_knows_neither_prefect_nor_flows_nor_the_sdk_nor_its_siblings(script: Path) -> None:
-    siblings = {path.name for path in STEPS.iterdir() if path.is_dir()}
-    assert not imports_of(script) & ({"prefect", "flows", "azure", "aml_steps"} | siblings)
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.parent.name)
+def test_the_code_of_a_step_is_what_the_sdk_uploads_with_the_file_that_the_steps_share(sdk: Any, path: Path) -> None:
+    from azure.ai.ml._utils._asset_utils import get_upload_files_from_folder
+
+    with sdk.load_component(path)._build_code() as code:
+        files = get_upload_files_from_folder(code.path, ignore_file=code._ignore_file)
+        uploaded = {target: Path(file).read_bytes() for file, target in files}
+    ours = {name: file.read_bytes() for name, file in code_files(path.parent.name).items()}
+    assert "diabetes_steps.py" in ours
+    assert ours == uploaded
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.parent.name)
+def test_a_step_imports_libraries_and_what_lies_in_its_own_code(path: Path) -> None:
+    scripts = {Path(name).stem: file for name, file in code_files(path.parent.name).items() if name.endswith(".py")}
+    imported = {name for script in scripts.values() for name in imports_of(script)} - set(scripts)
+    assert {PACKAGES.get(name, name) for name in imported} <= set(pinned())
+
+
+def pinned() -> dict[str, str]:
+    """The packages of the steps' environment, each with its version."""
+    (listed,) = [
+        part["pip"] for part in read(PROJECT / "environment" / "conda.yml")["dependencies"] if isinstance(part, dict)
+    ]
+    return dict(requirement.split("==") for requirement in listed)
 
 
 def test_the_environment_holds_what_the_steps_import_as_the_lock_pins_it() -> None:
     lock = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
-    (listed,) = [
-        part["pip"] for part in read(PROJECT / "environment" / "conda.yml")["dependencies"] if isinstance(part, dict)
-    ]
-    pins = dict(requirement.split("==") for requirement in listed)
-    needed = {PACKAGES.get(name, name) for script in SCRIPTS for name in imports_of(script)}
-    assert set(pins) == needed | {"azureml-mlflow"}
+    pins, scripts = pinned(), sorted(STEPS.rglob("*.py"))
+    imported = {name for script in scripts for name in imports_of(script)} - {script.stem for script in scripts}
+    assert set(pins) == {PACKAGES.get(name, name) for name in imported} | {"azureml-mlflow"}
     assert pins == {package: lock[package] for package in pins}

@@ -59,6 +59,7 @@ def run_steps(rows: int, folder: Path) -> dict[str, Cost]:
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "PYTHONPATH": str(STEPS),  # where the file lies that the components include
     }
     steps: dict[str, dict[str, str]] = {
         "prep": {

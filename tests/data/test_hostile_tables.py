@@ -15,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aml_steps.prep import prep
+import csv_file
+import diabetes_steps
+import refusals
 from flows.data import table_batches
 from flows.data.assets import resolve_data, resolve_reference
 from flows.drift.feature_rows import read_features
@@ -50,8 +52,10 @@ def read_or_refused(file: Path) -> str | None:
 
 
 def test_the_limits_are_those_of_prep() -> None:
-    for name in ("MAX_ROWS", "DEFAULT_MAX_ROWS", "MOST_COLUMNS", "HEADER_BYTES", "FOOTER_BYTES"):
-        assert getattr(table_batches, name) == getattr(prep, name)
+    for name in ("MAX_ROWS", "DEFAULT_MAX_ROWS", "FOOTER_BYTES"):
+        assert getattr(table_batches, name) == getattr(diabetes_steps, name)
+    assert table_batches.MOST_COLUMNS == refusals.MOST_COLUMNS
+    assert table_batches.HEADER_BYTES == csv_file.HEADER_BYTES
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

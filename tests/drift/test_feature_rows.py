@@ -9,7 +9,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from aml_steps.prep import prep
+import columns
 from flows.drift.feature_rows import FEATURES, ZERO_IS_MISSING, read_features
 from flows.errors import DataAssetError
 from tests.terminal import PROJECT
@@ -40,8 +40,8 @@ def refusal(path: Path) -> str:
 
 
 def test_features_are_those_that_prep_checks() -> None:
-    assert list(FEATURES) == prep.FEATURES
-    assert sorted(ZERO_IS_MISSING) == sorted(prep.ZERO_IS_MISSING)
+    assert list(FEATURES) == columns.FEATURES
+    assert sorted(ZERO_IS_MISSING) == sorted(columns.ZERO_IS_MISSING)
 
 
 def test_shipped_rows_are_read_whole_with_zeros_of_measurements_missing() -> None:
