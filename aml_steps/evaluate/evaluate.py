@@ -1,19 +1,20 @@
 """Score the challenger, and the champion where there is one, on the same test rows.
 
 Writes into ``evaluation_output``: ``metrics.json``, ``report.html`` (which needs no other file) and its pictures.
+
 ``metrics.json`` holds, as ``metrics.schema.json`` says in full:
 
 - ``schema_version``: 1.
 - ``threshold``: the probability from which a patient counts as diabetic, 0 to 1.
 - ``challenger``: the figures below.
 - ``champion``: the same figures, or null without a champion.
-- ``warnings``: sentences on why the figures say little; most often there are none.
+- ``warnings``: reasons why the figures say little, a sentence each; usually empty.
 
 The figures of a model are ``accuracy``, ``roc_auc``, ``average_precision``, ``precision``, ``recall``, ``f1`` (0 to 1,
 greater is better), ``brier_score_loss`` (0 to 1, less is better), ``log_loss`` (0 or greater, less is better),
 ``confusion_matrix`` (``tn``, ``fp``, ``fn``, ``tp``: rows), ``rows`` and ``positives``; and ``slices``, the same
-figures for each age band that has rows: ``{"Age": {"21-30": {...}, ...}}``. What the rows do not define is null, as
-roc_auc where all have one label, or precision where none is predicted to be diabetic.
+figures for each age band that has rows: ``{"Age": {"21-30": {...}, ...}}``. A figure that the rows do not define is
+null: roc_auc if all rows have one label, precision if none is predicted to be diabetic.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from diabetes_steps import LABEL, DataError, embedded, in_one_line, png, read_ro
 
 SLICED_BY = "Age"
 AGE_BANDS = {"0-20": 20, "21-30": 30, "31-40": 40, "41-50": 50, "51-60": 60, "61+": np.inf}  # name: last age, in years
-# Beyond what skops trusts by itself. Ours, never the model file's own list: a file must not vouch for itself.
+# What skops is to trust beyond its own list. Never taken from the model's file, which could name anything.
 TRUSTED_TYPES = ["numpy.dtype"]
 SCORES = {
     "accuracy": "Accuracy",
@@ -63,17 +64,17 @@ PICTURES = {
     "score_distributions": "Score distributions",
 }
 COLOURS = {"challenger": "#2f6fde", "champion": "#c56a08"}
-# The champion broad and pale below, the challenger fine on top: where they agree, both are seen.
+# The champion is drawn broad and pale, the challenger fine on top of it, so that both are seen where they agree.
 STROKES: dict[str, dict[str, Any]] = {
     "challenger": {"linewidth": 1.6, "zorder": 3},
     "champion": {"linewidth": 3.6, "alpha": 0.55, "zorder": 2},
 }
 INK, FAINT = "#1f2430", "#c9ced8"
-CURVE_POINTS = 2000
+CURVE_POINTS = 2000  # of each drawn curve, at most
 
 
 class ModelError(ValueError):
-    """A model cannot be used: it is unsafe to load, or does not fit the test rows."""
+    """A model cannot be used: loading it is not safe, or it does not fit the test rows."""
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ def load_model(folder: Path) -> Any:
         folder: The model's folder, with its ``MLmodel`` file.
 
     Raises:
-        ModelError: When it is no such model, is stored in another format than skops, or holds a type not trusted here.
+        ModelError: It is no such model, is stored in another format than skops, or holds a type that is not trusted.
     """
     try:
         flavour = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["sklearn"]
@@ -104,12 +105,12 @@ def load_model(folder: Path) -> Any:
         return skops.io.load(file, trusted=TRUSTED_TYPES)
     except UntrustedTypesFoundException as error:
         raise ModelError(f"{folder} holds types that are not trusted: {error}") from error
-    except Exception as error:  # a damaged archive fails in as many ways as a zip file and JSON can
+    except Exception as error:  # a damaged archive raises any error of zipfile, json and skops
         raise ModelError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
-    """Give each row the model's probability of diabetes.
+    """Compute the probability of diabetes for each row.
 
     Args:
         model: A fitted binary classifier with ``feature_names_in_`` and ``predict_proba``.
@@ -119,7 +120,7 @@ def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
         Probabilities of shape (n_rows,), 0 to 1.
 
     Raises:
-        ModelError: When the model wants columns that the rows lack, or gives a row no probability of label 1.
+        ModelError: The model needs columns that the rows lack, or gives no probability of label 1 for a row.
     """
     features = list(getattr(model, "feature_names_in_", []))
     missing = [feature for feature in features if feature not in rows]
@@ -128,7 +129,7 @@ def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
     if list(getattr(model, "classes_", [])) != [0, 1] or not hasattr(model, "predict_proba"):
         raise ModelError("gives no probabilities of the labels 0 and 1")
     try:
-        with np.errstate(all="ignore"):  # what comes of it is looked at
+        with np.errstate(all="ignore"):  # the result is checked below
             probability = np.asarray(model.predict_proba(rows[features])[:, 1], dtype=np.float64)
     except (ValueError, ArithmeticError) as error:
         raise ModelError(f"cannot score the test rows: {in_one_line(error)}") from error
@@ -141,7 +142,7 @@ def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
 
 
 def figures(label: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Measure probabilities against the truth.
+    """Compare probabilities with the true labels.
 
     Args:
         label: True labels of shape (n_rows,), 0 or 1; at least one row.
@@ -149,7 +150,7 @@ def figures(label: np.ndarray, probability: np.ndarray, threshold: float) -> dic
         threshold: The probability from which a row counts as 1.
 
     Returns:
-        The figures that the module describes, without slices; None where the labels do not define one.
+        The figures that the module's docstring lists, without slices; None for one that the labels do not define.
     """
     predicted = probability >= threshold
     tn, fp, fn, tp = metrics.confusion_matrix(label, predicted, labels=[0, 1]).ravel().tolist()
@@ -202,7 +203,7 @@ def evaluate(rows: pd.DataFrame, scores: dict[str, np.ndarray], threshold: float
 
 
 def tracked(evaluation: dict[str, Any]) -> dict[str, float]:
-    """Choose what goes to MLflow: the challenger's scores by name, the champion's with ``champion_`` before it."""
+    """The metrics to log in MLflow: the challenger's scores by name, the champion's with ``champion_`` before it."""
     champion = evaluation["champion"] or {}
     both = {name: evaluation["challenger"][name] for name in SCORES}
     both |= {f"champion_{name}": champion[name] for name in SCORES if name in champion}
@@ -229,7 +230,7 @@ def _tidy(axes: Axes) -> None:
 
 
 def thin(*curve: np.ndarray) -> list[np.ndarray]:
-    """Keep at most ``CURVE_POINTS`` points: a curve of millions would take seconds to draw and look the same."""
+    """Keep at most ``CURVE_POINTS`` points of a curve: millions would take seconds to draw and look the same."""
     keep = np.unique(np.linspace(0, len(curve[0]) - 1, CURVE_POINTS).astype(int))
     return [values[keep] for values in curve]
 
@@ -253,7 +254,7 @@ def draw_roc(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
 
 
 def draw_precision_recall(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
-    """Draw precision against recall, with the share of positives as the floor."""
+    """Draw precision against recall; the dashed line is the share of positives, the precision of guesses."""
     figure = _figure()
     axes = _axes(figure, "Recall", "Precision")
     axes.axhline(label.mean(), color=FAINT, linestyle="--", linewidth=1, label=f"chance, {label.mean():.3f}")
@@ -287,14 +288,14 @@ def draw_calibration(label: np.ndarray, scores: dict[str, np.ndarray]) -> Figure
 
 
 def draw_confusion_matrix(evaluation: dict[str, Any]) -> Figure:
-    """Draw the counts at the threshold, one matrix a model."""
+    """Draw the confusion matrix at the threshold, one for each model."""
     names = [name for name in COLOURS if evaluation[name]]
     figure = _figure(4.2 * len(names) + 0.4, 4)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         counts = evaluation[name]["confusion_matrix"]
         matrix = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]])
         shares = matrix / matrix.sum(axis=1, keepdims=True).clip(1)
-        # Right answers in the model's colour, wrong ones in grey, both stronger the larger their share of the row.
+        # Right predictions in the model's colour, wrong ones in grey; the larger the share of the row, the darker.
         for (row, column), count in np.ndenumerate(matrix):
             colour = COLOURS[name] if row == column else "#8a92a3"
             axes.add_patch(_cell(column, row, colour, 0.08 + 0.82 * shares[row, column]))
@@ -315,7 +316,7 @@ def _cell(column: int, row: int, colour: str, alpha: float) -> Any:
 
 
 def draw_score_distributions(label: np.ndarray, scores: dict[str, np.ndarray], threshold: float) -> Figure:
-    """Draw how the probabilities of the two classes are distributed, one panel a model."""
+    """Draw how the probabilities of the two classes are distributed, one panel for each model."""
     figure = _figure(6.4, 2.3 * len(scores) + 0.9)
     edges = np.linspace(0, 1, 31)
     panels = np.atleast_1d(figure.subplots(len(scores), 1, sharex=True))
@@ -459,7 +460,7 @@ def summary(evaluation: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Evaluate saved models on a file; the arguments are those of component.yml."""
+    """Run the step with the arguments of component.yml; return the exit code, 2 for rows or a model it cannot use."""
     parser = argparse.ArgumentParser(prog="evaluate", allow_abbrev=False)
     parser.add_argument("--test_data", type=Path, required=True, help="Parquet, as prep writes it")
     parser.add_argument("--challenger", type=Path, required=True, help="folder of an MLflow model")

@@ -1,4 +1,4 @@
-"""Draw what the data looks like: distributions by class, what is missing, and what goes together.
+"""Draw the data: the distributions of each class, the missing cells and the correlations.
 
 Writes into ``profile``: ``profile.html``, which needs no other file, and its pictures as PNG.
 """
@@ -19,8 +19,7 @@ from matplotlib.ticker import PercentFormatter
 
 from diabetes_steps import LABEL, DataError, embedded, png, read_rows
 
-# Beyond this many rows a part is drawn from a sample; the table always counts every row.
-ROWS_DRAWN = 200_000
+ROWS_DRAWN = 200_000  # of more training rows a sample is drawn; the table is computed from all
 COLOURS = {"train": "#2f6fde", "test": "#c56a08"}
 CLASSES = {0: ("#8a92a3", "not diabetic"), 1: ("#2f6fde", "diabetic")}
 INK, SOFT, FAINT = "#1f2430", "#667085", "#c9ced8"
@@ -47,7 +46,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_distributions(rows: pd.DataFrame) -> Figure:
-    """Draw a histogram of each feature, one outline a class."""
+    """Draw a histogram of each feature, one outline for each class."""
     features = [column for column in rows if column != LABEL]
     lines = -(-len(features) // 4)
     figure = Figure(figsize=(11, 2.5 * lines + 0.5), dpi=130, layout="constrained")
@@ -75,7 +74,7 @@ def draw_distributions(rows: pd.DataFrame) -> Figure:
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Bin edges up to the 99.5th percentile, so that a few outliers do not squeeze all others into one bin."""
+    """Bin edges up to the 99.5th percentile, so that a few outliers do not push all others into one bin."""
     measured = values[~np.isnan(values)]
     if not len(measured):
         return np.array([0.0, 1.0])
@@ -83,7 +82,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
     whole = _whole(values)
     if whole and high - low <= 30:
         return np.arange(low - 0.5, high + 1)
-    # For whole numbers a bin holds equally many of them, or some bins would look like peaks.
+    # A bin holds equally many whole numbers, since one that held more would look like a peak.
     step = max(np.ceil((high - low) / 24), 1) if whole else (high - low) / 24 or 1
     return np.arange(low, high + step, step)
 
@@ -93,7 +92,7 @@ def _whole(values: np.ndarray) -> bool:
 
 
 def draw_missingness(summaries: dict[str, pd.DataFrame]) -> Figure:
-    """Draw the share of missing cells of each feature, training and test part beside each other."""
+    """Draw the share of missing cells of each feature, the training part beside the test part."""
     features = [str(feature) for feature in summaries["train"].index]
     figure = Figure(figsize=(7, 0.45 * len(features) + 1.1), dpi=130, layout="constrained")
     axes = figure.add_subplot()
@@ -119,7 +118,7 @@ def draw_missingness(summaries: dict[str, pd.DataFrame]) -> Figure:
 
 
 def draw_correlations(rows: pd.DataFrame) -> Figure:
-    """Draw the correlation of each two columns, -1 to 1, the label last."""
+    """Draw the Pearson correlation of each pair of columns, -1 to 1; the label is the last row."""
     table = rows[[*(column for column in rows if column != LABEL), LABEL]].corr()
     names = [str(name) for name in table]
     shown = table.to_numpy(copy=True)
@@ -146,7 +145,7 @@ def draw(rows: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> dict[str, by
 
     Args:
         rows: Training rows.
-        summaries: What :func:`summarise` says of the parts ``train`` and ``test``.
+        summaries: What :func:`summarise` returns for the parts ``train`` and ``test``.
 
     Returns:
         PNG files by name, in the order of ``PICTURES``.
@@ -188,7 +187,7 @@ def _cells(figure: pd.Series[float]) -> pd.Series[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Profile two files; the arguments are those of component.yml."""
+    """Run the step with the arguments of component.yml; return the exit code, 2 for rows that it cannot use."""
     parser = argparse.ArgumentParser(prog="profile", description=__doc__, allow_abbrev=False)
     parser.add_argument("--train_data", type=Path, required=True, help="Parquet, as prep writes it")
     parser.add_argument("--test_data", type=Path, required=True, help="Parquet, as prep writes it")

@@ -25,11 +25,11 @@ from sklearn.preprocessing import StandardScaler
 from diabetes_steps import LABEL, PATIENT, DataError, read_rows, use_identity_of_job
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
-# What a saved model needs to be served; given to MLflow, which otherwise starts a process to find out.
+# What a saved model needs to be served. Told to MLflow, which else loads the model in a new process to find out.
 MODEL_REQUIREMENTS = [f"{package}=={version(package)}" for package in ("mlflow", "pandas", "scikit-learn", "skops")]
-# The only type in the saved pipeline that skops does not trust by itself: the imputer remembers what it was fitted on.
+# The one type in the saved pipeline that skops does not trust by itself: the imputer keeps the dtype of its columns.
 TRUSTED_TYPES = ["numpy.dtype"]
-EXAMPLE_ROWS = 5
+EXAMPLE_ROWS = 5  # saved with the model as its input example
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Training:
     Attributes:
         model: Imputer, scaler and classifier, fitted.
         metrics: Figures of the training part: accuracy, roc_auc, log_loss, rows; ``converged`` (0 or 1) and ``n_iter``.
-        warning: What the solver said when it did not converge, else None.
+        warning: The solver's warning if it did not converge, else None.
     """
 
     model: Pipeline
@@ -63,12 +63,12 @@ class Training:
 
 
 def features_and_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Divide prepared rows into features, of shape (n_rows, n_features), and labels 0/1, of shape (n_rows,)."""
+    """Split prepared rows into features, of shape (n_rows, n_features), and labels, 0 or 1, of shape (n_rows,)."""
     return frame.drop(columns=[PATIENT, LABEL], errors="ignore"), frame[LABEL]
 
 
 def fit(frame: pd.DataFrame, parameters: Parameters) -> Pipeline:
-    """Fit imputer, scaler and classifier, all of them on these rows only.
+    """Fit imputer, scaler and classifier on these rows.
 
     Args:
         frame: Training rows: features (NaN where missing), label and perhaps PatientID; of shape (n_rows, n_columns).
@@ -81,7 +81,7 @@ def fit(frame: pd.DataFrame, parameters: Parameters) -> Pipeline:
     pipeline = Pipeline(
         [
             ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-            # The imputer has made a copy already; with millions of rows a second one hurts.
+            # The imputer has made a copy already; a second one of millions of rows would take too much memory.
             ("scale", StandardScaler(copy=False)),
             (
                 "classify",
@@ -125,7 +125,7 @@ def train(frame: pd.DataFrame, parameters: Parameters) -> Training:
 
 
 def save(model: Pipeline, rows: pd.DataFrame, path: Path) -> None:
-    """Save a fitted pipeline as an MLflow model, in a format that is read without unpickling.
+    """Save a fitted pipeline as an MLflow model in the skops format, which is read without unpickling.
 
     Args:
         model: The fitted pipeline.
@@ -133,7 +133,7 @@ def save(model: Pipeline, rows: pd.DataFrame, path: Path) -> None:
         path: A folder that is empty or does not exist.
     """
     example = features_and_label(rows)[0].head(EXAMPLE_ROWS)
-    # Written out, not inferred from a few rows: a column that happens to miss a value there is needed all the same.
+    # Not inferred from the example, where a column that misses a value would become optional.
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.double, str(name)) for name in example]),
         outputs=Schema([TensorSpec(np.dtype("int64"), (-1,))]),
@@ -184,7 +184,7 @@ def summary(training: Training) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train on a file and save the model; the arguments are those of component.yml."""
+    """Run the step with the arguments of component.yml; return the exit code, 2 for rows that it cannot use."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__, allow_abbrev=False)
     parser.add_argument("--train_data", type=Path, required=True, help="Parquet, as prep writes it")
     add_parameters(parser)

@@ -1,4 +1,4 @@
-"""What the steps' tests share: the shipped data, small made-up data, and an MLflow store of their own."""
+"""Fixtures of the steps' tests: the code of a step as it runs, data, and an MLflow store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.terminal import PROJECT
 STEPS = PROJECT / "aml_steps"
 SHIPPED = PROJECT / "data" / "diabetes-diagnostics" / "diabetes-diagnostics.csv"
 
-# What other people's libraries warn of among themselves; everything else is an error.
+# Warnings of libraries about each other. All other warnings are errors.
 THEIR_WARNINGS = [
     "ignore:The ``noload`` loader strategy is deprecated",  # MLflow 3.15's store, with SQLAlchemy 2.1
     "ignore:.*Any type hint is inferred as AnyType",  # mlflow.pyfunc, of its own classes, when it is imported
@@ -30,7 +30,7 @@ Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those warnings pass, in this folder's tests only."""
+    """Ignore those warnings in the tests of this folder."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             for warning in THEIR_WARNINGS:
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An empty MLflow store, for the whole session because making one takes seconds."""
+    """An empty MLflow store; one for the session, because making one takes seconds."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/store.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -80,7 +80,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Script:
 
 @pytest.fixture
 def make_rows() -> Callable[..., pd.DataFrame]:
-    """Make up plausible data that a logistic regression can learn something from."""
+    """Make plausible rows with a relation that a logistic regression can learn."""
 
     def make(count: int, first_patient: int = 1, seed: int = 0) -> pd.DataFrame:
         random = np.random.default_rng(seed)
