@@ -1,22 +1,21 @@
 """``tandem watch``: compare incoming data with what the champion was trained on, once, from here."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from flows.cli.options import WatchOptions
 from flows.cli.run import Run, run_flow
 from flows.drift.parameters import WatchParameters
 from flows.drift.summary import WatchSummary, watch_summary_as_json, watch_summary_as_text
 from flows.training.parameters import validated
 
 
-def watch(asked: Mapping[str, Any], *, as_json: bool = False) -> int:
+def watch(options: WatchOptions) -> int:
     """Run the watch flow with these parameters, the others as by default; print its summary, return the exit code."""
-    given = {name: value for name, value in asked.items() if value is not None}
-    parameters = validated(WatchParameters, given)
-    run = Run(parameters, None, _flow)
-    summary: WatchSummary = run_flow(run, quiet=as_json)
-    print(json.dumps(watch_summary_as_json(summary), indent=2) if as_json else watch_summary_as_text(summary))
+    asked = {name: getattr(options, name) for name in WatchParameters.model_fields}
+    parameters = validated(WatchParameters, {name: value for name, value in asked.items() if value is not None})
+    summary: WatchSummary = run_flow(Run(parameters, None, _flow), quiet=options.json)
+    print(json.dumps(watch_summary_as_json(summary), indent=2) if options.json else watch_summary_as_text(summary))
     return 0
 
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from flows.any_yaml.bound import bound_job, settings_from_pairs
 from flows.any_yaml.local_data import as_far_as_local
+from flows.cli.options import PlanOptions
 from flows.cli.plan.mermaid import flowchart
 from flows.cli.plan.text import plan_as_json, plan_as_text
 from flows.cli.plan.why import explain, explanation_as_text
@@ -20,31 +20,20 @@ from flows.settings import Settings
 REFUSED = 2  # the exit code where a step cannot run here
 
 
-def plan_file(
-    file: str,
-    pairs: Sequence[str] = (),
-    *,
-    assets: Sequence[str] = (),
-    output_dir: str | None = None,
-    allow_output: Sequence[str] = (),
-    force_rerun: bool = False,
-    python: str | None = None,
-    as_mermaid: bool = False,
-    as_json: bool = False,
-) -> int:
+def plan_file(options: PlanOptions) -> int:
     """Print what ``tandem run`` would do with a file and these inputs, and return the exit code."""
-    given, settings = given_assets(assets, Path(file)), Settings.from_environment()
-    spec = bound_job(file, settings_from_pairs(pairs), given.components)
-    interpreter = None if python is None else python_named(python)
-    folders = OutputFolders.of(spec.source, settings.home, output_dir, allow_output)
-    plan = plan_job(as_far_as_local(spec, given, settings), settings, force_rerun, interpreter)
-    plan = replace(plan, writes=output_places(spec, folders), output_dir=output_dir)
-    if as_mermaid:
+    given, settings = given_assets(options.assets, Path(options.file)), Settings.from_environment()
+    spec = bound_job(options.file, settings_from_pairs(options.inputs), given.components)
+    interpreter = None if options.python is None else python_named(options.python)
+    folders = OutputFolders.of(spec.source, settings.home, options.output_dir, options.allow_output)
+    plan = plan_job(as_far_as_local(spec, given, settings), settings, options.force_rerun, interpreter)
+    plan = replace(plan, writes=output_places(spec, folders), output_dir=options.output_dir)
+    if options.mermaid:
         print(f"```mermaid\n{flowchart(plan, spec)}\n```")
-    elif as_json:
+    elif options.json:
         print(json.dumps(plan_as_json(plan), indent=2))
     else:
-        print(plan_as_text(plan, _next_command(plan, file, pairs, assets, allow_output, force_rerun, python)))
+        print(plan_as_text(plan, _next_command(plan, options)))
     return REFUSED if plan.refused or plan.refused_writes else 0
 
 
@@ -55,21 +44,14 @@ def why_step(step: str, job: str | None = None, *, as_json: bool = False) -> int
     return 0
 
 
-def _next_command(
-    plan: JobPlan,
-    file: str,
-    pairs: Sequence[str],
-    assets: Sequence[str],
-    allow_output: Sequence[str],
-    force_rerun: bool,
-    python: str | None,
-) -> list[str]:
+def _next_command(plan: JobPlan, options: PlanOptions) -> list[str]:
     """What to type next: the run, or once more the plan where a step cannot run yet."""
-    flags = [word for pair in pairs for word in ("--set", pair)]
-    flags += [word for pair in assets for word in ("--asset", pair)]
-    flags += [] if plan.output_dir is None else ["--output-dir", plan.output_dir]
+    flags = [word for pair in options.inputs for word in ("--set", pair)]
+    flags += [word for pair in options.assets for word in ("--asset", pair)]
+    flags += [] if options.output_dir is None else ["--output-dir", options.output_dir]
     refused = [os.path.realpath(place.path) for place in plan.refused_writes]
-    flags += [word for folder in dict.fromkeys((*allow_output, *refused)) for word in ("--allow-output", folder)]
-    flags += ["--force-rerun"] if force_rerun else []
-    flags += [] if python is None else ["--python", python]
-    return ["tandem", "validate" if plan.refused else "run", file, *([] if plan.refused else flags)]
+    allowed = dict.fromkeys((*options.allow_output, *refused))
+    flags += [word for folder in allowed for word in ("--allow-output", folder)]
+    flags += ["--force-rerun"] if options.force_rerun else []
+    flags += [] if options.python is None else ["--python", options.python]
+    return ["tandem", "validate" if plan.refused else "run", options.file, *([] if plan.refused else flags)]

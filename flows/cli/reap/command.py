@@ -4,12 +4,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flows.cli.options import ReapOptions
 from flows.cli.reap.orphans import (
     Fate,
     FlowRunFact,
@@ -35,31 +35,11 @@ BATCH = 100
 GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class ReapOptions:
-    """What a person asked for. Without ``yes`` nothing is canceled."""
-
-    yes: bool = False
-    unknown_too: bool = False
-    older_than: str | None = None
-    json: bool = False
-
-    @property
-    def command(self) -> str:
-        """The command that does what was shown."""
-        words = ["tandem reap --yes"]
-        if self.older_than:
-            words.append(f"--older-than {self.older_than}")
-        if self.unknown_too:
-            words.append("--unknown-too")
-        return " ".join(words)
-
-
-def reap(wish: ReapOptions, is_dead: Callable[[str], bool | None] | None = None) -> int:
-    """List the jobs of ours that are not over, and cancel those that nobody waits for if that is wished.
+def reap(options: ReapOptions, is_dead: Callable[[str], bool | None] | None = None) -> int:
+    """List the jobs of ours that are not over, and cancel those that nobody waits for if ``options.yes``.
 
     Args:
-        wish: What a person asked for.
+        options: What a person asked for.
         is_dead: Whether the process that waits for a job is known to be gone, or to be there, by the id that the job's
             name is derived from. Default: what the journal of this machine says.
 
@@ -73,9 +53,9 @@ def reap(wish: ReapOptions, is_dead: Callable[[str], bool | None] | None = None)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise SettingsError(f"The jobs of a workspace are listed, and {', '.join(missing)} {verb} not set.")
-    older_than = seconds_of(wish.older_than) if wish.older_than else 0.0
+    older_than = seconds_of(options.older_than) if options.older_than else 0.0
     try:
-        asyncio.run(_reap(settings, wish, older_than, is_dead or partial(process_is_gone, settings.begun_runs)))
+        asyncio.run(_reap(settings, options, older_than, is_dead or partial(process_is_gone, settings.begun_runs)))
     except KeyboardInterrupt:
         print("\nInterrupted. Jobs that were asked to end do so; `tandem reap` shows the others.", file=sys.stderr)
         return 130
@@ -83,7 +63,7 @@ def reap(wish: ReapOptions, is_dead: Callable[[str], bool | None] | None = None)
 
 
 async def _reap(
-    settings: Settings, wish: ReapOptions, older_than: float, is_dead: Callable[[str], bool | None]
+    settings: Settings, options: ReapOptions, older_than: float, is_dead: Callable[[str], bool | None]
 ) -> None:
     from flows.engines.azureml.sdk.workspace import open_workspace
 
@@ -98,17 +78,17 @@ async def _reap(
             judge(job, known.get(job.flow_run_id, ()), is_dead(job.flow_run_id) if _is_id(job.flow_run_id) else None)
             for job in jobs
         ]
-        chosen = to_cancel(findings, wish.unknown_too)
-        if not wish.json:
-            print(_told(workspace.name, api, findings, wish, now), flush=True)
-        outcomes = await _end(workspace, chosen) if wish.yes else {}
-    if wish.json:
-        told = {"workspace": workspace.name, "prefect": api and _where(api), "dry_run": not wish.yes}
+        chosen = to_cancel(findings, options.unknown_too)
+        if not options.json:
+            print(_told(workspace.name, api, findings, options, now), flush=True)
+        outcomes = await _end(workspace, chosen) if options.yes else {}
+    if options.json:
+        told = {"workspace": workspace.name, "prefect": api and _where(api), "dry_run": not options.yes}
         print(json.dumps({**told, "jobs": as_data(findings, now, outcomes)}, indent=2))
     left = [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome not in (*TERMINAL, GONE)]
     if left:
         raise RunError("\n".join((f"{len(left)} of {len(chosen)} jobs are not over:", *left)))
-    if outcomes and not wish.json:
+    if outcomes and not options.json:
         print(f"\n{_count(len(outcomes))} over.")
 
 
@@ -182,25 +162,31 @@ async def _end(workspace: "Workspace", chosen: Sequence[ReapDecision]) -> dict[s
 
 
 def _told(
-    workspace: str, api: PrefectApi | None, findings: Sequence[ReapDecision], wish: ReapOptions, now: datetime
+    workspace: str, api: PrefectApi | None, findings: Sequence[ReapDecision], options: ReapOptions, now: datetime
 ) -> str:
     """What was found, for a person, and the command to type."""
-    age = f" that are older than {wish.older_than}" if wish.older_than else ""
+    age = f" that are older than {options.older_than}" if options.older_than else ""
     if not findings:
         return f"In the workspace {workspace} no jobs of ours{age} are running or waiting."
     where = "there is no Prefect API, and no database of local runs" if api is None else f"Prefect: {_where(api)}"
     lines = [f"Jobs of ours in the workspace {workspace}{age} ({where}):", "", orphans_as_text(findings, now), ""]
     unknown = sum(finding.fate is Fate.UNKNOWN for finding in findings)
-    goes = len(to_cancel(findings, wish.unknown_too))
-    if unknown and not wish.unknown_too:
+    goes = len(to_cancel(findings, options.unknown_too))
+    if unknown and not options.unknown_too:
         lines.append(
             "The flow runs that are not known here may be those of another Prefect; --unknown-too takes them too."
         )
     if goes == 0:
         lines.append("Nothing is to be canceled.")
-    elif not wish.yes:
-        lines.append(f"{_count(goes)} may go; nothing was canceled. To cancel: {wish.command}")
+    elif not options.yes:
+        lines.append(f"{_count(goes)} may go; nothing was canceled. To cancel: {_command(options)}")
     return "\n".join(lines)
+
+
+def _command(options: ReapOptions) -> str:
+    """The command that cancels what was shown."""
+    older = f" --older-than {options.older_than}" if options.older_than else ""
+    return f"tandem reap --yes{older}{' --unknown-too' if options.unknown_too else ''}"
 
 
 def _where(api: PrefectApi) -> str:

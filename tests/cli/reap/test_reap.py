@@ -22,7 +22,8 @@ from prefect.states import Completed, Crashed, Running
 
 from flows.any_yaml.request import FileParameters, file_request
 from flows.cli.main import main
-from flows.cli.reap.command import ReapOptions, reap
+from flows.cli.options import ReapOptions
+from flows.cli.reap.command import reap
 from flows.cli.reap.orphans import Fate, FlowRunFact, OpenJob, judge, orphans_as_text, seconds_of, to_cancel
 from flows.errors import ParameterError, ServiceError
 from flows.orchestration.journal import resumable_run

@@ -1,0 +1,273 @@
+"""What each command of ``tandem`` takes, and what runs it: a dataclass a command.
+
+The docstring and the annotations are what ``--help`` says. What runs a command is imported when it runs: nothing here
+may take time, since ``tandem --help`` and the completion read all of it.
+"""
+
+import argparse
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from flows.cli.flags import Argument, Flag
+from flows.cli.terminal import interrupts
+
+EngineChoice = Literal["auto", "local", "azureml"]
+File = Annotated[str, Argument("Azure ML job, pipeline or component YAML.", "FILE.yml", is_file=True)]
+Json = Annotated[bool, Flag("Print the result as JSON on standard output.")]
+Inputs = Annotated[tuple[str, ...], Flag("A new value of an input.", "inputs.NAME=VALUE", "--set")]
+Assets = Annotated[
+    tuple[str, ...],
+    Flag(
+        "What stands in here for data or a component that is elsewhere. Also: tandem.assets.yml.",
+        "NAME_OR_URI=PATH",
+        "--asset",
+    ),
+]
+OutputDir = Annotated[str | None, Flag("Copy outputs, logs and the outcome of the job to DIR.", "DIR")]
+AllowOutput = Annotated[
+    tuple[str, ...],
+    Flag("Let outputs whose path is outside of the project of FILE.yml be written to DIR.", "DIR"),
+]
+Python = Annotated[str | None, Flag("The interpreter that runs the steps on this machine.", "PATH")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Run a job, pipeline or component YAML."""
+
+    file: File
+    inputs: Inputs = ()
+    assets: Assets = ()
+    output_dir: OutputDir = None
+    allow_output: AllowOutput = ()
+    python: Python = None
+    engine: Annotated[EngineChoice, Flag("Where it runs.")] = "auto"
+    tracking: Annotated[
+        Literal["local", "azureml"],
+        Flag("Where MLflow keeps the runs of the local engine; azureml is the workspace."),
+    ] = "local"
+    force_rerun: Annotated[bool, Flag("Run every step, even if nothing has changed.")] = False
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.run_file import run_yaml
+
+        return run_yaml(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateOptions:
+    """Say all that is wrong with YAML files, before anything runs."""
+
+    files: Annotated[tuple[str, ...], Argument("Azure ML job, pipeline or component YAML.", "FILE.yml", is_file=True)]
+    assets: Assets = ()
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.validate import validate
+
+        return validate(self.files, self.json, self.assets)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """Show what would run and what would be reused, and why."""
+
+    file: File
+    inputs: Inputs = ()
+    assets: Assets = ()
+    output_dir: OutputDir = None
+    allow_output: AllowOutput = ()
+    python: Python = None
+    force_rerun: Annotated[bool, Flag("As if nothing were to be reused.")] = False
+    mermaid: Annotated[bool, Flag("Print the graph as a Mermaid diagram, for Markdown.", group="form")] = False
+    json: Annotated[bool, Flag("Print the plan as JSON.", group="form")] = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.plan.command import plan_file
+
+        return plan_file(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WhyOptions:
+    """Say why a step of the last job ran, or was reused."""
+
+    step: Annotated[str, Argument("The name of the step.", "STEP")]
+    job: Annotated[str | None, Flag("Another job than the last, by its name or the beginning of it.", "NAME")] = None
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.plan.command import why_step
+
+        return why_step(self.step, self.job, as_json=self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Show the local runs: a Prefect server and the MLflow UI."""
+
+    prefect_port: Annotated[int, Flag("Where Prefect listens, on this machine only.", "PORT")] = 4200
+    mlflow_port: Annotated[int, Flag("Where MLflow listens, on this machine only.", "PORT")] = 5000
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serve import serve
+
+        with interrupts.raised():
+            return serve(self.prefect_port, self.mlflow_port)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """Say whether incoming data has drifted from what the champion knows.
+
+    None stands for the default of :class:`flows.drift.parameters.WatchParameters`, which checks the values too.
+    """
+
+    data_asset_name: Annotated[str | None, Argument("A data asset or a file.", "DATA", is_file=True)] = None
+    model_name: Annotated[str | None, Flag("The registered model whose champion is watched.", "NAME")] = None
+    psi_threshold: Annotated[str | None, Flag("Least difference that counts; 0.1 by default.", "PSI")] = None
+    significance: Annotated[str | None, Flag("Most probability of a false alarm; 0.01 by default.", "P")] = None
+    min_rows: Annotated[str | None, Flag("Fewest rows that are compared; 100 by default.", "N")] = None
+    engine: Annotated[EngineChoice | None, Flag("Where champion and data are.")] = None
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.watch import watch
+
+        return watch(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterDataOptions:
+    """Make the next version of a data asset, and tell who waits for new data."""
+
+    file: Annotated[str, Argument("A CSV or Parquet file of the pipeline's columns.", "FILE", is_file=True)]
+    name: Annotated[str, Flag("Of the data asset.", "NAME")] = "diabetes-diagnostics"
+    engine: Annotated[EngineChoice, Flag("Where to.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.data import register_data
+
+        with interrupts.raised():
+            return register_data(self.file, self.name, self.engine, as_json=self.json)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateComputeOptions:
+    """Make what environment/compute.yml defines in the workspace, unless it is there."""
+
+    name: Annotated[str | None, Argument("Another name than the file's.", "NAME")] = None
+    size: Annotated[str | None, Flag("Another VM size, such as STANDARD_DS3_V2.", "SIZE")] = None
+    max_instances: Annotated[int | None, Flag("Another number of nodes at most.", "N", convert=_count)] = None
+    low_priority: Annotated[bool, Flag("Cheaper nodes, which can be taken away in the middle of a job.")] = False
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.compute import create_compute
+
+        tier = "low_priority" if self.low_priority else None
+        asked = {"name": self.name, "size": self.size, "max_instances": self.max_instances, "tier": tier}
+        with interrupts.raised():
+            return create_compute({key: value for key, value in asked.items() if value is not None}, self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorOptions:
+    """Say whether all that a run needs is there, and what to do if not."""
+
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.doctor.examination import doctor
+
+        with interrupts.raised():
+            return doctor(self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class ReapOptions:
+    """List what runs in the workspace though nobody waits for it, and end it."""
+
+    yes: Annotated[bool, Flag("Cancel, and wait until it is over; without it, only look.")] = False
+    unknown_too: Annotated[bool, Flag("Also jobs of flow runs that Prefect does not know.")] = False
+    older_than: Annotated[str | None, Flag("Only jobs of at least this age, such as 30m, 2h or 1d.", "TIME")] = None
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.reap.command import reap
+
+        with interrupts.raised():
+            return reap(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStateOptions:
+    """Say whether the local state is whole, and what to do if not."""
+
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.state.commands import check_command
+
+        return check_command(as_json=self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStateOptions:
+    """Move what is broken aside, and save what can be read of it; the models are kept."""
+
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.state.commands import repair_command
+
+        return repair_command(as_json=self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class CleanStateOptions:
+    """Delete the local state, unless something runs on it."""
+
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.state.commands import clean
+
+        return clean(as_json=self.json)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionOptions:
+    """Complete words: eval "$(tandem completion bash)"."""
+
+    shell: Annotated[Literal["bash", "zsh"], Argument("The shell that evaluates what is printed.")]
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        import shtab
+
+        from flows.cli.main import tandem_parser
+
+        print(shtab.complete(tandem_parser(), self.shell))
+        return 0

@@ -1,0 +1,116 @@
+"""The command line of ``tandem``: its commands, and what each takes, from the dataclass of its options."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from importlib.metadata import version
+from typing import Any, get_args
+
+import pytest
+
+from flows.any_yaml.request import FileParameters
+from flows.cli import options
+from flows.cli.flags import Argument, options_of
+from flows.cli.main import VERBS, Actions, tandem_parser
+from flows.cli.options import CreateComputeOptions, PlanOptions, RunOptions, ValidateOptions, WatchOptions
+from flows.drift.parameters import WatchParameters
+
+COMMANDS: dict[tuple[str, ...], type[Any]] = {}
+for verb, found in VERBS.items():
+    if isinstance(found, Actions):
+        COMMANDS |= {(verb, action): taken for action, taken in found.actions.items()}
+    else:
+        COMMANDS[(verb,)] = found
+
+
+def parsed(*words: str) -> Any:
+    found = tandem_parser().parse_args(words)
+    return options_of(found.options, found)
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tandem_parser().parse_args(["--version"])
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"tandem {version('tandem-ml')}\n"
+
+
+def test_help_and_completion_import_nothing_that_takes_time() -> None:
+    script = (
+        "import sys; from flows.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    for words in (["--help"], ["run", "--help"], ["completion", "bash"]):
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
+        assert not {"pydantic", "asyncio", "yaml", "rich", "prefect"} & set(done.stderr.split()), words
+
+
+def test_every_options_class_belongs_to_a_command() -> None:
+    assert set(COMMANDS.values()) == {value for name, value in vars(options).items() if name.endswith("Options")}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_says_what_a_command_does_and_what_each_parameter_is(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        tandem_parser().parse_args([*words, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert str(COMMANDS[words].__doc__).partition("\n")[0] in said
+    for field in fields(COMMANDS[words]):
+        _, asked = get_args(field.type)
+        assert asked.help in said
+        assert asked.metavar is None or asked.metavar in said
+        if not isinstance(asked, Argument):
+            assert (asked.name or "--" + field.name.replace("_", "-")) in said
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["run", "a.yml"], RunOptions("a.yml")),
+        (
+            ["run", "a.yml", "--set", "inputs.a=1", "--set", "inputs.b=2", "--asset", "x=y", "--engine", "local"],
+            RunOptions("a.yml", inputs=("inputs.a=1", "inputs.b=2"), assets=("x=y",), engine="local"),
+        ),
+        (["validate", "a.yml", "b.yml", "--json"], ValidateOptions(("a.yml", "b.yml"), json=True)),
+        (
+            ["plan", "a.yml", "--allow-output", "x", "--mermaid"],
+            PlanOptions("a.yml", allow_output=("x",), mermaid=True),
+        ),
+        (["watch"], WatchOptions()),
+        (["watch", "new.csv", "--min-rows", "50"], WatchOptions("new.csv", min_rows="50")),
+        (["compute", "create", "--max-instances", "4"], CreateComputeOptions(max_instances=4)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_command_line_becomes_the_options_of_its_command(words: list[str], meant: object) -> None:
+    assert parsed(*words) == meant
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runn"], "invalid choice: 'runn'"),
+        (["run"], "the following arguments are required: FILE.yml"),
+        (["run", "a.yml", "--engine", "azure"], "argument --engine: invalid choice: 'azure'"),
+        (["plan", "a.yml", "--json", "--mermaid"], "argument --mermaid: not allowed with argument --json"),
+        (["compute", "create", "--max-instances", "0"], "argument --max-instances: '0' is no whole number from 1"),
+        (["serve", "--mlflow-port", "x"], "argument --mlflow-port: invalid int value: 'x'"),
+    ],
+)
+def test_wrong_command_line_is_told_with_the_usage(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        tandem_parser().parse_args(words)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("usage: tandem ") and said in told
+
+
+@pytest.mark.parametrize(("taken", "model"), [(RunOptions, FileParameters), (WatchOptions, WatchParameters)])
+def test_command_of_a_flow_takes_every_parameter_of_the_flow(taken: type[Any], model: type[Any]) -> None:
+    assert {field.name for field in fields(taken)} == {*model.model_fields, "json"}
