@@ -1,20 +1,22 @@
-"""What the evaluate step measured: ``metrics.json``, read into frozen values and checked. Pure, apart from one read.
+"""The evaluation of a run: ``metrics.json`` of the evaluate step, read into frozen values and checked.
 
 Challenger and champion are measured on the same rows in the same step, so that their metrics may be compared.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, TypeGuard, cast
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from flows.errors import RunError
+from flows.training.wrong_values import wrong_values
 
 FILE_NAME = "metrics.json"
-SCHEMA_VERSION = 1
+Count = Annotated[int, Field(ge=0)]
 _ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
 
 
@@ -54,10 +56,10 @@ All are as scikit-learn defines them (https://scikit-learn.org/stable/modules/mo
 class ConfusionMatrix:
     """Rows counted by truth and prediction at the threshold: true and false negatives and positives."""
 
-    tn: int
-    fp: int
-    fn: int
-    tp: int
+    tn: Count
+    fp: Count
+    fn: Count
+    tp: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,39 +112,17 @@ def read_evaluation(folder: Path) -> EvaluationReport:
     """
     path = folder / FILE_NAME
     try:
-        return parse_evaluation(path.read_text(encoding="utf-8"))
+        return _Evaluation.model_validate_json(path.read_bytes()).report()
     except FileNotFoundError:
         what = f"The evaluate step left no {FILE_NAME} in {folder}."
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         what = f"{path} cannot be read: {error}."
-    except ValueError as error:  # also json.JSONDecodeError, which says the line
-        what = f"{path} is not an evaluation: {error}."
+    except ValidationError as error:
+        said = [sentence for _, sentence in wrong_values(error)]
+        # In a file of another version, everything else may differ too.
+        said = said[:1] if said[0].startswith("schema_version:") else said
+        what = f"{path} is not an evaluation: {'; '.join(said)}."
     raise RunError(f"{what}\nNothing was compared or registered. Look at the evaluate step's log, and run it again.")
-
-
-def parse_evaluation(text: str) -> EvaluationReport:
-    """Parse and check the text of ``metrics.json``.
-
-    Raises:
-        ValueError: It is not JSON, or not an evaluation; the text names the key.
-    """
-    document = _object(json.loads(text), "the document")
-    if (version := document.get("schema_version")) != SCHEMA_VERSION:
-        raise ValueError(f"its schema_version is {version!r}, and this version of Tandem reads {SCHEMA_VERSION}")
-    threshold = _number(document, "threshold", "threshold", highest=1.0)
-    if threshold is None:
-        raise ValueError("threshold is null")
-    challenger = _scores(document.get("challenger"), "challenger")
-    if "champion" not in document:
-        raise ValueError("champion is missing (null says that there is none)")
-    champion = None if document["champion"] is None else _scores(document["champion"], "champion")
-    if champion and (champion.rows, champion.positives) != (challenger.rows, challenger.positives):
-        raise ValueError(
-            "challenger and champion were not measured on the same rows: "
-            f"{challenger.rows} rows with {challenger.positives} positives against "
-            f"{champion.rows} rows with {champion.positives} positives"
-        )
-    return EvaluationReport(threshold, challenger, champion, _warnings(document.get("warnings", [])))
 
 
 def comparison(report: EvaluationReport) -> Iterator[ComparisonRow]:
@@ -154,75 +134,68 @@ def comparison(report: EvaluationReport) -> Iterator[ComparisonRow]:
         yield ComparisonRow(metric, challenger, champion, difference)
 
 
-def _scores(value: object, where: str) -> ModelScores:
-    scores = _object(value, where)
-    rows = _count(scores, "rows", where)
-    positives = _count(scores, "positives", where)
-    matrix = _confusion_matrix(scores.get("confusion_matrix"), f"{where}.confusion_matrix")
-    if (matrix.tn + matrix.fp + matrix.fn + matrix.tp, matrix.tp + matrix.fn) != (rows, positives):
-        raise ValueError(f"{where}.confusion_matrix does not add up to {rows} rows with {positives} positives")
-    slices = {
-        column: MappingProxyType(
-            {
-                group: _scores(part, f"{where}.slices.{column}.{group}")
-                for group, part in _object(groups, f"{where}.slices.{column}").items()
-            }
-        )
-        for column, groups in _object(scores.get("slices", {}), f"{where}.slices").items()
-    }
-    return ModelScores(
-        values=MappingProxyType(
-            {name: _number(scores, name, f"{where}.{name}", metric.highest) for name, metric in METRICS.items()}
-        ),
-        confusion_matrix=matrix,
-        rows=rows,
-        positives=positives,
-        slices=MappingProxyType(slices),
-    )
-
-
-def _warnings(value: object) -> tuple[str, ...]:
-    texts = cast("list[object]", value) if isinstance(value, list) else [value]
-    if wrong := [text for text in texts if not isinstance(text, str)]:
-        raise ValueError(f"warnings holds {_kind(wrong[0])}, not text")
-    return tuple(map(str, texts))
-
-
-def _confusion_matrix(value: object, where: str) -> ConfusionMatrix:
-    matrix = _object(value, where)
-    return ConfusionMatrix(*(_count(matrix, cell, where) for cell in ("tn", "fp", "fn", "tp")))
-
-
-def _object(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is {_kind(value)}, not an object")
-    return cast("dict[str, object]", value)
-
-
-def _number(values: Mapping[str, object], key: str, where: str, highest: float) -> float | None:
+def _number_up_to(highest: float) -> Any:
     """A number from 0 to ``highest``; None for null, and for the NaN that Python writes where JSON has none."""
-    if key not in values:
-        raise ValueError(f"{where} is missing")
-    value = values[key]
-    if value is None or value != value:
-        return None
-    if not _is_number(value):
-        raise ValueError(f"{where} is {_kind(value)}, not a number")
-    if not -_ROUNDING <= value <= highest + _ROUNDING:
-        raise ValueError(f"{where} is {value}, outside 0 to {highest:g}")
-    return min(max(float(value), 0.0), highest)
+
+    def check(value: float | None) -> float | None:
+        if value is None or math.isnan(value):
+            return None
+        if not -_ROUNDING <= value <= highest + _ROUNDING:
+            raise ValueError(f"{value} is outside 0 to {highest:g}")
+        return min(max(value, 0.0), highest)
+
+    return Annotated[float | None, AfterValidator(check)]
 
 
-def _count(values: Mapping[str, object], key: str, where: str) -> int:
-    value = values.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{where}.{key} is {_kind(value)}, not a count of rows")
-    return value
+class _Part(BaseModel):
+    """A part of ``metrics.json``, as JSON has it: no text is taken for a number. Other keys are ignored."""
+
+    model_config = ConfigDict(strict=True)
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+_fields: dict[str, Any] = {name: (_number_up_to(metric.highest), ...) for name, metric in METRICS.items()}
+_Metrics: type[_Part] = create_model("_Metrics", __base__=_Part, **_fields)
 
 
-def _kind(value: object) -> str:
-    return "missing or null" if value is None else f"{value!r:.40}"
+class _Scores(_Metrics):
+    rows: Count
+    positives: Count
+    confusion_matrix: ConfusionMatrix
+    slices: dict[str, dict[str, "_Scores"]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        matrix = self.confusion_matrix
+        if (matrix.tn + matrix.fp + matrix.fn + matrix.tp, matrix.tp + matrix.fn) != (self.rows, self.positives):
+            raise ValueError(f"confusion_matrix does not add up to {self.rows} rows with {self.positives} positives")
+        return self
+
+    def scores(self) -> ModelScores:
+        slices = {
+            column: MappingProxyType({group: part.scores() for group, part in groups.items()})
+            for column, groups in self.slices.items()
+        }
+        values = MappingProxyType({name: getattr(self, name) for name in METRICS})
+        return ModelScores(values, self.confusion_matrix, self.rows, self.positives, MappingProxyType(slices))
+
+
+class _Evaluation(_Part):
+    schema_version: Literal[1]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    challenger: _Scores
+    champion: _Scores | None
+    warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _measured_on_the_same_rows(self) -> Self:
+        one, other = self.challenger, self.champion
+        if other and (other.rows, other.positives) != (one.rows, one.positives):
+            raise ValueError(
+                f"challenger and champion were not measured on the same rows: {one.rows} rows with {one.positives} "
+                f"positives against {other.rows} rows with {other.positives} positives"
+            )
+        return self
+
+    def report(self) -> EvaluationReport:
+        champion = None if self.champion is None else self.champion.scores()
+        return EvaluationReport(self.threshold, self.challenger.scores(), champion, self.warnings)

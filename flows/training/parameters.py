@@ -3,9 +3,7 @@
 import difflib
 import functools
 import inspect
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -17,6 +15,7 @@ from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
 from flows.training.gate import GatePolicy
+from flows.training.wrong_values import wrong_values
 
 EngineName = Literal["auto", "local", "azureml"]
 TrackingName = Literal["local", "azureml"]
@@ -209,35 +208,22 @@ def validated(model: type[P], values: dict[str, Any]) -> P:
     try:
         return model(**values)
     except ValidationError as error:
-        raise ParameterError("\n".join(_sentence(model, fault) for fault in error.errors())) from None
+        told = (_told(model, fault, sentence) for fault, sentence in wrong_values(error))
+        raise ParameterError("\n".join(told)) from None
 
 
-def _sentence(model: type[BaseModel], fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    given = fault.get("input")
+def _told(model: type[BaseModel], fault: Any, sentence: str) -> str:
+    """The sentence on a wrong value, with the nearest right one where a word is not known."""
     if fault["type"] == "extra_forbidden":
-        return f"{where}: there is no such parameter.{_nearest(where, model.model_fields)}"
-    if fault["type"] == "value_error":
-        return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
-    name = str(fault["loc"][0])
-    choices = [str(value) for value in get_args(model.model_fields[name].annotation)]
-    hint = _nearest(str(given), choices) if fault["type"] == "literal_error" else ""
-    said = _as_prefect_says(model, name, given) or f"{fault['msg'][0].lower()}{fault['msg'][1:]}, not {given!r}"
-    return f"{where}: {said}.{hint}"
+        name = str(fault["loc"][0])
+        return f"{name}: there is no such parameter.{_nearest(name, model.model_fields)}"
+    if fault["type"] == "literal_error":
+        choices = map(str, get_args(model.model_fields[fault["loc"][0]].annotation))
+        return f"{sentence}.{_nearest(str(fault['input']), choices)}"
+    return sentence if fault["type"] == "value_error" else f"{sentence}."
 
 
-def _as_prefect_says(model: type[BaseModel], name: str, given: Any) -> str | None:
-    """What Prefect's server says when a deployment is run with this value; it knows the JSON schema only."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    with suppress(ValueError):
-        given = json.loads(given) if isinstance(given, str) else given  # as `prefect deployment run` takes it
-    fault = best_match(Draft202012Validator(model.model_json_schema()["properties"][name]).iter_errors(given))
-    return None if fault is None else fault.message
-
-
-def _nearest(word: str, known: "Sequence[str] | Any") -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), 1)
     return f" Did you mean {near[0]}?" if near else ""
 

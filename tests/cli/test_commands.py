@@ -128,9 +128,9 @@ def test_blanks_and_quotes_in_the_paths_of_state_data_and_output_are_no_obstacle
 
 
 WRONG_FLAGS = {
-    "reg_rate 0": (("--reg_rate", "0"), "reg_rate: 0 is less than or equal to the minimum of 0."),
-    "reg_rate negative": (("--reg_rate=-1",), "reg_rate: -1 is less than or equal to the minimum of 0."),
-    "reg_rate NaN": (("--reg_rate", "nan"), "reg_rate: 'nan' is not of type 'number'."),
+    "reg_rate 0": (("--reg_rate", "0"), "reg_rate: input should be greater than 0, not '0'."),
+    "reg_rate negative": (("--reg_rate=-1",), "reg_rate: input should be greater than 0, not '-1'."),
+    "reg_rate NaN": (("--reg_rate", "nan"), "reg_rate: input should be a finite number, not 'nan'."),
     "unknown solver": (("--solver", "lbfg"), "Did you mean lbfgs?"),
     "unknown asset": (("--data_asset_name", "diabetes"), "There is no data asset 'diabetes'"),
     "unknown version": (("--data_asset_name", "diabetes-diagnostics:9"), "has no version 9. It has: 1"),

@@ -64,18 +64,18 @@ def test_nan_reads_as_undefined(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema_version": 2}, "schema_version is 2"),
-        ({"schema_version": None}, "schema_version is None"),
-        ({"threshold": None}, "threshold is null"),
-        ({"threshold": 1.5}, "threshold is 1.5, outside 0 to 1"),
-        ({"challenger": None}, "challenger is missing or null, not an object"),
-        ({"challenger": scores(roc_auc="high")}, "challenger.roc_auc is 'high', not a number"),
-        ({"challenger": scores(recall=-0.1)}, "challenger.recall is -0.1, outside 0 to 1"),
-        ({"challenger": scores(rows=True)}, "challenger.rows is True, not a count"),
-        ({"challenger": scores(rows=5)}, "challenger.confusion_matrix does not add up to 5 rows with 1 positives"),
-        ({"challenger": scores(slices={"Age": {"21-30": {}}})}, "challenger.slices.Age.21-30.rows is missing"),
-        ({"warnings": [1]}, "warnings holds 1, not text"),
-        ({"champion": []}, "champion is [], not an object"),
+        ({"schema_version": 2}, "schema_version: input should be 1, not 2."),
+        ({"schema_version": None}, "schema_version: input should be 1, not None."),
+        ({"threshold": None}, "threshold: input should be a valid number, not None."),
+        ({"threshold": 1.5}, "threshold: input should be less than or equal to 1, not 1.5."),
+        ({"challenger": None}, "challenger: input should be an object, not None."),
+        ({"challenger": scores(roc_auc="high")}, "challenger.roc_auc: input should be a valid number, not 'high'."),
+        ({"challenger": scores(recall=-0.1)}, "challenger.recall: -0.1 is outside 0 to 1."),
+        ({"challenger": scores(rows=True)}, "challenger.rows: input should be a valid integer, not True."),
+        ({"challenger": scores(rows=5)}, "challenger: confusion_matrix does not add up to 5 rows with 1 positives."),
+        ({"challenger": scores(slices={"Age": {"21-30": {}}})}, "challenger.slices.Age.21-30.rows: field required"),
+        ({"warnings": [1]}, "warnings.0: input should be a valid string, not 1."),
+        ({"champion": []}, "champion: input should be an object, not []."),
         (
             {"champion": scores(rows=3, confusion_matrix={"tn": 1, "fp": 1, "fn": 0, "tp": 1})},
             "not measured on the same rows: 4 rows with 1 positives against 3 rows with 1 positives",
@@ -89,10 +89,22 @@ def test_foreign_or_inconsistent_file_is_refused_by_key(tmp_path: Path, changes:
     assert str(tmp_path / "metrics.json") in str(refused.value)
 
 
+def test_every_wrong_key_is_named_at_once_but_of_a_file_of_another_version_only_the_version(tmp_path: Path) -> None:
+    wrong = {"threshold": 2, "challenger": scores(f1="x", rows=-1)}
+    with pytest.raises(RunError) as refused:
+        read_evaluation(write(tmp_path, **wrong))
+    assert str(refused.value).partition("\n")[0].partition(" is not an evaluation: ")[2] == (
+        "threshold: input should be less than or equal to 1, not 2; challenger.f1: input should be a valid number, "
+        "not 'x'; challenger.rows: input should be greater than or equal to 0, not -1."
+    )
+    with pytest.raises(RunError, match=r"is not an evaluation: schema_version: input should be 1, not 2\.\n"):
+        read_evaluation(write(tmp_path, schema_version=2, **wrong))
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_each_metric_must_be_there(tmp_path: Path, metric: str) -> None:
     partial = {name: value for name, value in scores().items() if name != metric}
-    with pytest.raises(RunError, match=rf"challenger\.{metric} is missing"):
+    with pytest.raises(RunError, match=rf"challenger\.{metric}: field required\."):
         read_evaluation(write(tmp_path, challenger=partial))
 
 
@@ -109,7 +121,7 @@ def test_broken_file_says_the_line(tmp_path: Path) -> None:
 
 def test_champion_left_out_is_not_the_same_as_none(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps({"schema_version": 1, "threshold": 0.5, "challenger": scores()}))
-    with pytest.raises(RunError, match="champion is missing"):
+    with pytest.raises(RunError, match=r"champion: field required\."):
         read_evaluation(tmp_path)
 
 
