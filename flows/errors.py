@@ -52,14 +52,18 @@ class SettingsError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands: file, line (from 1) and dotted key, such as ``jobs.train.inputs.reg_rate``."""
+    """Where something stands: file, line and dotted key, such as ``jobs.train.inputs.reg_rate``.
+
+    Lines count from 1; None means the file itself, such as one that is not there.
+    """
 
     file: Path
-    line: int
+    line: int | None
     key: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key}" if self.key else f"{self.file}:{self.line}"
+        where = f"{self.file}" if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.key}" if self.key else where
 
 
 @dataclass(frozen=True, slots=True)

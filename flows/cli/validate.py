@@ -88,7 +88,7 @@ def _examined(file: str, pairs: Sequence[str]) -> Examination:
     path = Path(file)
     if os.path.isdir(path):  # False, not an error, for a name that no file can have
         remedy = f"Name the files in it: tandem validate {path / '*.yml'}"
-        return Examination(None, (Fault(Place(path, 1, ""), "this is a folder", remedy),))
+        return Examination(None, (Fault(Place(path, None, ""), "this is a folder", remedy),))
     return examine(path, given_assets(pairs, path).components)
 
 

@@ -97,7 +97,7 @@ def test_a_folder_is_refused_with_what_to_type(
     (tmp_path / "jobs").mkdir()
     assert main(["validate", "jobs"]) == 2
     assert capsys.readouterr().out.splitlines() == [
-        "jobs:1: this is a folder",
+        "jobs: this is a folder",
         "    Name the files in it: tandem validate jobs/*.yml",
     ]
 
@@ -105,7 +105,16 @@ def test_a_folder_is_refused_with_what_to_type(
 def test_a_file_that_is_not_there_is_a_fault(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     write()
     assert main(["validate", "nope.yml"]) == 2
-    assert capsys.readouterr().out == "nope.yml:1: there is no such file\n"
+    assert capsys.readouterr().out == "nope.yml: there is no such file\n"
+
+
+def test_a_file_that_is_not_there_has_no_line_for_a_program_either(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write()
+    assert main(["validate", "--json", "nope.yml"]) == 2
+    (found,) = json.loads(capsys.readouterr().out)["files"]
+    assert [(fault["file"], fault["line"]) for fault in found["faults"]] == [("nope.yml", None)]
 
 
 def test_the_findings_are_there_for_a_program_too(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

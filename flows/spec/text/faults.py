@@ -86,7 +86,7 @@ def ordered(faults: Iterable[Fault]) -> list[Fault]:
     """
     unique = list(dict.fromkeys(faults))
     files = list(dict.fromkeys(fault.place.file for fault in unique))
-    return sorted(unique, key=lambda fault: (files.index(fault.place.file), fault.place.line))
+    return sorted(unique, key=lambda fault: (files.index(fault.place.file), fault.place.line or 0))
 
 
 def _prefixes(key: str) -> Iterator[str]:

@@ -30,7 +30,7 @@ class TypedLoader(Protocol):
 
 def text_of(path: Path, faults: list[Fault]) -> str | None:
     """The text of a file; None, with a fault, where there is none, or more than any YAML file of a job has."""
-    place = Place(path, 1, "")
+    place = Place(path, None, "")
     try:
         if not stat.S_ISREG(kind := path.stat().st_mode) and not stat.S_ISDIR(kind):
             faults.append(Fault(place, "this is no file but a pipe, a device or a socket", "Name a YAML file."))
