@@ -88,7 +88,7 @@ bench-drift: $(READY) ## Measure how often the watch over incoming data is wrong
 bench-rows: $(READY) ## Measure time and memory of prep and train up to 10 million rows
 	$(BIN)/python tests/bench/rows.py
 
-clean: ## Delete the local state (runs, models, caches of steps) where TANDEM_HOME says; the environment stays
+clean: ## Delete the local state (runs, models, caches of steps) where TANDEM_HOME says, else .tandem and outputs
 	@test -x $(BIN)/tandem || { echo "There is no environment in $(VENV), which knows what runs. Nothing was deleted: make env, then make clean." >&2; exit 1; }
 	$(BIN)/tandem state clean
-	rm -rf outputs
+	@test -n "$$TANDEM_HOME" || rm -rf outputs

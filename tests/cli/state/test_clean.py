@@ -79,6 +79,18 @@ def test_state_that_was_made_before_there_was_a_marker_is_known(tmp_path: Path) 
     assert not home.exists()
 
 
+def test_make_clean_takes_the_outputs_of_the_checkout_with_the_state_of_the_checkout(tmp_path: Path) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    tandem = tmp_path / ".venv" / "bin" / "tandem"  # would delete the state of the real checkout
+    tandem.write_text("#!/bin/sh\n")
+    tandem.chmod(0o755)
+    (tmp_path / "Makefile").symlink_to(PROJECT / "Makefile")
+    done = clean(Path(), "env", "-u", "TANDEM_HOME", "make", "-C", str(tmp_path), "clean")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_make_clean_deletes_where_tandem_home_says_and_refuses_while_something_runs(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
@@ -93,8 +105,9 @@ def test_make_clean_deletes_where_tandem_home_says_and_refuses_while_something_r
     assert refused.returncode != 0 and f"process {os.getpid()}: tandem serve" in refused.stderr
     assert (checkout / "outputs").exists() and home.exists()
     assert clean(home, *make).returncode == 0
-    assert not (checkout / "outputs").exists() and not home.exists()
+    assert (checkout / "outputs").exists() and not home.exists()
+    a_state(home)
     (checkout / ".venv").unlink()
-    without = clean(a_state(home), *make)
+    without = clean(home, *make)
     assert without.returncode != 0 and "make env" in without.stderr
     assert home.exists()
