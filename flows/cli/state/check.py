@@ -93,6 +93,8 @@ def _owner(settings: Settings) -> Finding:
 
 
 def _permissions(settings: Settings) -> Finding:
+    if os.statvfs(settings.home).f_flag & os.ST_RDONLY:  # no permission helps
+        return skip("permissions", str(Cause.READ_ONLY))
     closed = [
         path for path in _entries(settings.home) if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK)
     ]
