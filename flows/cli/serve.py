@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
+from urllib.parse import urlsplit
 
 from flows.cli.state.closing import Closing, start_mlflow
 from flows.cli.state.usable import check_usable
@@ -20,7 +21,16 @@ from flows.machine.hidden_memory import hide_memory
 from flows.machine.living import Living, enlist, record_process
 from flows.machine.locks import held, locked
 from flows.mlflow_store import mlflow_server
-from flows.prefect_api.server import DATABASE, SERVED, STARTING, PrefectApi, answers, python_path, server_environment
+from flows.prefect_api.server import (
+    DATABASE,
+    SERVED,
+    STARTING,
+    PrefectApi,
+    answers,
+    python_path,
+    served_addresses,
+    server_environment,
+)
 from flows.settings import Settings
 
 START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
@@ -54,7 +64,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
         "MLflow": mlflow_server.server_command(settings, mlflow_port),
     }
     for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
-        _check_free(name, port)
+        _check_free(home, name, port)
     log = settings.home / "serve.log"
     processes: dict[str, subprocess.Popen[bytes]] = {}
     entries = [record_process(settings.home, "tandem serve")]
@@ -117,14 +127,21 @@ def _make_database(home: Path, environment: Mapping[str, str], output: IO[bytes]
         subprocess.run(words, env=environment, stdout=output, stderr=output, check=False)
 
 
-def _check_free(name: str, port: int) -> None:
-
+def _check_free(home: Path, name: str, port: int) -> None:
+    """See that nobody listens on a port; this state may be served there already."""
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise ServiceError(
-                f"Port {port} is taken, so {name} cannot be served there. Stop what listens on it, or choose another: "
-                f"tandem serve --{name.lower()}-port PORT."
-            )
+        if probe.connect_ex(("127.0.0.1", port)) != 0:
+            return
+    served = served_addresses(home)
+    if port in (urlsplit(address).port for address in served.values()):
+        raise ServiceError(
+            f"This local state is served already:\n  Prefect  {served['url'].removesuffix('/api')}\n"
+            f"  MLflow   {served['mlflow']}\nNothing was started. To serve it anew, end that one first (Ctrl+C)."
+        )
+    raise ServiceError(
+        f"Port {port} is taken, so {name} cannot be served there. Stop what listens on it, or choose another: "
+        f"tandem serve --{name.lower()}-port PORT."
+    )
 
 
 def _wait_until_ready(url: str, mlflow_port: int, processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:

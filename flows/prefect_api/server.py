@@ -265,10 +265,19 @@ def _served_url(home: Path) -> str | None:
 
 
 def _served(home: Path, what: str) -> str | None:
+    return served_addresses(home).get(what)
+
+
+def served_addresses(home: Path) -> Mapping[str, str]:
+    """The addresses ``url`` (Prefect's API) and ``mlflow`` that ``make serve`` has written down; empty if it has not.
+
+    One that was killed leaves them behind.
+    """
     try:
-        return json.loads((home / SERVED).read_bytes())[what]
-    except (OSError, ValueError, KeyError):
-        return None
+        found = json.loads((home / SERVED).read_bytes())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def _check_listening(url: str) -> None:

@@ -1,6 +1,8 @@
 """``tandem serve``: both web interfaces on the local state, and nothing beside them."""
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +11,34 @@ import httpx
 import pytest
 
 from flows.machine.living import has_entries, look
-from flows.prefect_api.server import free_port, served_mlflow
+from flows.prefect_api.server import SERVED, free_port, served_mlflow
 from tests.processes import commands_with
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.slow
+
+def test_port_of_a_serve_of_the_same_state_is_refused_with_its_addresses_and_a_foreign_one_with_another_way(
+    tmp_path: Path,
+) -> None:
+    terminal = Terminal(tmp_path, None)
+    folder = tmp_path / "state" / "prefect"
+    folder.mkdir(parents=True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = [sys.executable, "-m", "flows", "serve", "--mlflow-port", str(port), "--prefect-port", str(free_port())]
+        foreign = subprocess.run(words, env=terminal.environment, capture_output=True, text=True, timeout=60)
+        addresses = {"url": "http://127.0.0.1:4299/api", "mlflow": f"http://127.0.0.1:{port}"}
+        (folder / SERVED).write_text(json.dumps(addresses))
+        own = subprocess.run(words, env=terminal.environment, capture_output=True, text=True, timeout=60)
+    assert (foreign.returncode, own.returncode) == (3, 3)
+    assert f"Port {port} is taken" in foreign.stderr and "--mlflow-port PORT" in foreign.stderr
+    assert own.stderr.startswith("Error: This local state is served already:\n")
+    assert "  Prefect  http://127.0.0.1:4299\n" in own.stderr and f"  MLflow   http://127.0.0.1:{port}\n" in own.stderr
+    assert (folder / SERVED).exists()
 
 
+@pytest.mark.slow
 def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, None)
     prefect, mlflow = free_port(), free_port()
