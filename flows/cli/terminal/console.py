@@ -18,7 +18,10 @@ from flows.cli.terminal.step_table import StepTable
 from flows.cli.terminal.visible_text import visible
 
 # Said better by the steps' own lines, or naming a temporary server that will be gone.
-_NOISE = ("Finished in state", "Task run failed with", "View at", "Beginning flow run", "Still processing items")
+_NOISE = (
+    *("Finished in state", "Task run failed with", "View at", "Beginning flow run", "Still processing items"),
+    "Crash detected",  # of every task and flow that Ctrl+C ends
+)
 _REFRESHES_PER_SECOND = 4
 
 

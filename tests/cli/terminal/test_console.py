@@ -43,6 +43,15 @@ def test_a_line_of_a_step_is_shown_to_the_letter(line: str, terminal: bool, file
     assert COLOURS.sub("", logged(handler, file, line)) == f"prep | {line}\n"
 
 
+@pytest.mark.parametrize("logger", ["prefect.flow_runs", "prefect.task_runs"])
+def test_a_crash_that_the_end_of_the_command_tells_is_no_line(logger: str, file: io.TextIOWrapper) -> None:
+    said = "Crash detected! Execution was cancelled by the runtime environment."
+    record = logging.LogRecord(logger, logging.ERROR, __file__, 1, said, None, None)
+    ConsoleHandler(stream=file).handle(record)
+    file.flush()
+    assert isinstance(file.buffer, io.BytesIO) and file.buffer.getvalue() == b""
+
+
 def test_a_line_of_a_step_cannot_command_the_terminal(file: io.TextIOWrapper) -> None:
     assert logged(ConsoleHandler(stream=file), file, "\x1b[2J\x1b]0;a\x07\x9b") == "prep | ^[[2J^[]0;a^G\\x9b\n"
 
