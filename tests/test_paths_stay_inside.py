@@ -135,7 +135,9 @@ def test_names_in_a_file_that_lead_elsewhere_are_faults_of_the_reader(name: str,
         (tmp_path / "job.yml").write_text(text)
         found = examine(tmp_path / "job.yml")
         if found.spec is None or found.faults:
-            assert all(fault.place.line >= 1 and str(fault.place.file).endswith("job.yml") for fault in found.faults)
+            assert all(
+                (fault.place.line or 0) >= 1 and str(fault.place.file).endswith("job.yml") for fault in found.faults
+            )
             continue
         for step in found.spec.steps.values():
             ports = step.component.outputs.values()
@@ -398,6 +400,16 @@ def test_link_in_the_project_is_no_way_out_of_it_for_what_an_output_holds(tmp_pa
     with pytest.raises(SettingsError, match="--allow-output"):
         deliver(outcome(source, "job", {"o": source}), spec, folders)
     assert list(victim.iterdir()) == []
+
+
+def test_copied_output_is_told_by_where_the_file_wants_it(tmp_path: Path) -> None:
+    folder, folders = project(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.txt").write_text("a")
+    copied = deliver(outcome(source, "job", {"o": source}), job(folder, "./out"), folders)
+    assert copied == {"o": str(folder / "out")}
+    assert (folder / "out" / "a.txt").read_text() == "a"
 
 
 def test_output_with_a_link_to_itself_is_copied_once(tmp_path: Path) -> None:

@@ -22,16 +22,23 @@ from flows.training.summary import outcome_as_json
 OUTCOME = "job.json"
 
 
-def deliver(outcome: RunOutcome, spec: JobSpec, folders: OutputFolders) -> None:
+def deliver(outcome: RunOutcome, spec: JobSpec, folders: OutputFolders) -> Mapping[str, str]:
     """Copy every output to the local path that the YAML gives for it; one whose path is elsewhere stays where it is.
+
+    Returns:
+        Where the outputs of the job that were copied are now, by name.
 
     Raises:
         SettingsError: A path cannot be written, or is in none of the folders that may be.
     """
+    copied: dict[str, str] = {}
     for port, source in _delivered(outcome, spec):
         path = local_path(port)
         if path is not None:
             _copy(source, path, folders)
+            if spec.outputs.get(port.name) is port:
+                copied[port.name] = os.path.abspath(path)
+    return copied
 
 
 def register_outputs(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> RunOutcome:

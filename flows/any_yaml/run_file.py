@@ -1,6 +1,7 @@
 """The flow behind ``tandem run``: any Azure ML job or pipeline YAML that the engine can run."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,11 @@ async def _outcome_of(engine: Engine, request: PipelineRequest) -> RunOutcome:
 def _left_here(
     outcome: RunOutcome, request: PipelineRequest, settings: Settings, folder: Path | None, folders: OutputFolders
 ) -> RunOutcome:
-    deliver(outcome, request.spec, folders)
+    copied = deliver(outcome, request.spec, folders)
     outcome = register_outputs(outcome, request.spec, settings)
-    return outcome if folder is None else lay_out(outcome, folder, folders)
+    if folder is not None:
+        return lay_out(outcome, folder, folders)
+    return replace(outcome, outputs={**outcome.outputs, **copied})
 
 
 async def _brought_here(engine: Engine, outcome: RunOutcome, folder: Path) -> None:

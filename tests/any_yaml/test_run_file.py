@@ -169,6 +169,15 @@ def test_failed_step_is_exit_code_1_with_its_last_20_lines_and_what_the_others_l
     assert "report | 29" in done.stderr
 
 
+def test_output_that_goes_outside_of_the_project_is_told_by_where_it_is(checkout: Checkout, tmp_path: Path) -> None:
+    place = tmp_path / "allowed"
+    job = f"command: echo hello > ${{{{outputs.said}}}}/a.txt\noutputs: {{said: {{type: uri_folder, path: {place}}}}}\n"
+    checkout.write("job.yml", f"{job}environment: {{image: ubuntu}}\n")
+    outcome = json.loads(checkout.run("job.yml", "--allow-output", str(place), "--json").stdout)
+    assert outcome["outputs"] == {"said": str(place)}
+    assert content(place) == {"a.txt": "hello\n"}
+
+
 def test_what_cannot_run_here_ends_with_exit_code_2_before_anything_is_started(checkout: Checkout, home: Path) -> None:
     checkout.write("pipeline.yml", PIPELINE + "  far: {type: command, component: azureml:far:1}\n")
     done = checkout.run("pipeline.yml", "--json", code=2)
