@@ -18,7 +18,7 @@ from flows.prefect_api.server import PrefectApi, find_prefect_api, use_prefect_a
 from flows.settings import PROJECT, Settings
 
 if TYPE_CHECKING:
-    from deployments.made import Done
+    from deployments.ours import Done
 
 DEPLOYMENTS = PROJECT / "prefect.yaml"
 NOTIFICATIONS = PROJECT / "deployments" / "automations.yaml"

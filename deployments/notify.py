@@ -6,51 +6,64 @@ made here from ``TANDEM_NOTIFY_URL``.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from prefect.blocks import notifications
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 
-from deployments.made import Done, Made
-from deployments.server import put_variable, remove
+from deployments.ours import MADE_BLOCK, NOTIFY, TAG, Done, remove_notify_block
+from deployments.server import put_variable
 from flows.errors import SettingsError
 
 SETTING = "TANDEM_NOTIFY"
 URL = "TANDEM_NOTIFY_URL"
-VARIABLE = "tandem_notify"
 NOBODY = "none"
 
 
-async def put_notify_block(
-    client: PrefectClient, made: Made, environment: Mapping[str, str]
-) -> tuple[UUID | None, list[Done]]:
+async def put_notify_block(client: PrefectClient, environment: Mapping[str, str]) -> tuple[UUID | None, list[Done]]:
     """Find the block, make it if there is an address for it, and remember it; None if nobody is to be told.
+
+    A block that was made here goes as soon as another one is chosen, or none.
 
     Raises:
         SettingsError: There is no such block, or it cannot notify.
     """
-    remembered = await client.read_variable_by_name(VARIABLE)
-    chosen = environment.get(SETTING) or (None if remembered is None else str(remembered.value)) or NOBODY
+    remembered = await client.read_variable_by_name(NOTIFY)
+    before = None if remembered is None else str(remembered.value)
+    chosen = environment.get(SETTING) or before or NOBODY
     if chosen == NOBODY:
-        return None, [] if remembered is None else [await remove(client, made, "variable", VARIABLE)]
+        return None, await remove_notify_block(client)
     slug, _, name = chosen.partition("/")
     kind = _block_type(chosen, slug, name)
     url = environment.get(URL) if "url" in kind.model_fields else None
-    try:
-        found = await client.read_block_document_by_name(name, slug)
+    found = await _found(client, slug, name)
+    if found is None and not url:
+        raise SettingsError(_missing(chosen, slug, kind))
+    done = await remove_notify_block(client) if before not in (None, chosen) else []
+    tags = list(remembered.tags) if remembered is not None and before == chosen else [TAG]
+    if found is None and MADE_BLOCK not in tags:
+        tags = [*tags, MADE_BLOCK]
+    # The variable comes first: a block that is there without it would never be removed.
+    done.append(await put_variable(client, NOTIFY, chosen, tags))
+    if found is None:
+        id, verb = await _block(kind, name, str(url)).save(name), "made"
+    elif url and url not in (found.data.get("url"), found.data.get("secrets", {}).get("url")):
+        id, verb = await _block(kind, name, url).save(name, overwrite=True), "changed"
+    else:
         id, verb = found.id, "there"
-        if url and url not in (found.data.get("url"), found.data.get("secrets", {}).get("url")):
-            id, verb = await _block(kind, name, url).save(name, overwrite=True), "changed"
-    except ObjectNotFound:
-        if not url:
-            raise SettingsError(_missing(chosen, slug, kind)) from None
-        await made.add("block", chosen)
-        id, verb = await _block(kind, name, url).save(name), "made"
-    return id, [Done(verb, "block", chosen), await put_variable(client, made, VARIABLE, chosen)]
+    return id, [*done, Done(verb, "block", chosen)]
+
+
+async def _found(client: PrefectClient, slug: str, name: str) -> BlockDocument | None:
+    with suppress(ObjectNotFound):
+        return await client.read_block_document_by_name(name, slug)
+    return None
 
 
 def _block_type(chosen: str, slug: str, name: str) -> type[Block]:

@@ -6,12 +6,18 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 
-from deployments.made import Done, Kind, Made
 from deployments.notify import put_notify_block
-from deployments.server import put_automations, put_deployment, put_work_pool, remove
+from deployments.ours import (
+    Done,
+    our_automations,
+    our_deployments,
+    remove_automation,
+    remove_deployment,
+    remove_notify_block,
+    remove_work_pools,
+)
+from deployments.server import put_automations, put_deployment, put_work_pool
 from deployments.wanted import wanted_deployments, wanted_notifications
-
-_LAST_FIRST: tuple[Kind, ...] = ("automation", "deployment", "pool", "variable", "block")
 
 
 async def deploy(deployments: Path, notifications: Path, environment: Mapping[str, str]) -> list[Done]:
@@ -22,27 +28,30 @@ async def deploy(deployments: Path, notifications: Path, environment: Mapping[st
     """
     wanted = await wanted_deployments(deployments)
     async with get_client() as client:
-        made = await Made.read(client)
-        block_id, done = await put_notify_block(client, made, environment)
+        block_id, done = await put_notify_block(client, environment)
         messages = [] if block_id is None else wanted_notifications(notifications, block_id)
         for pool in sorted({str(deployment.fields["work_pool_name"]) for deployment in wanted}):
-            done.append(await put_work_pool(client, made, pool))
+            done.append(await put_work_pool(client, pool))
         automations: list[AutomationCore] = []
         for deployment in wanted:
-            id, put = await put_deployment(client, made, deployment)
+            id, put = await put_deployment(client, deployment)
             done.append(put)
             automations += deployment.automations(id)
         automations += messages
-        done += await put_automations(client, made, automations)
-        stale = set(made.of("automation")) - {automation.name for automation in automations}
-        done += [await remove(client, made, "automation", name) for name in sorted(stale)]
-        stale = set(made.of("deployment")) - {deployment.full_name for deployment in wanted}
-        done += [await remove(client, made, "deployment", name) for name in sorted(stale)]
+        done += await put_automations(client, automations)
+        names = {automation.name for automation in automations}
+        ours = await our_automations(client)
+        done += [await remove_automation(client, name, ours[name]) for name in sorted(ours.keys() - names)]
+        names = {deployment.full_name for deployment in wanted}
+        ours = await our_deployments(client)
+        done += [await remove_deployment(client, name, ours[name]) for name in sorted(ours.keys() - names)]
     return done
 
 
 async def undeploy() -> list[Done]:
     """Remove what was made here, and nothing else. Flow runs that have ended stay to be looked at."""
     async with get_client() as client:
-        made = await Made.read(client)
-        return [await remove(client, made, kind, name) for kind in _LAST_FIRST for name in made.of(kind)]
+        automations, deployments = await our_automations(client), await our_deployments(client)
+        done = [await remove_automation(client, name, automations[name]) for name in sorted(automations)]
+        done += [await remove_deployment(client, name, deployments[name]) for name in sorted(deployments)]
+        return [*done, *await remove_work_pools(client), *await remove_notify_block(client)]

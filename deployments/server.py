@@ -8,47 +8,52 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    VariableCreate,
+    VariableUpdate,
+    WorkPoolCreate,
+)
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
-from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
-from deployments.made import Done, Kind, Made, Verb, write_variable
+from deployments.ours import POOL, Done, Verb, all_automations
 from deployments.wanted import WantedDeployment, WantedSchedule
 
-_PAGE = 200
+_POOL = f"{POOL} Made by `make deploy`, removed by `make undeploy`."
 
 
-async def put_work_pool(client: PrefectClient, made: Made, name: str) -> Done:
+async def put_work_pool(client: PrefectClient, name: str) -> Done:
     """See that there is a work pool of this name; one of another type is left as it is."""
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
-        await made.add("pool", name)
-        pool = await client.create_work_pool(WorkPoolCreate(name=name, type="process", description="Runs Tandem."))
+        pool = await client.create_work_pool(WorkPoolCreate(name=name, type="process", description=_POOL))
         return Done("made", "pool", name, f"type {pool.type}")
     return Done("there", "pool", name, f"type {pool.type}")
 
 
-async def put_variable(client: PrefectClient, made: Made, name: str, value: str) -> Done:
-    """See that a variable has this value."""
+async def put_variable(client: PrefectClient, name: str, value: str, tags: Sequence[str]) -> Done:
+    """See that a variable has this value and these tags."""
     found = await client.read_variable_by_name(name)
-    if found is not None and found.value == value:
-        return Done("there", "variable", name, value)
     if found is None:
-        await made.add("variable", name)
-    await write_variable(client, name, value)
-    return Done("made" if found is None else "changed", "variable", name, value)
+        await client.create_variable(VariableCreate(name=name, value=value, tags=list(tags)))
+        return Done("made", "variable", name, value)
+    if (found.value, found.tags) == (value, list(tags)):
+        return Done("there", "variable", name, value)
+    await client.update_variable(VariableUpdate(name=name, value=value, tags=list(tags)))
+    return Done("changed", "variable", name, value)
 
 
-async def put_deployment(client: PrefectClient, made: Made, wanted: WantedDeployment) -> tuple[UUID, Done]:
+async def put_deployment(client: PrefectClient, wanted: WantedDeployment) -> tuple[UUID, Done]:
     """See that there is this deployment, with its schedules; return its id too."""
     try:
         found = await client.read_deployment_by_name(wanted.full_name)
     except ObjectNotFound:
-        await made.add("deployment", wanted.full_name)
         id = await client.create_deployment(
             flow_id=await client.create_flow_from_name(wanted.flow),
             name=wanted.name,
@@ -65,60 +70,27 @@ async def put_deployment(client: PrefectClient, made: Made, wanted: WantedDeploy
         return found.id, Done(verb, "deployment", wanted.full_name, ", ".join(changes))
 
 
-async def put_automations(client: PrefectClient, made: Made, wanted: Sequence[AutomationCore]) -> list[Done]:
+async def put_automations(client: PrefectClient, wanted: Sequence[AutomationCore]) -> list[Done]:
     """See that there are these automations. An automation is known by its name."""
-    there = {automation.name: automation for automation in await _automations(client)}
+    there = {automation.name: automation for automation in await all_automations(client)}
     done: list[Done] = []
     for automation in wanted:
         old = there.get(automation.name)
         if old is None:
-            await made.add("automation", automation.name)
             await client.create_automation(automation)
             done.append(Done("made", "automation", automation.name))
             continue
-        new = automation.model_copy(update={"enabled": old.enabled})
-        same = _core(old) == new.model_copy(update={"owner_resource": None})  # which the server does not tell
+        # Who owns it, the server neither tells nor lets be changed.
+        new = _core({**automation.model_dump(exclude={"owner_resource"}), "enabled": old.enabled})
+        same = _core(old.model_dump()) == new
         if not same:
             await client.update_automation(old.id, new)
         done.append(Done("there" if same else "changed", "automation", automation.name))
     return done
 
 
-async def remove(client: PrefectClient, made: Made, kind: Kind, name: str) -> Done:
-    """Remove something that was made here, and forget it."""
-    verb: Verb = "removed"
-    try:
-        if kind == "pool":
-            await client.delete_work_pool(name)
-        elif kind == "variable":
-            await client.delete_variable_by_name(name)
-        elif kind == "block":
-            slug, _, document = name.partition("/")
-            block = await client.read_block_document_by_name(document, slug, include_secrets=False)
-            await client.delete_block_document(block.id)
-        elif kind == "deployment":
-            deployment = await client.read_deployment_by_name(name)
-            await client.delete_deployment(deployment.id)
-        else:
-            automation = next(each for each in await _automations(client) if each.name == name)
-            await client.delete_automation(automation.id)
-    except (ObjectNotFound, StopIteration):
-        verb = "gone"
-    await made.take(kind, name)
-    return Done(verb, kind, name)
-
-
-async def _automations(client: PrefectClient) -> list[Automation]:
-    found: list[Automation] = []
-    while True:
-        page = await client.read_automations(limit=_PAGE, offset=len(found))
-        found += page
-        if len(page) < _PAGE:
-            return found
-
-
-def _core(automation: Automation) -> AutomationCore:
-    return AutomationCore.model_validate(automation.model_dump())
+def _core(values: Mapping[str, Any]) -> AutomationCore:
+    return AutomationCore.model_validate(values)
 
 
 def _has(found: DeploymentResponse, name: str) -> Any:

@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.templating import apply_values
 from pydantic import TypeAdapter, ValidationError
 
+from deployments.ours import AUTOMATION, ENTRYPOINT, TAG
 from flows.errors import SettingsError
 
 SEND = "send-notification"
@@ -52,7 +53,7 @@ class WantedDeployment:
         """The automations of its triggers, which Prefect deletes with the deployment."""
         for trigger in self.triggers:
             trigger.set_deployment_id(deployment_id)
-        return [trigger.as_automation() for trigger in self.triggers]
+        return [trigger.as_automation().model_copy(update={"tags": [TAG]}) for trigger in self.triggers]
 
 
 async def wanted_deployments(file: Path) -> list[WantedDeployment]:
@@ -83,10 +84,19 @@ def wanted_notifications(file: Path, block_document_id: UUID) -> list[Automation
     for config in configs:
         try:
             actions = [_through(block_document_id, action) for action in config["actions"]]
-            wanted.append(AutomationCore.model_validate({**config, "actions": actions, "tags": ["tandem"]}))
+            wanted.append(AutomationCore.model_validate({**config, "actions": actions, "tags": [TAG]}))
         except (KeyError, ValidationError) as error:
             raise SettingsError(f"{file.name}: automation {config.get('name')!r}: {error!r}") from None
+        _check_name(file, wanted[-1].name)
     return wanted
+
+
+def _check_name(file: Path, name: str | None) -> None:
+    if not (name or "").startswith(AUTOMATION):
+        raise SettingsError(
+            f"{file.name}: automation {name!r}: `make undeploy` finds an automation by its name, which must "
+            f"begin with {AUTOMATION!r}. Nothing was changed."
+        )
 
 
 def _through(block_document_id: UUID, action: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +124,13 @@ def _deployment(file: Path, config: Mapping[str, Any], document: Mapping[str, An
         schedules = {item["slug"]: _schedule(where, item) for item in config.get("schedules") or []}
     except (KeyError, OSError, ImportError, ValueError, AttributeError, SyntaxError) as error:
         raise SettingsError(f"{where}: {type(error).__name__}: {error}. Nothing was changed.") from error
+    for trigger in triggers:
+        _check_name(file, trigger.name)
+    if TAG not in (config.get("tags") or []) or not config["entrypoint"].startswith(ENTRYPOINT):
+        raise SettingsError(
+            f"{where}: `make undeploy` finds a deployment by the tag {TAG} and an entrypoint that begins with "
+            f"{ENTRYPOINT}: give it both. Nothing was changed."
+        )
     pool, limit = config.get("work_pool") or {}, config.get("concurrency_limit")
     fields: dict[str, Any] = {
         "entrypoint": config["entrypoint"],

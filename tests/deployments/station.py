@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments import rollout
 from deployments.background import background
 from deployments.deploy import DEPLOYMENTS, NOTIFICATIONS
-from deployments.made import Done
+from deployments.ours import Done
 from flows.prefect_api.server import free_port, server_environment
 from tests.terminal import PROJECT, Terminal
 
@@ -81,9 +81,9 @@ class Station:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def deploy(self, **environment: str) -> list[Done]:
+    def deploy(self, deployments: Path = DEPLOYMENTS, /, **environment: str) -> list[Done]:
         """What ``make deploy`` does, without the start of a process."""
-        return self._in_this_process(lambda: rollout.deploy(DEPLOYMENTS, NOTIFICATIONS, environment))
+        return self._in_this_process(lambda: rollout.deploy(deployments, NOTIFICATIONS, environment))
 
     def undeploy(self) -> list[Done]:
         """What ``make undeploy`` does, without the start of a process."""
@@ -105,6 +105,16 @@ class Station:
 
     def deployment(self, name: str) -> dict[str, Any]:
         return self.api.get(f"/deployments/name/{name}").json()
+
+    def make_block(self, slug: str, name: str, data: Mapping[str, Any]) -> str:
+        """Make a block as the web interface does; its id."""
+        kind = self.api.get(f"/block_types/slug/{slug}").json()["id"]
+        asked = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+        schema = self.api.post("/block_schemas/filter", json=asked).json()[0]["id"]
+        block = {"name": name, "data": data, "block_type_id": kind, "block_schema_id": schema}
+        answer = self.api.post("/block_documents/", json=block)
+        assert answer.is_success, answer.text
+        return answer.json()["id"]
 
     def flow_run(self, id: str) -> dict[str, Any]:
         return self.api.get(f"/flow_runs/{id}").json()

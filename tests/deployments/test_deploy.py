@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.made import Done
+from deployments.ours import Done
 from flows.drift.parameters import WatchParameters
 from flows.errors import ParameterError, SettingsError
 from flows.prefect_api.server import SERVED
@@ -65,11 +65,12 @@ def test_second_deploy_changes_nothing_and_says_so(station: Station) -> None:
     assert f"PREFECT_API_URL={station.environment['PREFECT_API_URL']} prefect deployment run" in done.stdout
 
 
-def test_what_prefects_own_command_deploys_differs_in_one_thing(station: Station) -> None:
+def test_what_prefects_own_command_deploys_differs_in_the_schema_and_the_tags_of_automations(station: Station) -> None:
     done = station.prefect("--no-prompt", "deploy", "--all")
     assert done.returncode == 0, done.stdout + done.stderr
     changed = {(each.kind, each.detail) for each in station.deploy() if each.verb != "there"}
-    assert changed == {("deployment", "parameter_openapi_schema")}  # it lets pass a parameter that there is not
+    # It lets pass a parameter that there is not, and gives the automations of triggers no tag.
+    assert changed == {("deployment", "parameter_openapi_schema"), ("automation", "")}
 
 
 def test_deployments_hold_no_path_of_this_machine(station: Station) -> None:
@@ -169,6 +170,40 @@ def test_messages_go_through_one_block_until_nobody_is_to_be_told(station: Stati
     assert sum(each.kind == "automation" for each in removed) == 7
 
 
+FILES = {
+    "an automation": ('name: "tandem: train on new data"', "name: mine", r"automation 'mine': `make undeploy` finds"),
+    "a deployment without the tag": ("tags: [tandem]", "tags: [mine]", r"by the tag tandem and an entrypoint"),
+}
+
+
+@pytest.mark.parametrize(("there", "instead", "message"), FILES.values(), ids=FILES.keys())
+def test_file_that_wants_what_undeploy_could_not_find_is_refused(
+    station: Station, tmp_path: Path, there: str, instead: str, message: str
+) -> None:
+    before = station.everything()
+    file = tmp_path / "prefect.yaml"
+    text = (PROJECT / "prefect.yaml").read_text()
+    assert there in text
+    file.write_text(text.replace(there, instead))
+    with pytest.raises(SettingsError, match=message):
+        station.deploy(file)
+    assert station.everything() == before
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # of the library behind Prefect's blocks
+def test_block_that_a_person_made_stays_and_one_that_was_made_here_goes_when_another_is_chosen(
+    station: Station,
+) -> None:
+    made = {"TANDEM_NOTIFY": "slack-webhook/ours", "TANDEM_NOTIFY_URL": "https://hooks.example.com/1"}
+    assert Done("made", "block", "slack-webhook/ours") in station.deploy(**made)
+    theirs = station.make_block("slack-webhook", "theirs", {"url": "https://hooks.example.com/2"})
+    done = station.deploy(TANDEM_NOTIFY="slack-webhook/theirs")
+    assert {Done("removed", "block", "slack-webhook/ours"), Done("there", "block", "slack-webhook/theirs")} <= set(done)
+    station.deploy(TANDEM_NOTIFY="none")
+    assert [block["id"] for block in station.everything()["block_documents"]] == [theirs]
+    station.api.delete(f"/block_documents/{theirs}").raise_for_status()
+
+
 def test_undeploy_removes_what_was_made_and_nothing_else(station: Station) -> None:
     assert verbs(station.undeploy()) == {"removed"}
     gone = station.everything()
@@ -179,6 +214,14 @@ def test_undeploy_removes_what_was_made_and_nothing_else(station: Station) -> No
     flow = station.api.post("/flows/", json={"name": "train-pipeline"}).json()["id"]
     theirs = {"name": "theirs", "flow_id": flow, "work_pool_name": "tandem"}
     station.api.post("/deployments/", json=theirs).raise_for_status()
+    # What others have may carry the tag, or a name like ours.
+    bicycle = {"name": "bicycle", "flow_id": flow, "tags": ["tandem"], "entrypoint": "bicycles/tandem.py:ride"}
+    station.api.post("/deployments/", json=bicycle).raise_for_status()
+    station.api.post("/variables/", json={"name": "tandem_bicycle", "value": 1, "tags": ["tandem"]}).raise_for_status()
+    trigger = {"type": "event", "posture": "Reactive", "expect": ["prefect.flow-run.Completed"], "threshold": 1}
+    for name, tags in (("tandem: mine", []), ("bicycle", ["tandem"])):
+        automation = {"name": name, "tags": tags, "trigger": trigger, "actions": [{"type": "do-nothing"}]}
+        station.api.post("/automations/", json=automation).raise_for_status()
     before = {kind: [each["id"] for each in found] for kind, found in station.everything().items()}
     assert verbs(station.deploy(), "pool") == {"there"}
     done = station.run(sys.executable, "-m", "deployments.deploy", "undeploy")
