@@ -13,8 +13,9 @@ import yaml
 from flows.cli.run import exit_code_of
 from flows.errors import ServiceError, SettingsError
 from flows.machine.hidden_memory import hide_memory
+from flows.machine.living import enlist
 from flows.machine.private import keep_private
-from flows.prefect_api.server import PrefectApi, find_prefect_api, use_prefect_api
+from flows.prefect_api.server import PrefectApi, elsewhere, find_prefect_api, use_prefect_api
 from flows.settings import PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -70,7 +71,13 @@ def _worker() -> int:
     sys.argv = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
     from prefect.cli import app
 
-    app()
+    settings = Settings.from_environment()
+    # The state must stay as long as flow runs may be started on it, even while none is.
+    entry = enlist(settings.home, "make worker", api=elsewhere(api.url, settings.prefect_home))
+    try:
+        app()
+    finally:
+        entry.end()
     return 0
 
 

@@ -10,9 +10,10 @@ import pytest
 from deployments.ours import Done
 from flows.drift.parameters import WatchParameters
 from flows.errors import ParameterError, SettingsError
+from flows.machine.living import has_entries
 from flows.prefect_api.server import SERVED
 from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
-from tests.deployments.station import Station, prefect_server, verbs
+from tests.deployments.station import Station, prefect_server, until, verbs
 from tests.terminal import PROJECT, Terminal
 
 MODELS = {"train-pipeline": PipelineParameters, "train-job": JobParameters, "watch-data": WatchParameters}
@@ -50,6 +51,17 @@ def test_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     done = station.run(sys.executable, "-m", "deployments.deploy", "worker")
     assert done.returncode == 3
     assert "Error: The Prefect API at http://127.0.0.1:1/api does not answer" in done.stderr
+
+
+def test_worker_that_waits_for_work_keeps_the_state_from_being_deleted(station: Station) -> None:
+    home = Path(station.environment["TANDEM_HOME"])
+    with station.process(sys.executable, "-m", "deployments.deploy", "worker"):
+        until(lambda: has_entries(home))
+        done = station.run(sys.executable, "-m", "flows", "state", "clean")
+        assert done.returncode == 4
+        assert ": make worker\n" in done.stderr and "Nothing was deleted" in done.stderr
+    done = station.run(sys.executable, "-m", "flows", "state", "clean")
+    assert done.returncode == 0, done.stderr
 
 
 def test_second_deploy_changes_nothing_and_says_so(station: Station) -> None:
