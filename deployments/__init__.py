@@ -1,1 +1,1 @@
-"""What is set up on the Prefect server: work pool, deployments, automations, and the block that messages go through."""
+"""Set-up of a Prefect server: work pool, deployments, automations, and the block that messages are sent through."""

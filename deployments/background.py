@@ -1,4 +1,4 @@
-"""A process for as long as a block lasts."""
+"""A background process that ends with a ``with`` block."""
 
 import os
 import signal

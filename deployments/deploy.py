@@ -1,4 +1,4 @@
-"""Put Tandem's deployments and automations on a Prefect server, take them off again, or start a worker for them."""
+"""``make deploy``, ``make undeploy`` and ``make worker``: deployments on a Prefect server, and what runs them."""
 
 import argparse
 import asyncio
@@ -82,7 +82,7 @@ def _worker() -> int:
 
 
 def _server() -> PrefectApi:
-    """The server that is configured or served. One that ends with the command would forget it all."""
+    """The server that is configured or served. A temporary one would end with the command, and all would be lost."""
     settings = Settings.from_environment()
     if find_prefect_api(settings) is None:
         raise SettingsError(

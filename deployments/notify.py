@@ -1,4 +1,4 @@
-"""Through which block messages are sent: one setting, ``TANDEM_NOTIFY``, which the server remembers.
+"""The block that messages are sent through: the setting ``TANDEM_NOTIFY``, which the server remembers.
 
 It names a block of Prefect, ``slack-webhook/ops`` or of any other type that can notify; ``none`` means that nobody is
 told. The secret is in the block, which a person makes in Prefect's web interface; one that needs an address only is

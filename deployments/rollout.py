@@ -1,4 +1,4 @@
-"""All of it onto the server, and off again, in the order in which one thing needs another."""
+"""Deploy everything to a server, or remove it, in the order in which the parts depend on each other."""
 
 from collections.abc import Mapping
 from pathlib import Path

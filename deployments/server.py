@@ -1,4 +1,4 @@
-"""What is on the server, compared with what is wanted; only the difference is made.
+"""Compare what is on the server with what is wanted, and change only what differs.
 
 What an operator has switched off (a schedule, an automation, a deployment) stays off, and what others have added stays.
 """

@@ -1,4 +1,4 @@
-"""What is wanted on the server: ``prefect.yaml`` and ``automations.yaml``, read into Prefect's own terms."""
+"""Read ``prefect.yaml`` and ``automations.yaml`` into Prefect's own objects, and refuse what is wrong in them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ def _through(block_document_id: UUID, action: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say_nothing(*_: object, **__: object) -> None:
-    """Where a build step would print what it does."""
+    """Take what a build step prints, and drop it."""
 
 
 def _filled_in(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

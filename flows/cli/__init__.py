@@ -1,1 +1,1 @@
-"""What a person types: ``tandem``, one module a command."""
+"""The command line: ``tandem``, with a module or a package for each command."""

@@ -1,4 +1,4 @@
-"""``tandem compute create``: the compute target of ``environment/compute.yml``, made in the workspace if absent."""
+"""``tandem compute create``: make the compute target of ``environment/compute.yml`` unless the workspace has it."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _COMPARED = ("type", "size", "tier", "min_instances", "max_instances", "idle_sec
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A property in which the compute target that is there is not the one that was asked for."""
+    """A property of the existing compute target that is not as asked for."""
 
     asked: object
     there: object
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ComputeResult:
-    """What came of it: the compute target, whether we made it, and in what it is not what was asked for."""
+    """The result: the compute target, whether it was made now, and where it differs from what was asked for."""
 
     target: "ComputeTarget"
     created: bool
@@ -40,7 +40,7 @@ class ComputeResult:
 
 
 def create_compute(changes: Mapping[str, object], as_json: bool) -> int:
-    """Make the compute target that the project's file defines, with some of its keys changed; say what came of it.
+    """Make the compute target that the project's file defines, with some of its keys changed; print the result.
 
     Raises:
         SettingsError: No workspace is set, or the file or a change is wrong.
@@ -66,13 +66,13 @@ def create_compute(changes: Mapping[str, object], as_json: bool) -> int:
 
 
 def compute_differences(asked: "ComputeTarget", there: "ComputeTarget") -> dict[str, Difference]:
-    """In what the compute target that is there is not the one that was asked for. Upper and lower case are the same."""
+    """The properties in which the existing compute target is not as asked for. Case is ignored."""
     pairs = {name: (getattr(asked, name), getattr(there, name)) for name in _COMPARED}
     return {name: Difference(*pair) for name, pair in pairs.items() if _folded(pair[0]) != _folded(pair[1])}
 
 
 def compute_as_text(made: ComputeResult) -> str:
-    """What came of it, for a person: what is there, what it costs in kind, and what is not as asked."""
+    """The result for a person: what there is, when it costs money, and what is not as asked."""
     target = made.target
     lines = [f"{target.name} {'is ready' if made.created else 'is there already'}: {described(target)}."]
     if target.min_instances == 0:
@@ -97,7 +97,7 @@ def described(target: "ComputeTarget") -> str:
 
 
 def _check(settings: Settings, changes: Mapping[str, object]) -> None:
-    """See what can be seen before the SDK is imported."""
+    """Check what can be checked before the SDK is imported, which takes seconds."""
     missing = [variable for variable in WORKSPACE_VARIABLES if variable not in settings.workspace]
     if missing:
         raise SettingsError(

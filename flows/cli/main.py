@@ -1,4 +1,4 @@
-"""The commands of ``tandem``."""
+"""The commands of ``tandem``: a name for each, and the options that it takes."""
 
 import argparse
 import sys

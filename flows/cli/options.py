@@ -1,4 +1,4 @@
-"""What each command of ``tandem`` takes, and what runs it: a dataclass a command.
+"""Options of the commands of ``tandem``: a dataclass for each command, which also runs it.
 
 The docstring and the annotations are what ``--help`` says. What runs a command is imported when it runs: nothing here
 may take time, since ``tandem --help`` and the completion read all of it.

@@ -1,4 +1,4 @@
-"""The two web interfaces on the local state: a Prefect server and MLflow's, until Ctrl+C."""
+"""``tandem serve``: a Prefect server and the MLflow UI on the local state, until Ctrl+C."""
 
 import json
 import os
@@ -37,7 +37,7 @@ START_SECONDS = 180.0  # the first start makes both databases, which takes a bus
 
 
 def serve(prefect_port: int, mlflow_port: int) -> int:
-    """Start both, say where they are, and wait; ends both together.
+    """Start both servers, print their addresses, and wait; when one ends, both do.
 
     Raises:
         ServiceError: One of them ended, or did not start in time.
@@ -113,7 +113,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _started(
     home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
 ) -> tuple["subprocess.Popen[bytes]", Living]:
-    """Start a server, which counts as using the state for as long as it lives, also without us."""
+    """Start a server. It counts as a user of the state until it ends, even if this process is gone."""
     entry = enlist(home, f"the {name} server of tandem serve")
     process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=[entry.lend()])
     entry.tell(pid=process.pid)
@@ -121,14 +121,18 @@ def _started(
 
 
 def _make_database(home: Path, environment: Mapping[str, str], output: IO[bytes]) -> None:
-    """Make Prefect's database whole or not at all; if that fails, the server is the one to say why."""
+    """Make Prefect's database whole or not at all. If that fails, the server fails next and says why."""
     if not (home / DATABASE).exists():
         words = [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", "database"]
         subprocess.run(words, env=environment, stdout=output, stderr=output, check=False)
 
 
 def _check_free(home: Path, name: str, port: int) -> None:
-    """See that nobody listens on a port; this state may be served there already."""
+    """Check that nobody listens on a port.
+
+    Raises:
+        ServiceError: Somebody does; if it is a server of this same state, its addresses are named.
+    """
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) != 0:
             return

@@ -1,4 +1,4 @@
-"""``tandem watch``: compare incoming data with what the champion was trained on, once, from here."""
+"""``tandem watch``: compare incoming data once with the data that the champion was trained on."""
 
 import json
 from typing import Any

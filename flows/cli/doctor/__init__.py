@@ -1,1 +1,1 @@
-"""``tandem doctor``: whether all that a run needs is there, here and in the workspace, and what to do if it is not."""
+"""``tandem doctor``: check all that a run needs, on this machine and in the workspace."""

@@ -1,4 +1,7 @@
-"""The examination: every check, those that ask a server at once, each finding told as soon as it is its turn."""
+"""``tandem doctor``: run every check, and print the findings in a fixed order.
+
+The checks that ask a server run at the same time; a finding is printed once all before it are.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What to say of how signing in to Azure went."""
+"""Finding on the sign-in to Azure: which credential worked, or why none did."""
 
 import re
 from collections.abc import Mapping

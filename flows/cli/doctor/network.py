@@ -1,4 +1,4 @@
-"""Trouble on the way to a service, told from trouble at it."""
+"""Remedies for network faults: a proxy, a certificate authority, or a slow service."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _UNREACHABLE = re.compile(
 
 
 def way_remedy(text: str, environment: Mapping[str, str]) -> str:
-    """What to do about trouble that is on the way to the service rather than at it; empty if it is not."""
+    """What to do if the network kept a service from answering; empty if the error came from the service itself."""
     if _UNTRUSTED.search(text):
         return "Name the file with the certificate authorities of your network in REQUESTS_CA_BUNDLE"
     if _SLOW.search(text):

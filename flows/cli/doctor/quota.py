@@ -1,4 +1,4 @@
-"""Whether the quota of cores is enough for a compute target."""
+"""Check that the quota of cores is enough for a compute target."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

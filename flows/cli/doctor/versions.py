@@ -1,4 +1,4 @@
-"""Whether the installed libraries are ones that work together. None of them is imported."""
+"""Check that the installed versions of the libraries work together, without importing any."""
 
 import platform
 from collections.abc import Callable, Iterable, Mapping

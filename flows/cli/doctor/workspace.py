@@ -1,4 +1,4 @@
-"""Checks of the workspace: each asks one thing, as soon as what it builds on is known."""
+"""Checks of the workspace. Each asks one thing, and starts when the checks that it depends on have ended."""
 
 import asyncio
 import os

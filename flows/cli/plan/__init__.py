@@ -1,1 +1,1 @@
-"""``tandem plan`` and ``tandem why``: what would run or be reused, and why."""
+"""``tandem plan`` and ``tandem why``: show what would run or be reused, and explain what did."""

@@ -1,4 +1,4 @@
-"""``tandem plan`` and ``tandem why``: what would run, and why; and why a step ran. Nothing is started."""
+"""``tandem plan`` and ``tandem why``: print what a run would do, or why a step of an earlier one ran."""
 
 import json
 import os

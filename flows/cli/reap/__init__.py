@@ -1,1 +1,1 @@
-"""``tandem reap``: jobs that run in the workspace though nobody waits for them."""
+"""``tandem reap``: cancel jobs of the workspace that nobody waits for."""

@@ -1,4 +1,4 @@
-"""``tandem reap``: what runs in the workspace though nobody waits for it, and the end of it."""
+"""``tandem reap``: list the jobs of the workspace that nobody waits for, and cancel them."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Jobs that nobody waits for: the rule that tells them from the others, and how they are shown. Pure."""
+"""Jobs that nobody waits for: how they are recognised, and how they are printed. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,7 +98,7 @@ def seconds_of(text: str) -> float:
 
 
 def orphans_as_text(findings: Sequence[ReapDecision], now: datetime) -> str:
-    """The findings as one table, parted by what may become of the jobs and why."""
+    """The findings as one table, grouped by what may be done with the jobs and why."""
     order = list(Fate)
     parts = sorted({(order.index(finding.fate), finding.reason) for finding in findings})
     header = ("job", "status", "age", "compute", "flow run", "state")

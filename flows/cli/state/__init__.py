@@ -1,1 +1,1 @@
-"""The life of the local state: who uses it, what the dead have left open, what is broken in it, and its end."""
+"""``tandem state``, and the checks of the local state that every run makes: check, close, repair, delete."""

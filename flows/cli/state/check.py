@@ -1,4 +1,4 @@
-"""``tandem state check``: examine the local state, a line for each thing: ok, or what is wrong and what to do."""
+"""``tandem state check``: examine the local state, and print a line for each check."""
 
 import os
 import shutil
@@ -93,7 +93,7 @@ def _owner(settings: Settings) -> Finding:
 
 
 def _permissions(settings: Settings) -> Finding:
-    if os.statvfs(settings.home).f_flag & os.ST_RDONLY:  # no permission helps
+    if os.statvfs(settings.home).f_flag & os.ST_RDONLY:  # a permission would change nothing
         return skip("permissions", str(Cause.READ_ONLY))
     closed = [
         path for path in _entries(settings.home) if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK)
@@ -106,7 +106,7 @@ def _permissions(settings: Settings) -> Finding:
 
 
 def _entries(home: Path) -> list[Path]:
-    """What a run writes to, and not all that it has left: the folder, what is in it, and the databases."""
+    """What every run writes to: the folder, its entries and the databases, but not the files of earlier runs."""
     return [home, *home.iterdir(), *(home / "prefect").glob("prefect.db*")]
 
 

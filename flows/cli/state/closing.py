@@ -1,8 +1,8 @@
-"""Close what dead processes have left open: flow runs and task runs as Crashed, MLflow runs as KILLED.
+"""Close the runs of dead processes: flow runs and task runs as Crashed, MLflow runs as KILLED.
 
-Where every process has taken its file away (:mod:`flows.machine.living`), which is the usual case, this costs the look
-into one folder. Else MLflow is started in a process of its own while the command goes on to start, and Prefect is asked
-over the API at which the flow runs were made. What cannot be closed now is left for the next command.
+Usually every process has removed its file (:mod:`flows.machine.living`), and all that this costs is listing one folder.
+Otherwise MLflow is started in a process of its own while the command goes on to start, and Prefect is asked over the
+API at which the flow runs were made. What cannot be closed now is left for the next command.
 
 A flow run is closed if it is Running, Pending or Cancelling. One that is suspended, paused or waits for a retry needs
 no process. One that a worker has started is left to the worker as long as that lives. The Azure ML job of a flow run is
@@ -25,7 +25,7 @@ MLFLOW_SECONDS = 120.0
 
 
 class Closing:
-    """The closing of what the dead have left. Nobody else closes the same meanwhile."""
+    """Closes the runs of dead processes. Their files are locked, so no other command closes the same."""
 
     def __init__(self, settings: Settings, dead: Sequence[Dead]) -> None:
         self._settings = settings
@@ -34,12 +34,12 @@ class Closing:
 
     @classmethod
     def begin(cls, settings: Settings) -> Self | None:
-        """Begin, if there is anything that could be open; call before the slow part of a start."""
+        """Begin if a dead process has left a file, else return None. Call before the slow part of a start."""
         _, dead = look(settings.home)
         return cls(settings, dead) if dead else None
 
     def finish(self, api: PrefectApi, say: Callable[[str], object]) -> None:
-        """Close all that can be closed, and say in a line what was. Never raises for what cannot.
+        """Close all that can be closed, and tell in a line what was. What cannot be closed raises nothing.
 
         Args:
             api: The Prefect API of this command, which answers.

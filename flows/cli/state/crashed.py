@@ -1,4 +1,4 @@
-"""The flow runs and task runs of processes that are gone, closed as Crashed over Prefect's API."""
+"""Close the flow runs and task runs of dead processes as Crashed, over Prefect's API."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ async def crash(url: str, lives: Sequence[Life]) -> tuple[int, set[str]]:
 def _client(url: str) -> PrefectClient:
     if url.rstrip("/") == PREFECT_API_URL.value().rstrip("/"):
         return get_client()
-    # Without the credentials of the API that is configured now, which are none of another's business.
+    # Without the credentials of the API that is configured now: they must not be sent to another one.
     return PrefectClient(url)
 
 

@@ -1,4 +1,4 @@
-"""Whether the two SQLite databases of the local state are whole: by a look at their heads, or read from end to end."""
+"""Check the two SQLite databases of the local state: their headers before a run, all of them for a diagnosis."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ class Trouble:
 
 
 def databases(settings: Settings) -> Mapping[str, Path]:
-    """The databases, by whose they are."""
+    """The paths of the databases, by the program that they belong to: Prefect or MLflow."""
     return {"Prefect": settings.prefect_home / DATABASE, "MLflow": settings.home / "mlflow.db"}
 
 
@@ -63,7 +63,7 @@ def look_at(database: Path) -> Trouble | None:
 
 
 def read_through(database: Path) -> Trouble | None:
-    """Read a database from end to end, and see that it hangs together. Others may use it meanwhile."""
+    """Read a whole database and check that it is consistent. Others may use it meanwhile."""
     if (trouble := look_at(database)) is not None or not database.exists():
         return trouble
     try:

@@ -37,7 +37,7 @@ _TOLD = {
 
 
 def repair(settings: Settings, *, as_json: bool) -> int:
-    """Repair the state, and say what was done.
+    """Repair the state, and print what was done.
 
     Raises:
         StateError: Somebody uses it, it is another's, or it cannot be written; what was whole is as it was.
@@ -130,7 +130,7 @@ def _empty(settings: Settings, whose: str, work: Path) -> Path:
 
 
 def _put_in_place(new: Path, database: Path, aside: Path) -> None:
-    """Put a whole database where a broken one is, which is kept aside. Killed in between, one of them is there."""
+    """Replace a broken database by a whole one, and keep the broken one aside. A kill leaves one of them in place."""
     kept = aside / database.name
     if database.is_dir() and not database.is_symlink():
         database.rename(kept)
@@ -188,7 +188,7 @@ def _register(connection: sqlite3.Connection, version: Version) -> None:
 
 
 def _mend_mlflow(connection: sqlite3.Connection) -> None:
-    """A registered model for every name that has versions, and an experiment for all runs whose own is lost."""
+    """Add a registered model for every name that has versions, and an experiment for runs whose own is lost."""
     connection.execute(
         "INSERT OR IGNORE INTO experiments (experiment_id, name, lifecycle_stage) "
         "SELECT experiment_id, 'recovered ' || experiment_id, 'active' FROM runs WHERE experiment_id NOT IN "
@@ -201,7 +201,7 @@ def _mend_mlflow(connection: sqlite3.Connection) -> None:
 
 
 def _odd_records(settings: Settings, aside: Path) -> list[str]:
-    """Records of finished steps that cannot be read go aside: the steps run again."""
+    """Move records of finished steps that cannot be read aside; the steps run again."""
     store, folder = StepStore(settings.home), settings.home / "steps"
     odd = [file for file in folder.glob("*.json") if store.read(file.stem) is None]
     for file in odd:

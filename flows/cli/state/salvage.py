@@ -1,8 +1,7 @@
 """Copy what can be read of a broken SQLite database into a new one that has the same tables.
 
-Rows are asked for in ranges of their numbers; a range that cannot be read is halved until the row that is damaged, or
-the page that is missing, has been passed by. A row that refers to one that is lost loses the reference, or, if it makes
-no sense without it, goes too.
+Rows are read in ranges of their numbers. A range that cannot be read is halved until only the damaged rows are left
+out. A row that refers to a lost one loses the reference, or is dropped if the reference is required.
 """
 
 import contextlib

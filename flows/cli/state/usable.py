@@ -1,7 +1,7 @@
-"""Whether the local state can be used: looked at before a run starts, and again when one has failed.
+"""Check that the local state can be used, before a run starts and again when one has failed.
 
-What goes wrong with a disk or a database shows in many places, each with an error of its own: in this process, in
-Prefect's server, in MLflow, in a step. So a run that fails is told by what is wrong with the state, if anything is.
+A full disk or a broken database shows as different errors in this process, in Prefect's server, in MLflow and in steps.
+So when a run fails and something is wrong with the state, the message tells that.
 """
 
 import os
@@ -64,7 +64,7 @@ def _fault_now(settings: Settings) -> StateError | None:
 
 
 def probe(home: Path) -> None:
-    """Write a little and take it away again.
+    """Write a small file and delete it again.
 
     Raises:
         OSError: It cannot be written.
