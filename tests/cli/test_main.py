@@ -15,12 +15,19 @@ from flows.cli.main import VERBS, Actions, tandem_parser
 from flows.cli.options import CreateComputeOptions, PlanOptions, RunOptions, ValidateOptions, WatchOptions
 from flows.drift.parameters import WatchParameters
 
-COMMANDS: dict[tuple[str, ...], type[Any]] = {}
-for verb, found in VERBS.items():
-    if isinstance(found, Actions):
-        COMMANDS |= {(verb, action): taken for action, taken in found.actions.items()}
-    else:
-        COMMANDS[(verb,)] = found
+
+def commands() -> dict[tuple[str, ...], type[Any]]:
+    """The options of every command, by the words that are typed."""
+    taken: dict[tuple[str, ...], type[Any]] = {}
+    for verb, found in VERBS.items():
+        if isinstance(found, Actions):
+            taken |= {(verb, action): options for action, options in found.actions.items()}
+        else:
+            taken[(verb,)] = found
+    return taken
+
+
+COMMANDS = commands()
 
 
 def parsed(*words: str) -> Any:
