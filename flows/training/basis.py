@@ -3,7 +3,7 @@
 Retraining on the same data, with the same code, parameters and environment, can only come to the same decision.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from flows.data.assets import ResolvedData
@@ -23,7 +23,7 @@ class Basis:
     Attributes:
         data: The data asset's version, and the content of its files where that is known.
         code: The components: commands, ports, code files, and how the pipeline ties them together.
-        parameters: The literal inputs, and the gate's policy.
+        parameters: The literal inputs, and every field of the gate's policy.
         environment: The environment's definition.
     """
 
@@ -51,13 +51,12 @@ def basis_of(spec: JobSpec, data: ResolvedData, gate: GatePolicy, environments: 
         [step.name, dict(component_part(step)), Snapshot.of(*_code(step)).digest(), _bindings(step)] for step in steps
     ]
     literals = {name: given.value.text for name, given in spec.inputs.items() if isinstance(given.value, Literal)}
-    policy = [gate.metric, gate.floor, gate.min_improvement]
     wanted = {step.component.environment for step in steps if step.component.environment}
     defined = [find_environment(one.reference, environments) or one if one.reference else one for one in wanted]
     return Basis(
         data=_short([data.label, data.sha256]),
         code=_short(code),
-        parameters=_short([literals, policy]),
+        parameters=_short([literals, astuple(gate)]),
         environment=_short(sorted(canonical_digest(dict(environment_part(one))) for one in defined)),
     )
 

@@ -1,6 +1,6 @@
 """What a decision rested on, and when there is nothing new to decide."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,17 @@ def test_same_run_has_the_same_basis_and_there_is_nothing_new() -> None:
 def test_what_changed_is_named(other: str, changed: str) -> None:
     assert changes(other, basis()) == (changed,)
     assert nothing_new(other, basis(), None) == ""
+
+
+@dataclass(frozen=True)
+class PolicyWithAnotherField(GatePolicy):
+    most_missing: float = 1.0
+
+
+def test_a_field_that_is_added_to_the_policy_changes_the_basis() -> None:
+    added = basis(gate=PolicyWithAnotherField())
+    assert changes(added, basis()) == ("parameters",)
+    assert changes(basis(gate=PolicyWithAnotherField(most_missing=0.5)), added) == ("parameters",)
 
 
 def test_another_champion_is_no_change_of_the_code() -> None:

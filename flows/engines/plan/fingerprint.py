@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 from flows.data.digests import text_digest
 from flows.engines.plan.interpreter import Interpreter
-from flows.spec.model.job import Component, Step
+from flows.spec.model.job import Component, InputPort, OutputPort, Step
+from flows.spec.model.parallel import Parallel
+from flows.spec.model.sweep import Sweep
 
 FORMAT = 2  # part of every key: a new format forgets what was run under the old one
 
@@ -20,8 +22,50 @@ PYTHON = "Python"  # among the packages of an interpreter, whose names are in sm
 
 Part: TypeAlias = Mapping[str, str]
 
-# What a file may say without making a difference to what a step delivers: how much runs at once, and how it is logged.
-_WITHOUT_EFFECT = frozenset({"max_concurrent_trials", "max_concurrency_per_instance", "logging_level"})
+# The fields that are left out of the part of the component, each with the reason. Every other field makes a difference:
+# a field that is added to one of these classes changes the keys of the steps that use it, unless it is listed here.
+EXCLUDED: Mapping[type, Mapping[str, str]] = {
+    Step: {
+        "name": "the same work under another name delivers the same",
+        "component": "its own fields are listed beside those of the step",
+        "inputs": "what they receive is in the fingerprint's inputs",
+        "outputs": "where outputs are delivered does not change what is in them",
+        "environment_variables": "part of its own: variables",
+        "compute": "this machine has one compute",
+        "timeout_seconds": "a step that was in time delivers the same within another limit",
+        "place": "where the file says it",
+        "refusal": "a step that is refused never runs",
+        "instance_count": "how much runs at once",
+        "declared": "describes the step, or asks for what only Azure ML has",
+    },
+    Component: {
+        "source": "where the file lies",
+        "display_name": "describes the component",
+        "code": "part of its own: code",
+        "additional_includes": "part of its own: code",
+        "environment": "part of its own: environment",
+        "environment_variables": "part of its own: variables",
+        "is_deterministic": "where it is false, nothing is reused under any key",
+    },
+    InputPort: {
+        "name": "stands in the key of the port",
+        "description": "describes the input",
+        "inferred": "how the type became known",
+        "place": "where the file says it",
+    },
+    OutputPort: {
+        "name": "stands in the key of the port",
+        "path": "where the output is copied to once it is there",
+        "mode": "how Azure ML mounts it",
+        "asset_name": "what it is registered as once it is there",
+        "asset_version": "what it is registered as once it is there",
+        "place": "where the file says it",
+    },
+    Sweep: {"max_concurrent_trials": "how much runs at once"},
+    Parallel: {"max_concurrency_per_instance": "how much runs at once", "logging_level": "how it is logged"},
+}
+# What a field is called in the YAML, where that is another name. A person reads it in the reason why a step runs.
+_YAML_NAMES = {"kind": "type", "minimum": "min", "maximum": "max"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +97,10 @@ def canonical_digest(value: Any) -> str:
 
 
 def component_part(step: Step) -> Part:
-    """What of a component's YAML, and of the kind of its step, makes a difference. Comments and descriptions do not."""
-    component = step.component
-    return {
-        "name": component.name,
-        **({} if component.version is None else {"version": component.version}),
-        "command": component.command,
-        **dict(_ports(component)),
-        **({} if step.kind == "command" else {"type": step.kind}),
-        **dict(_flat("sweep", step.sweep)),
-        **dict(_flat("parallel", step.parallel)),
-        **dict(_flat("distribution", step.distribution)),
-    }
+    """All fields of a step and its component but those in :data:`EXCLUDED`, as dotted keys in the words of the YAML."""
+    part = {**dict(_flat("", step.component)), **dict(_flat("", step))}
+    # The kind that a step has where the file says none; results from before there were other kinds are found by this.
+    return {key: text for key, text in part.items() if (key, text) != ("type", "command")}
 
 
 def variables_part(step: Step) -> Part:
@@ -78,33 +114,17 @@ def interpreter_part(interpreter: Interpreter) -> Part:
     return {PYTHON: interpreter.version, **interpreter.packages}
 
 
-def _ports(component: Component) -> Iterator[tuple[str, str]]:
-    for name, port in component.inputs.items():
-        yield f"inputs.{name}.type", port.type
-        if port.optional:
-            yield f"inputs.{name}.optional", "True"
-        if port.default is not None:
-            yield f"inputs.{name}.default", port.default
-        if port.enum:
-            yield f"inputs.{name}.enum", json.dumps(port.enum, ensure_ascii=False)
-        if port.minimum is not None:
-            yield f"inputs.{name}.min", str(port.minimum)
-        if port.maximum is not None:
-            yield f"inputs.{name}.max", str(port.maximum)
-    for name, port in component.outputs.items():
-        yield f"outputs.{name}.type", port.type
-
-
 def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Nested values as dotted keys with text; what is None or empty is left out."""
+    """Nested values as dotted keys with text; what is None, False or an empty list is left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        excluded = {name for kind in type(value).__mro__ for name in EXCLUDED.get(kind, ())}
+        names = [field.name for field in dataclasses.fields(value) if field.name not in excluded]
+        value = {_YAML_NAMES.get(name, name): getattr(value, name) for name in names}
     if isinstance(value, Mapping):
         for name, item in value.items():
-            if name not in _WITHOUT_EFFECT:
-                yield from _flat(f"{key}.{name}", item)
+            yield from _flat(f"{key}.{name}" if key else name, item)
     elif isinstance(value, tuple):
         if value:
             yield key, json.dumps([str(item) for item in value], ensure_ascii=False)
-    elif value is not None:
+    elif value is not None and value is not False:
         yield key, str(value)

@@ -30,20 +30,12 @@ def one_step_job(
     """
     name = section.text("name") or file_name(section.file.stem, "job")
     component = work.component
-    step = Step(
-        name=name,
-        component=component,
-        inputs=MappingProxyType({port: ParentInput(port) for port in component.inputs if port in inputs}),
-        outputs=MappingProxyType({port: ParentOutput(port) for port in component.outputs}),
+    step = work.step(
+        name,
+        section.node.place,
+        inputs={port: ParentInput(port) for port in component.inputs if port in inputs},
+        outputs={port: ParentOutput(port) for port in component.outputs},
         compute=section.text("compute"),
-        timeout_seconds=work.timeout_seconds,
-        place=section.node.place,
-        kind=work.kind,
-        parallel=work.parallel,
-        refusal=work.why_refused(),
-        instance_count=work.instance_count,
-        distribution=work.distribution,
-        declared=work.declared,
     )
     kind = _KINDS.get(work.kind, JobKind.OTHER)
     graph = Graph({name: step}, places_within(section.node))

@@ -168,13 +168,11 @@ def _sweep(section: Section, references: References) -> tuple[JobSpec, Graph] | 
         work = trial_work(declared, sweep, section, in_place=False)
         inputs = _given(section, work.component.inputs, sweep.search_space)
         work = _with_outputs(section, work)
-    spec, graph = one_step_job(section, work.with_settings(section), inputs, False)
-    step = next(iter(spec.steps.values()))
-    step = replace(step, sweep=sweep, timeout_seconds=sweep_timeout(section))
-    steps = MappingProxyType({step.name: step})
+    work = replace(work, sweep=sweep, timeout_seconds=sweep_timeout(section)).with_settings(section)
+    spec, graph = one_step_job(section, work, inputs, False)
     if isinstance(found, Section):
         spec = replace(spec, places=MappingProxyType({**spec.places, "command": found.place("command")}))
-    return replace(spec, steps=steps), replace(graph, steps=steps)
+    return spec, graph
 
 
 def _of_component(section: Section, kind: str, references: References) -> tuple[JobSpec, Graph] | None:

@@ -160,7 +160,7 @@ class _Nodes:
             return None
         if kind in CONTROL_FLOW:
             component = Component(name, "", Path(), is_open=True)
-            return Step(name, component, place=section.node.place, kind=kind, refusal=REFUSALS[kind])
+            return Work(component, kind, refusal=REFUSALS[kind]).step(name, section.node.place)
         inputs, outputs = self._inferred(section)
         match kind:
             case "command":
@@ -202,8 +202,7 @@ class _Nodes:
                 return None
             in_place = isinstance(section.entries["trial"].value, Mapping)
             work = trial_work(declared, sweep, section, in_place)
-        step = self._step(name, section, work)
-        return replace(step, sweep=sweep, timeout_seconds=sweep_timeout(section))
+        return self._step(name, section, replace(work, sweep=sweep, timeout_seconds=sweep_timeout(section)))
 
     def _nested(self, name: str, section: Section, found: Section) -> Step | None:
         section.refuse_unknown(keys.PIPELINE_STEP, f"the step {name}", ignored=True)
@@ -256,25 +255,18 @@ class _Nodes:
         self._deferred[name] = {port: value for port, value in bound.items() if isinstance(value, StepInputBinding)}
         inputs = {port: value for port, value in bound.items() if not isinstance(value, StepInputBinding)}
         environment = environment_from(section) if "component" in section else None
-        return Step(
-            name=name,
-            component=replace(
-                component,
-                environment=environment or component.environment,
-                outputs=MappingProxyType(with_settings(component.outputs, section.section("outputs"))),
-            ),
-            inputs=MappingProxyType(inputs),
-            outputs=MappingProxyType(output_bindings(section.section("outputs"))),
+        component = replace(
+            component,
+            environment=environment or component.environment,
+            outputs=MappingProxyType(with_settings(component.outputs, section.section("outputs"))),
+        )
+        return replace(work, component=component).step(
+            name,
+            self._section.place(name),
+            inputs=inputs,
+            outputs=output_bindings(section.section("outputs")),
             environment_variables=environment_variables(section),
             compute=section.text("compute"),
-            timeout_seconds=work.timeout_seconds,
-            place=self._section.place(name),
-            kind=work.kind,
-            parallel=work.parallel,
-            refusal=work.why_refused(),
-            instance_count=work.instance_count,
-            distribution=work.distribution,
-            declared=work.declared,
         )
 
     def _inferred(self, section: Section) -> tuple[dict[str, InputPort], dict[str, OutputPort]]:
@@ -292,4 +284,4 @@ def _kind(section: Section) -> str:
 
 def _stand_in(name: str) -> Step:
     """A step in place of one that could not be read."""
-    return Step(name, Component(name, "", Path(), is_open=True))
+    return Work(Component(name, "", Path(), is_open=True)).step(name)

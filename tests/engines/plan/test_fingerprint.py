@@ -1,15 +1,15 @@
 """Every field of a step that makes a difference is part of its fingerprint, and no other."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from flows.engines.plan.fingerprint import component_part, variables_part
+from flows.engines.plan.fingerprint import EXCLUDED, component_part, variables_part
 from flows.errors import Place
-from flows.spec.model.job import Component, InputPort, OutputPort, Step, StepOutput
+from flows.spec.model.job import Component, Distribution, InputPort, OutputPort, Step, StepOutput
 from flows.spec.model.parallel import Parallel
 from flows.spec.model.sweep import EarlyTermination, Hyperparameter, Objective, Sampling, Sweep
 
@@ -99,6 +99,109 @@ def test_how_much_runs_at_once_makes_no_difference(step: Step) -> None:
 
     assert other != step
     assert component_part(other) == component_part(step)
+
+
+@dataclass(frozen=True)
+class ComponentWithAnotherField(Component):
+    network: str | None = None
+
+
+@dataclass(frozen=True)
+class StepWithAnotherField(Step):
+    network: str | None = None
+
+
+@dataclass(frozen=True)
+class InputWithAnotherField(InputPort):
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class OutputWithAnotherField(OutputPort):
+    unit: str | None = None
+
+
+def with_another_field(owner: str, value: str | None) -> Step:
+    """The step, where the class of one of its parts has a field more."""
+    match owner:
+        case "step":
+            return StepWithAnotherField("train", COMPONENT, network=value)
+        case "component":
+            inputs, outputs = COMPONENT.inputs, COMPONENT.outputs
+            component = ComponentWithAnotherField(
+                COMPONENT.name, COMPONENT.command, COMPONENT.source, inputs=inputs, outputs=outputs, network=value
+            )
+        case "input":
+            inputs = {**COMPONENT.inputs, "rate": InputWithAnotherField("rate", "number", unit=value)}
+            component = replace(COMPONENT, inputs=inputs)
+        case _:
+            outputs = {"model": OutputWithAnotherField("model", "mlflow_model", unit=value)}
+            component = replace(COMPONENT, outputs=outputs)
+    return replace(STEP, component=component)
+
+
+@pytest.mark.parametrize("owner", ["step", "component", "input", "output"])
+def test_a_field_that_is_added_makes_a_difference_once_it_is_used(owner: str) -> None:
+    assert component_part(with_another_field(owner, None)) == component_part(STEP)
+    assert component_part(with_another_field(owner, "a")) != component_part(STEP)
+    assert component_part(with_another_field(owner, "a")) != component_part(with_another_field(owner, "b"))
+
+
+def test_only_fields_that_there_are_can_be_excluded_and_each_for_a_reason() -> None:
+    for owner, excluded in EXCLUDED.items():
+        assert excluded.keys() <= {field.name for field in fields(owner)}, owner
+        assert all(excluded.values()), owner
+
+
+def test_a_hyperparameter_may_be_called_like_a_field_that_is_excluded() -> None:
+    def searching(*values: str) -> Step:
+        space = {"logging_level": Hyperparameter("logging_level", "choice", values)}
+        return replace(STEP, sweep=replace(SWEEP, search_space=space))
+
+    assert component_part(searching("INFO")) != component_part(searching("DEBUG"))
+
+
+def test_the_results_of_earlier_versions_are_still_found_by_these_keys() -> None:
+    step = replace(
+        with_input(optional=True, default="", enum=("1", "ż"), minimum=0.0, maximum=2.5, description="How fast."),
+        kind="sweep",
+        sweep=SWEEP,
+        parallel=PARALLEL,
+        distribution=Distribution("mpi"),
+    )
+
+    assert component_part(STEP) == {
+        "name": "train",
+        "command": "python train.py",
+        "inputs.rate.type": "number",
+        "inputs.rows.type": "uri_file",
+        "outputs.model.type": "mlflow_model",
+    }
+    assert dict(component_part(step).items() - component_part(STEP).items()) == {
+        "inputs.rate.optional": "True",
+        "inputs.rate.default": "",
+        "inputs.rate.enum": '["1", "ż"]',
+        "inputs.rate.min": "0.0",
+        "inputs.rate.max": "2.5",
+        "type": "sweep",
+        "sweep.search_space.rate.name": "rate",
+        "sweep.search_space.rate.type": "choice",
+        "sweep.search_space.rate.values": '["1", "2"]',
+        "sweep.objective.goal": "maximize",
+        "sweep.objective.primary_metric": "auc",
+        "sweep.max_total_trials": "4",
+        "sweep.sampling.algorithm": "random",
+        "sweep.sampling.rule": "random",
+        "parallel.entry_script": "score.py",
+        "parallel.input_data": "files",
+        "parallel.program_arguments": "",
+        "parallel.error_threshold": "-1",
+        "parallel.mini_batch_error_threshold": "-1",
+        "parallel.max_retries": "2",
+        "parallel.timeout_seconds": "60",
+        "distribution.type": "mpi",
+        "distribution.processes": "1",
+    }
 
 
 def test_a_variable_of_the_step_wins_over_that_of_its_component() -> None:

@@ -1,13 +1,24 @@
 """A component, from its own YAML file or from the step or job that declares it in place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from flows.spec.model.job import Component, Distribution, Environment, InputPort, OutputPort
+from flows.errors import Place
+from flows.spec.model.job import (
+    Component,
+    Distribution,
+    Environment,
+    InputBinding,
+    InputPort,
+    OutputPort,
+    ParentOutput,
+    Step,
+)
 from flows.spec.model.parallel import Parallel
+from flows.spec.model.sweep import Sweep
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
 from flows.spec.reading.work.elsewhere import component_elsewhere
 from flows.spec.reading.work.environments import environment_from
@@ -34,6 +45,9 @@ DECLARED = frozenset(
         "distribution",
     }
 )
+_UNBOUND: Mapping[str, InputBinding] = MappingProxyType({})
+_UNDELIVERED: Mapping[str, ParentOutput] = MappingProxyType({})
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,7 @@ class Work:
     component: Component
     kind: str = "command"
     parallel: Parallel | None = None
+    sweep: Sweep | None = None
     refusal: str | None = None
     instance_count: int = 1
     distribution: Distribution | None = None
@@ -68,6 +83,36 @@ class Work:
         if self.refusal is None and self.distribution is not None and self.instance_count > 1:
             return f"asks for {self.instance_count} instances ({self.distribution.type}), and this machine is one"
         return self.refusal
+
+    def step(
+        self,
+        name: str,
+        place: Place | None = None,
+        inputs: Mapping[str, InputBinding] = _UNBOUND,
+        outputs: Mapping[str, ParentOutput] = _UNDELIVERED,
+        environment_variables: Mapping[str, str] = _NO_VARIABLES,
+        compute: str | None = None,
+    ) -> Step:
+        """The step that does this work: the only place where a step is made. Each field of the work is one of the step.
+
+        Args:
+            name: Unique in the job.
+            place: Where the file declares it.
+            inputs: What its inputs are bound to.
+            outputs: Which of its outputs are delivered as outputs of the job.
+            environment_variables: Those that the step itself sets.
+            compute: The compute that the step itself names.
+        """
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Step(
+            name=name,
+            place=place,
+            inputs=MappingProxyType(dict(inputs)),
+            outputs=MappingProxyType(dict(outputs)),
+            environment_variables=environment_variables,
+            compute=compute,
+            **{**own, "refusal": self.why_refused()},
+        )
 
 
 def declared_work(section: Section, fallback_name: str, kind: str | None = None) -> Work | None:
@@ -141,7 +186,7 @@ def parallel_work(
     code, refusal = _code(task)
     component = _component(section, name, inputs, outputs, code, environment)
     parallel = parallel_from(section, None, code)
-    return Work(component, "parallel", parallel, refusal).with_settings(section, is_component)
+    return Work(component, "parallel", parallel, refusal=refusal).with_settings(section, is_component)
 
 
 def work_kind(section: Section) -> str:
