@@ -27,6 +27,11 @@ class Settings:
         return cls(PROJECT, home, workspace, values.get("MANAGED_IDENTITY_CLIENT_ID") or None)
 
     @property
+    def missing_workspace(self) -> tuple[str, ...]:
+        """The variables of the workspace that are not set."""
+        return tuple(name for name in WORKSPACE_VARIABLES if name not in self.workspace)
+
+    @property
     def pipeline_file(self) -> Path:
         """The Azure ML YAML of the training pipeline."""
         return self.project / "aml_steps" / "train_pipeline.yml"

@@ -12,6 +12,7 @@ from flows.errors import CannotRunHere, DataAssetError, SpecError
 from flows.settings import Settings
 from flows.spec.model.job import DataReference, JobSpec, Step
 from flows.spec.text.locations import exists, is_remote
+from flows.spec.text.words import counted
 from flows.spec.values import source
 
 MLTABLE = "MLTable"
@@ -46,7 +47,7 @@ def check_runs_here(spec: JobSpec, lacks: str = "") -> None:
     parts: list[str] = []
     if refused:
         parts.append(
-            "\n".join([f"This machine cannot run {_count(len(refused), 'step')} of {_called(spec)}:", *refused])
+            "\n".join([f"This machine cannot run {counted(len(refused), 'step')} of {_called(spec)}:", *refused])
         )
         if any(step.component.reference and step.refusal for step in spec.steps.values()):
             parts.append("  A registered component runs from its YAML file: --asset NAME=COMPONENT.yml")
@@ -75,7 +76,7 @@ def with_local_data(spec: JobSpec, assets: GivenAssets, settings: Settings) -> J
     lacks = ""
     if lacking:
         lines = [f"  {lack}" for lack in lacking]
-        lacks = "\n".join([f"{_count(len(lacking), 'data input')} of {_called(spec)} cannot be found:", *lines])
+        lacks = "\n".join([f"{counted(len(lacking), 'data input')} of {_called(spec)} cannot be found:", *lines])
     check_runs_here(spec, lacks)
     return _with_paths(spec, finder.found)
 
@@ -207,7 +208,3 @@ def _flag(reference: DataReference, key: str) -> str:
 
 def _called(spec: JobSpec) -> str:
     return spec.display_name or spec.name
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

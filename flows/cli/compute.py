@@ -98,7 +98,7 @@ def described(target: "ComputeTarget") -> str:
 
 def _check(settings: Settings, changes: Mapping[str, object]) -> None:
     """Check what can be checked before the SDK is imported, which takes seconds."""
-    missing = [variable for variable in WORKSPACE_VARIABLES if variable not in settings.workspace]
+    missing = settings.missing_workspace
     if missing:
         raise SettingsError(
             f"A compute target is made in a workspace, and {', '.join(missing)} "

@@ -7,7 +7,6 @@ started; only then is Prefect imported, while they do.
 import argparse
 import asyncio
 import atexit
-import difflib
 import gc
 import json
 import logging
@@ -46,6 +45,7 @@ from flows.machine.private import keep_private, make_folder
 from flows.orchestration.journal import forget_when_told
 from flows.prefect_api.server import elsewhere, use_prefect_api
 from flows.settings import Settings
+from flows.spec.text.words import did_you_mean
 from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
 
 # The terminal shows short lines; flows/cli/terminal/console.py has the handler. What a person has set stays.
@@ -190,8 +190,7 @@ async def _failure(state: Any) -> TandemError:
 def _refuse_unknown(words: Sequence[str], flags: Sequence[str]) -> None:
     if words:
         flag = words[0].partition("=")[0]
-        near = difflib.get_close_matches(flag, flags, 1)
-        hint = f"Did you mean {near[0]}?" if near else "See --help for those there are."
+        hint = did_you_mean(flag, flags) or "See --help for those there are."
         raise ParameterError(f"There is no flag {flag}. {hint}")
 
 

@@ -14,6 +14,7 @@ from flows.data.given import given_assets
 from flows.errors import Fault, Place
 from flows.spec.model.job import JobKind, JobSpec
 from flows.spec.reading.reader import Examination, examine
+from flows.spec.text.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def what(spec: JobSpec) -> str:
     """What a file is: ``pipeline, 4 steps``, ``command component``, ``sweep job``."""
     if spec.kind is JobKind.PIPELINE:
         name = "pipeline component" if spec.is_component else "pipeline"
-        return f"{name}, {_count(len(spec.steps), 'step')}"
+        return f"{name}, {counted(len(spec.steps), 'step')}"
     (step,) = spec.steps.values()
     return f"{step.kind} {'component' if spec.is_component else 'job'}"
 
@@ -99,8 +100,8 @@ def _total(verdicts: Sequence[Verdict]) -> str:
     invalid = sum(not verdict.is_valid for verdict in verdicts)
     faults = sum(len(verdict.found.faults) for verdict in verdicts)
     warnings = sum(len(verdict.found.warnings) for verdict in verdicts)
-    found = f"{_count(faults, 'fault')} in {_count(invalid, 'file')}" if invalid else "no faults"
-    return f"{_count(len(verdicts), 'file')}: {found}, {_count(warnings, 'warning')}."
+    found = f"{counted(faults, 'fault')} in {counted(invalid, 'file')}" if invalid else "no faults"
+    return f"{counted(len(verdicts), 'file')}: {found}, {counted(warnings, 'warning')}."
 
 
 def _as_json(fault: Fault) -> dict[str, Any]:
@@ -112,7 +113,3 @@ def _as_json(fault: Fault) -> dict[str, Any]:
         "message": fault.message,
         "remedy": fault.remedy,
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

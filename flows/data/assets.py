@@ -1,6 +1,5 @@
 """Data assets on this machine: Azure ML data YAML under ``data/`` and in the local state, or a plain path to a file."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -8,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.digests import data_digest
-from flows.data.file_kinds import kind_of_file
 from flows.errors import DataAssetError, ParameterError
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference
 from flows.spec.reading.assets import DataAsset, read_data_asset
+from flows.spec.text.locations import kind_of_file
 from flows.spec.text.names import shown, unfit
+from flows.spec.text.words import did_you_mean
 
-_REFERENCE = re.compile(r"(?:azureml:)?(?P<name>[\w.-]+)(?:(?P<sep>[:@])(?P<version>[\w.-]+))?")
 _WORD = re.compile(r"[\w.-]+")
 _FILE_ENDINGS = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".gz")
 
@@ -46,6 +46,22 @@ def is_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.lower().endswith(_FILE_ENDINGS) or text in (".", "..")
 
 
+def asset_named(text: str) -> AssetReference:
+    """The data asset that a text names: ``name``, ``name:version`` or ``name@latest``, also after ``azureml:``.
+
+    Raises:
+        DataAssetError: It is no such name, or has another label than ``latest``.
+    """
+    found = AssetReference.short(text)
+    if found is None:
+        raise DataAssetError(
+            f"{text!r} is neither the name of a data asset nor a path. Write NAME, NAME:VERSION or PATH."
+        )
+    if found.label not in (None, "latest"):
+        raise DataAssetError(f"{text!r}: the only label of a data asset is @latest.")
+    return found
+
+
 def check_asset_name(name: str, version: str | None = None) -> None:
     """See that a job can ask for data under a name and version, and that files can be called so.
 
@@ -74,27 +90,21 @@ def resolve_data(text: str, folders: Sequence[Path], type: str = "uri_file") -> 
         path = Path(text).expanduser().absolute()
         _check_readable(path, f"The data file {text}")
         return ResolvedData(str(path), "uri_folder" if path.is_dir() else type, path)
-    match = _REFERENCE.fullmatch(text)
-    if match is None:
-        raise DataAssetError(
-            f"{text!r} is neither the name of a data asset nor a path. Write NAME, NAME:VERSION or PATH."
-        )
+    wanted = asset_named(text)
     assets = list(data_assets(folders))
-    versions = versions_of(match["name"], assets)
+    versions = versions_of(wanted.name, assets)
     if not versions:
-        raise DataAssetError(_unknown_asset(match["name"], sorted({asset.name for asset in assets}), folders[0]))
+        raise DataAssetError(_unknown_asset(wanted.name, sorted({asset.name for asset in assets}), folders[0]))
     asset = versions[-1]
-    if match["sep"] == ":":
-        wanted = [asset for asset in versions if asset.version == match["version"]]
-        if not wanted:
+    if wanted.version is not None:
+        found = [asset for asset in versions if asset.version == wanted.version]
+        if not found:
             known = ", ".join(asset.version for asset in versions)
             raise DataAssetError(
-                f"The data asset {match['name']} has no version {match['version']}. It has: {known}; "
-                f"write {match['name']}@latest for the newest."
+                f"The data asset {wanted.name} has no version {wanted.version}. It has: {known}; "
+                f"write {wanted.name}@latest for the newest."
             )
-        asset = wanted[0]
-    elif match["sep"] == "@" and match["version"] != "latest":
-        raise DataAssetError(f"{text!r}: the only label of a data asset is @latest.")
+        asset = found[0]
     label = f"{asset.name}:{asset.version}"
     _check_readable(asset.path, f"The file of the data asset {label}")
     return ResolvedData(label, asset.type, asset.path, asset.name, asset.version, definition=asset.source)
@@ -177,8 +187,7 @@ def _check_kind(path: Path, what: str) -> str | None:
 
 
 def _unknown_asset(name: str, known: list[str], folder: Path) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = f" {did_you_mean(name, known)}".rstrip()
     listing = ", ".join(known) or "none"
     return (
         f"There is no data asset {name!r} in {folder}.{hint} It has: {listing}. "

@@ -1,4 +1,7 @@
-"""Files that come into being whole: they are written beside their place first, and then put there."""
+"""Atomic file writes: a file is written beside its place first, and then put there.
+
+Whoever reads at the same time, and whoever starts after this process was killed, finds a whole file or none.
+"""
 
 import hashlib
 import os
@@ -15,3 +18,25 @@ def draft_of(place: Path) -> Path:
     if unfit(name) is not None:  # too long, though the name of the place is not
         name = f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()}.{own}"
     return place.with_name(name)
+
+
+def atomic_write(place: Path, text: str, mode: int | None = None) -> None:
+    """Write a text file, whole or not at all: who reads it meanwhile reads the old one or the new one.
+
+    Args:
+        place: The file, whose folder is there. One that is there already is replaced.
+        text: What is written, as UTF-8.
+        mode: The permissions of the file, such as ``0o755``; those that the umask leaves if it is left out.
+
+    Raises:
+        OSError: It cannot be written. What was there is as it was.
+    """
+    draft = draft_of(place)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        if mode is not None:
+            draft.chmod(mode)
+        draft.replace(place)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

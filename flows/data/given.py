@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from flows.errors import Fault, ParameterError
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.text.locations import local
 from flows.spec.text.yaml_text import TooMuchError, check_size, text_of
 
@@ -22,10 +23,6 @@ _YAML = (".yml", ".yaml")
 _IN_WORKSPACE = re.compile(
     r"azureml://subscriptions/[^/]+/resource[gG]roups/[^/]+/(providers/[^/]+/)?workspaces/[^/]+/"
 )
-_REGISTERED = re.compile(
-    r"(?:^|/)(?:data|models|components|environments)/(?P<name>[^/]+)(?:/(?P<kind>\w+)/(?P<which>[^/]+))?$"
-)
-
 _ALL_OF_IT = re.compile(r"(?<!/)/(\*\*?)?$")  # a folder, whether or not its name ends in a slash, and all that is in it
 
 
@@ -116,15 +113,9 @@ def _registered_names(reference: str) -> Iterator[str]:
     short = _IN_WORKSPACE.sub("azureml://", text)
     if short != text:
         yield short
-    if "/paths/" not in short and (match := _REGISTERED.search(short)) and short.startswith("azureml:/"):
-        which = match["which"]
-        named = match["name"] if which is None else f"{match['name']}{'@' if match['kind'] == 'labels' else ':'}{which}"
-    elif short.startswith("azureml:") and not short.startswith("azureml:/"):
-        named = short.removeprefix("azureml:")
-    else:
-        return
-    bare = re.split("[:@]", named, maxsplit=1)[0]
-    yield from (f"azureml:{named}", named, f"azureml:{bare}", bare)
+    asset = AssetReference.read(short) if short.startswith("azureml:") else None
+    if asset is not None:
+        yield from asset.names()
 
 
 def _split(pair: str) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from flows.data.assets import check_asset_name, data_assets, versions_of
-from flows.data.atomic import draft_of
+from flows.data.atomic import atomic_write, draft_of
 from flows.data.digests import data_digest
 from flows.errors import ParameterError, SettingsError
 from flows.machine.private import tighten
@@ -96,12 +96,13 @@ class DataStore:
         """Write the YAML of a version; False if there is one, unless this one ``replaces`` it."""
         place = {"path": os.path.relpath(content, file.parent), "tags": {"tandem.sha256": digest}}
         asset = {"$schema": SCHEMA, **said, "version": file.stem, **place}
+        text = yaml.safe_dump(asset, sort_keys=False)
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = draft_of(file)
-        draft.write_text(yaml.safe_dump(asset, sort_keys=False), encoding="utf-8")
         if replaces:
-            draft.replace(file)
+            atomic_write(file, text)
             return True
+        draft = draft_of(file)
+        draft.write_text(text, encoding="utf-8")
         try:
             os.link(draft, file)  # fails where the version is there, as a rename would not
         except FileExistsError:

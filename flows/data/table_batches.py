@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.data.file_kinds import kind_of_file
 from flows.errors import DataAssetError
+from flows.spec.text.locations import kind_of_file
 
 # As aml_steps/prep has them, which the flows do not import; a test holds them together.
 MAX_ROWS = "TANDEM_MAX_ROWS"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
+from flows.data.atomic import atomic_write
 from flows.data.digests import text_digest
 from flows.errors import ParameterError
 from flows.spec.text.names import file_name, inside
@@ -57,9 +58,8 @@ class WebFiles:
                 place = inside(self._folder, digest[:16], _name(url))
                 place.parent.mkdir(exist_ok=True)
                 shutil.move(draft, place)
-                said = Path(drafts) / "url"
-                said.write_text(json.dumps({"url": _shown(url), "file": os.path.relpath(place, self._folder)}))
-                said.replace(entry)
+                said = {"url": _shown(url), "file": os.path.relpath(place, self._folder)}
+                atomic_write(entry, json.dumps(said))
         except OSError as error:
             raise NotFetched(_why(error)) from error
         except (HTTPException, ValueError) as error:

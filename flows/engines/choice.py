@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flows.errors import SettingsError
-from flows.settings import WORKSPACE_VARIABLES, Settings
+from flows.settings import Settings
 
 Where = Literal["local", "azureml"]
 
@@ -27,7 +27,7 @@ def chosen_engine(
     Raises:
         SettingsError: Azure ML is asked for, and a variable of the workspace is missing; all that are, are named.
     """
-    missing = [variable for variable in WORKSPACE_VARIABLES if variable not in settings.workspace]
+    missing = settings.missing_workspace
     if name != "local" and not missing:
         return EngineChoice("azureml", f"workspace {settings.workspace['AZUREML_ARM_WORKSPACE_NAME']}", "azureml")
     if name == "azureml":

@@ -34,6 +34,17 @@ class PipelineRequest:
     python: Path | None = None
 
 
+def attempt_name(job_name: str, number: int) -> str:
+    """The name of a job's attempt: of the first (0) the job's own name, of a later one that with the number."""
+    return job_name if number == 0 else f"{job_name}-r{number}"
+
+
+def attempt_number(job_name: str, attempt: str) -> int:
+    """The number of an attempt, from 0, by its name; 0 where the name is that of another job."""
+    number = attempt.removeprefix(f"{job_name}-r")
+    return int(number) if number.isdecimal() else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A job that an engine has accepted. Asking again with the same request gives the same submission.

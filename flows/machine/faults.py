@@ -97,7 +97,7 @@ def told(file: str, cause: Cause, detail: str | None = None) -> StateError:
     owner = _owner(file) if cause is Cause.DENIED else None
     what = f"permission denied; {owner}" if owner else str(cause)
     if cause is Cause.FULL:
-        what = f"no space left on the file system of {_nearest(Path(file))}"
+        what = f"no space left on the file system of {nearest_there(Path(file))}"
     elif cause is Cause.BROKEN and detail:
         what = f"{cause} ({detail})"
     return StateError(f"{file}: {what}. What was whole is kept. {_REMEDIES[cause]} {CHECK}")
@@ -110,7 +110,7 @@ def remedy(cause: Cause) -> str:
 
 def _owner(file: str) -> str | None:
     """Whose a file is (or the nearest folder above it that is there), if it is not ours."""
-    place = _nearest(Path(file))
+    place = nearest_there(Path(file))
     try:
         owner = place.stat().st_uid
     except OSError:
@@ -127,8 +127,9 @@ def user_name(uid: int | None = None) -> str:
         return f"user {number}"
 
 
-def _nearest(path: Path) -> Path:
-    return next((found for found in (path, *path.parents) if os.path.lexists(found)), path)
+def nearest_there(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that is there."""
+    return next((found for found in (path, *path.parents) if os.path.exists(found)), path)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

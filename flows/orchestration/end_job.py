@@ -15,6 +15,7 @@ from prefect.logging.loggers import flow_run_logger
 
 from flows.engines.choice import chosen_engine
 from flows.engines.polling import TERMINAL
+from flows.engines.runs import attempt_name
 from flows.errors import TandemError
 from flows.settings import Settings
 from flows.tags import FLOW_RUN
@@ -67,8 +68,7 @@ async def _end_attempts(jobs: "Jobs", name: str, say: Callable[[str], object]) -
     from flows.engines.azureml.stopping import LONG_SECONDS, stop_job
 
     for number in itertools.count():
-        attempt = name if number == 0 else f"{name}-r{number}"
-        status = await stop_job(jobs, attempt, LONG_SECONDS, say)
+        status = await stop_job(jobs, attempt_name(name, number), LONG_SECONDS, say)
         if status is None:
             return number > 0
         if status not in TERMINAL:

@@ -8,7 +8,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from flows.engines.engine import Engine
-from flows.engines.runs import PipelineRequest, RunOutcome, Submission
+from flows.engines.runs import PipelineRequest, RunOutcome, Submission, attempt_name, attempt_number
 from flows.orchestration.suspension.suspend import may_suspend, suspend_until_over, suspended_before
 from flows.tags import DATA, JOB, STUDIO_URL
 from flows.training.parameters import SuspendWish
@@ -33,9 +33,9 @@ async def run_to_end(
     before = await suspended_before()
     attempt, resubmissions = 0, 0
     if before is not None:
-        attempt, resubmissions = _number(request, before.job_name), before.resubmissions
+        attempt, resubmissions = attempt_number(request.job_name, before.job_name), before.resubmissions
     while True:
-        submission = await engine.submit(_attempt(request, attempt))
+        submission = await engine.submit(replace(request, job_name=attempt_name(request.job_name, attempt)))
         attempt += 1
         if submission.canceled and (before is None or submission.job_name != before.job_name):
             continue
@@ -58,13 +58,3 @@ async def _label_flow_run(submission: Submission) -> None:
         await client.update_flow_run_labels(
             UUID(str(flow_run.id)), {name: value for name, value in labels.items() if value is not None}
         )
-
-
-def _attempt(request: PipelineRequest, number: int) -> PipelineRequest:
-    return request if number == 0 else replace(request, job_name=f"{request.job_name}-r{number}")
-
-
-def _number(request: PipelineRequest, job_name: str) -> int:
-    """The number of the attempt of this name."""
-    number = job_name.removeprefix(f"{request.job_name}-r")
-    return int(number) if number.isdecimal() else 0

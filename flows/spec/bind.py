@@ -7,10 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flows.errors import Fault, ParameterError, Place
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference, Environment, InputPort, InputValue, JobInput, JobSpec, Literal, Step
 from flows.spec.rules.checks import faults_of, values_given
 from flows.spec.text.locations import is_remote, local
-from flows.spec.text.section import a, nearest
+from flows.spec.text.section import nearest
+from flows.spec.text.words import a
 
 
 def bind(spec: JobSpec, values: Mapping[str, object]) -> JobSpec:
@@ -56,8 +58,10 @@ def with_compute(spec: JobSpec, name: str) -> JobSpec:
 def with_environment(spec: JobSpec, name: str) -> JobSpec:
     """The job with one environment (the newest version, unless ``name:version`` says which) wherever a component names
     one of the workspace."""
-    version = "" if ":" in name.removeprefix("azureml:") else "@latest"
-    environment = Environment(reference=f"azureml:{name.removeprefix('azureml:')}{version}")
+    bare = name.removeprefix("azureml:")
+    wanted = AssetReference.short(name)
+    latest = "@latest" if wanted is not None and wanted.version is None and wanted.label is None else ""
+    environment = Environment(reference=f"azureml:{bare}{latest}")
 
     def moved(step: Step) -> Step:
         return replace(step, component=replace(step.component, environment=environment)) if _by_name(step) else step
@@ -65,14 +69,9 @@ def with_environment(spec: JobSpec, name: str) -> JobSpec:
     return replace(spec, steps=MappingProxyType({key: moved(step) for key, step in spec.steps.items()}))
 
 
-def with_experiment(spec: JobSpec, name: str) -> JobSpec:
-    """The job under another experiment."""
-    return replace(spec, experiment_name=name)
-
-
 def _by_name(step: Step) -> bool:
-    reference = step.component.environment and step.component.environment.reference
-    return bool(reference) and str(reference).startswith("azureml:") and not str(reference).startswith("azureml:/")
+    reference = None if step.component.environment is None else step.component.environment.reference
+    return reference is not None and reference.startswith("azureml:") and AssetReference.short(reference) is not None
 
 
 def _with_value(spec: JobSpec, key: str, value: object, faults: list[Fault]) -> JobSpec:

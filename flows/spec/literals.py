@@ -4,10 +4,10 @@ The rules are those of azure-ai-ml 1.35.2: a value goes over the wire as ``str(v
 is first brought to the declared type.
 """
 
-import math
 import re
 
 from flows.spec.model.job import InputPort
+from flows.spec.text.section import finite_number
 
 # What YAML 1.1 leaves as text although it is a number: an exponent without a dot.
 _DOTLESS_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
@@ -57,18 +57,9 @@ def as_sent(text: str, port_type: str) -> str:
     return text
 
 
-def number(text: str) -> float | None:
-    """The finite number that a text is, or None."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def misfit(text: str, port: InputPort) -> str | None:
     """Why a text does not fit a port, as the end of a sentence that begins with the text; None where it fits."""
-    value = number(text)
+    value = finite_number(text)
     if port.type in ("number", "integer") and value is None:
         return "is not a number"
     # An inferred integer is only what the file happens to say: ``threshold: 1`` may become 0.5.
@@ -89,7 +80,7 @@ def misfit(text: str, port: InputPort) -> str | None:
 
 def _among(text: str, port: InputPort) -> bool:
     if port.type in ("number", "integer"):
-        return number(text) in {number(choice) for choice in port.enum}
+        return finite_number(text) in {finite_number(choice) for choice in port.enum}
     if port.type == "boolean":
         return text.lower() in {choice.lower() for choice in port.enum}
     return text in port.enum

@@ -1,10 +1,10 @@
 """The gate: may the challenger become the champion? Pure; the answer is a value with its reasons, never an error."""
 
-import difflib
 import math
 from dataclasses import dataclass, replace
 
 from flows.errors import ParameterError
+from flows.spec.text.words import did_you_mean
 from flows.training.evaluation import METRICS, ModelScores
 
 # A margin is typed in decimals and compared with a difference of floats: 0.813 - 0.812 is a little less than 0.001.
@@ -32,8 +32,7 @@ class GatePolicy:
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
-            nearest = difflib.get_close_matches(self.metric, METRICS, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"choose one of {', '.join(METRICS)}."
+            hint = did_you_mean(self.metric, METRICS).lower() or f"choose one of {', '.join(METRICS)}."
             raise ParameterError(f"The gate knows no metric {self.metric!r}: {hint}")
         highest = METRICS[self.metric].highest
         if not 0 <= self.floor <= highest:  # NaN too

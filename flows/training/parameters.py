@@ -1,9 +1,8 @@
 """What a person may set: one validated model a flow, which makes Prefect's form and the flags of the commands alike."""
 
-import difflib
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -14,6 +13,7 @@ from flows.data.assets import is_path
 from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
+from flows.spec.text.words import did_you_mean
 from flows.training.gate import GatePolicy
 from flows.training.wrong_values import wrong_values
 
@@ -216,16 +216,11 @@ def _told(model: type[BaseModel], fault: Any, sentence: str) -> str:
     """The sentence on a wrong value, with the nearest right one where a word is not known."""
     if fault["type"] == "extra_forbidden":
         name = str(fault["loc"][0])
-        return f"{name}: there is no such parameter.{_nearest(name, model.model_fields)}"
+        return f"{name}: there is no such parameter. {did_you_mean(name, model.model_fields)}".rstrip()
     if fault["type"] == "literal_error":
-        choices = map(str, get_args(model.model_fields[fault["loc"][0]].annotation))
-        return f"{sentence}.{_nearest(str(fault['input']), choices)}"
+        choices = [str(value) for value in get_args(model.model_fields[fault["loc"][0]].annotation)]
+        return f"{sentence}. {did_you_mean(str(fault['input']), choices)}".rstrip()
     return sentence if fault["type"] == "value_error" else f"{sentence}."
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 def _checked(check: Callable[[Any], object], value: Any) -> None:

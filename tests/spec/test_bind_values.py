@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows.errors import ParameterError
-from flows.spec.bind import bind, with_compute, with_environment, with_experiment
+from flows.spec.bind import bind, with_compute, with_environment
 from flows.spec.model.job import DataReference, Environment, JobSpec, Literal
 from flows.spec.values import data_source, literal_text
 from tests.spec.conftest import ReadJob
@@ -131,12 +131,16 @@ def test_a_number_of_a_command_job_may_get_a_fraction_where_the_file_has_none(re
     assert bind(spec, {"n": 0.5}).inputs["n"].value == Literal("0.5")
 
 
-def test_compute_environment_and_experiment_are_set(spec: JobSpec) -> None:
-    moved = with_experiment(with_environment(with_compute(spec, "gpu"), "mine"), "night")
-    assert (moved.default_compute, moved.steps["train"].compute, moved.experiment_name) == ("azureml:gpu",) * 2 + (
-        "night",
-    )
+def test_compute_and_environment_are_set(spec: JobSpec) -> None:
+    moved = with_environment(with_compute(spec, "gpu"), "mine")
+    assert (moved.default_compute, moved.steps["train"].compute) == ("azureml:gpu", "azureml:gpu")
     assert moved.steps["train"].component.environment == Environment("azureml:mine@latest")
+
+
+@pytest.mark.parametrize("name", ["mine:3", "azureml:mine:3", "mine@latest"])
+def test_an_environment_with_a_version_or_label_stays_that(spec: JobSpec, name: str) -> None:
+    moved = with_environment(spec, name).steps["train"].component.environment
+    assert moved == Environment(f"azureml:{name.removeprefix('azureml:')}")
 
 
 @pytest.mark.parametrize("environment", ["{image: ubuntu}", "azureml://registries/azureml/environments/e/versions/1"])

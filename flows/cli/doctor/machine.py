@@ -3,9 +3,9 @@
 import shutil
 import tempfile
 import uuid
-from pathlib import Path
 
 from flows.cli.doctor.findings import Finding, fail, ok, skip, warn
+from flows.machine.faults import nearest_there
 from flows.machine.private import is_open
 from flows.settings import WORKSPACE_VARIABLES, Settings
 
@@ -16,7 +16,7 @@ LEAST_BYTES = 200 * 2**20
 
 def check_state(settings: Settings) -> Finding:
     """Whether the folder of the local state can be written, or made."""
-    folder = _nearest(settings.home)
+    folder = nearest_there(settings.home)
     if not folder.is_dir():
         return fail("state", f"{folder} is not a folder", "Move it away, or set TANDEM_HOME to another folder")
     try:
@@ -31,7 +31,7 @@ def check_state(settings: Settings) -> Finding:
 
 def check_disk(settings: Settings) -> Finding:
     """Whether there is room for the outputs of runs."""
-    free = shutil.disk_usage(_nearest(settings.home)).free
+    free = shutil.disk_usage(nearest_there(settings.home)).free
     told = f"{free / 2**30:.1f} GiB free"
     remedy = "`make clean` deletes the local state; TANDEM_HOME puts it elsewhere"
     if free < LEAST_BYTES:
@@ -41,7 +41,7 @@ def check_disk(settings: Settings) -> Finding:
 
 def check_variables(settings: Settings) -> Finding:
     """Whether the workspace's variables are set: all, some (a mistake), or none (local runs only)."""
-    missing = [variable for variable in WORKSPACE_VARIABLES if variable not in settings.workspace]
+    missing = settings.missing_workspace
     if len(missing) == len(WORKSPACE_VARIABLES):
         return skip("variables", f"local only: {', '.join(missing)} are not set")
     if missing:
@@ -57,11 +57,6 @@ def check_variables(settings: Settings) -> Finding:
         return warn("variables", told, "Set it to the client id of the identity", CLIENT_IDS)
     managed = f", managed identity {identity}" if identity else ""
     return ok("variables", f"workspace {name}, resource group {group}, subscription {subscription}{managed}")
-
-
-def _nearest(path: Path) -> Path:
-    """The path itself, or the nearest above it that is there."""
-    return next(found for found in (path, *path.parents) if found.exists())
 
 
 def _is_guid(text: str) -> bool:

@@ -11,6 +11,7 @@ from flows.engines.plan.output_places import place_remedy
 from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.engines.plan.steps import StepPlan
 from flows.engines.plan.store import StepRecord
+from flows.spec.text.words import counted
 
 WIDTH = 100
 LONGEST_NAME = 32
@@ -95,7 +96,7 @@ def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]
 
 def _title(plan: JobPlan) -> Iterator[str]:
     waves = max((step.wave for step in plan.steps), default=0)
-    size = f"{_count(len(plan.steps), 'step')} in {_count(waves, 'wave')}"
+    size = f"{counted(len(plan.steps), 'step')} in {counted(waves, 'wave')}"
     yield from _wrapped(f"{plan.spec.display_name or plan.spec.name}: {size}", WIDTH)
 
 
@@ -191,10 +192,6 @@ def _names(names: Sequence[str]) -> str:
     if len(names) > MOST_NAMES:
         return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _step_as_json(step: PlannedStep) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from flows.engines.polling import TERMINAL
 from flows.errors import RunError, ServiceError, SettingsError, TandemError
 from flows.orchestration.journal import process_is_gone
 from flows.prefect_api.server import DATABASE, PrefectApi, find_prefect_api, use_prefect_api
-from flows.settings import WORKSPACE_VARIABLES, Settings
+from flows.settings import Settings
+from flows.spec.text.words import counted
 from flows.tags import FLOW_RUN, goes_on_with
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def reap(options: ReapOptions, is_dead: Callable[[str], bool | None] | None = No
         RunError: Jobs that were to be canceled are not over.
     """
     settings = Settings.from_environment()
-    missing = [variable for variable in WORKSPACE_VARIABLES if variable not in settings.workspace]
+    missing = settings.missing_workspace
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise SettingsError(f"The jobs of a workspace are listed, and {', '.join(missing)} {verb} not set.")
@@ -89,7 +90,7 @@ async def _reap(
     if left:
         raise RunError("\n".join((f"{len(left)} of {len(chosen)} jobs are not over:", *left)))
     if outcomes and not options.json:
-        print(f"\n{_count(len(outcomes))} over.")
+        print(f"\n{counted(len(outcomes), 'job')} over.")
 
 
 async def _open_jobs(workspace: "Workspace") -> list[OpenJob]:
@@ -179,7 +180,7 @@ def _told(
     if goes == 0:
         lines.append("Nothing is to be canceled.")
     elif not options.yes:
-        lines.append(f"{_count(goes)} may go; nothing was canceled. To cancel: {_command(options)}")
+        lines.append(f"{counted(goes, 'job')} may go; nothing was canceled. To cancel: {_command(options)}")
     return "\n".join(lines)
 
 
@@ -191,10 +192,6 @@ def _command(options: ReapOptions) -> str:
 
 def _where(api: PrefectApi) -> str:
     return "the database of local runs" if api.origin == "temporary" else api.url
-
-
-def _count(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"
 
 
 def _is_id(text: str) -> bool:

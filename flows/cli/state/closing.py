@@ -20,6 +20,7 @@ from typing import Self
 from flows.machine.living import PROCESS, Dead, Life, look
 from flows.prefect_api.server import DATABASE, PrefectApi, elsewhere, start_temporary
 from flows.settings import Settings
+from flows.spec.text.words import counted
 
 MLFLOW_SECONDS = 120.0
 
@@ -65,12 +66,12 @@ class Closing:
         for each in self._dead:
             with suppress(OSError):
                 each.leave() if each.life.id in kept else each.forget()
-        said = [f"{_count(flow_runs, 'flow run')} as Crashed"] * bool(flow_runs)
-        said += [f"{_count(mlflow_runs, 'MLflow run')} as KILLED"] * bool(mlflow_runs)
+        said = [f"{counted(flow_runs, 'flow run')} as Crashed"] * bool(flow_runs)
+        said += [f"{counted(mlflow_runs, 'MLflow run')} as KILLED"] * bool(mlflow_runs)
         if said:
             say(f"Closed what was left open by processes that are gone: {', '.join(said)}.")
         if trouble:
-            left = _count(len(kept), "process")
+            left = counted(len(kept), "process")
             cause = trouble.partition("\n")[0]
             say(f"What {left} left open when killed cannot be closed now; a later command tries again: {cause}")
 
@@ -133,8 +134,3 @@ def _by_api(lives: Sequence[Life]) -> dict[str | None, list[Life]]:
     for life in lives:
         found.setdefault(life.api, []).append(life)
     return found
-
-
-def _count(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from flows.data.assets import ResolvedData, is_path, other_data_here, resolve_data
+from flows.data.assets import ResolvedData, asset_named, is_path, other_data_here, resolve_data
 from flows.engines.azureml.failures import is_infrastructure
 from flows.engines.azureml.registry import AzureModelRegistry
 from flows.engines.azureml.sdk.connection import RETRY_SECONDS, AlreadyThereError, persistently
@@ -27,6 +27,7 @@ from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, 
 from flows.settings import Settings
 from flows.spec.bind import with_environment
 from flows.spec.graph import order
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import JobKind, JobSpec
 from flows.tags import ENVIRONMENT
 
@@ -59,8 +60,9 @@ class AzureMlEngine:
         by the submission itself."""
         if is_path(text):
             return await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
-        name, _, version = text.removeprefix("azureml:").replace("@latest", "").partition(":")
-        found = await persistently(lambda: self._workspace.assets.find_data(name, version or None))
+        wanted = asset_named(text)
+        name = wanted.name
+        found = await persistently(lambda: self._workspace.assets.find_data(name, wanted.version))
         if found is None:
             local = await asyncio.to_thread(resolve_data, text, self._settings.data_assets)
             if local.definition is None:
@@ -201,10 +203,11 @@ class AzureMlEngine:
         spec, tags = request.spec, dict(request.tags)
         names = {step.component.environment.reference for step in spec.steps.values() if step.component.environment}
         for reference in sorted(name for name in names if name and name.endswith("@latest")):
-            name = reference.removeprefix("azureml:").removesuffix("@latest")
+            named = AssetReference.short(reference)
             file = find_environment_file(reference, self._settings.environments)
-            if file is None:
-                continue  # one of the workspace's own
+            if named is None or file is None:
+                continue  # one of the workspace's own, or of a registry
+            name = named.name
             version = environment_version(file)
             await persistently(lambda name=name, file=file, version=version: self._ensure(file, name, version))
             spec = with_environment(spec, f"{name}:{version}")

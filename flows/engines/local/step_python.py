@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from flows.data.atomic import draft_of
+from flows.data.atomic import atomic_write
 from flows.data.digests import text_digest
 from flows.errors import SettingsError
 from flows.machine.own_folders import remove
@@ -55,7 +55,7 @@ def command_folders(python: Path, home: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*_PYTHONS, *_PIPS):
-            _write(
+            atomic_write(
                 folder / name, f'#!/bin/sh\nexec {shlex.quote(str(python))} {"-m pip " if name in _PIPS else ""}"$@"\n'
             )
     except OSError as error:
@@ -96,9 +96,9 @@ class ThrowAway:
             except subprocess.CalledProcessError:
                 self._run([str(inner), "-m", "ensurepip"])
             for name in _PIPS:
-                _write(folder / "bin" / name, _PIP.format(python=shlex.quote(str(inner))))
+                atomic_write(folder / "bin" / name, _PIP.format(python=shlex.quote(str(inner))), 0o755)
             for name in _CONDAS:
-                _write(folder / "bin" / name, _CONDA)
+                atomic_write(folder / "bin" / name, _CONDA, 0o755)
         except (OSError, subprocess.SubprocessError, IndexError) as error:
             said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines()
             raise SettingsError(
@@ -140,11 +140,3 @@ def _scripts(code: Path) -> Iterator[str]:
                     yield stream.read(_MOST_BYTES).decode(errors="replace")
             except OSError:
                 continue
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a program, whole or not at all: another run may be using it."""
-    draft = draft_of(path)
-    draft.write_text(text, encoding="utf-8")
-    draft.chmod(0o755)
-    draft.replace(path)

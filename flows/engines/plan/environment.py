@@ -9,6 +9,7 @@ from typing import Any
 from flows.data.snapshot import Snapshot
 from flows.engines.plan.fingerprint import Part
 from flows.engines.plan.interpreter import Interpreter, normalized
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import Environment
 from flows.spec.reading.assets import read_environment
 
@@ -45,10 +46,12 @@ def defined_environment(environment: Environment, folder: Path) -> Environment:
 
 def find_environment_file(reference: str, folder: Path) -> Path | None:
     """Return the YAML file in ``folder`` that defines the environment of this name, if any."""
-    name = reference.removeprefix("azureml:").partition("@")[0].partition(":")[0]
+    wanted = AssetReference.short(reference)
+    if wanted is None:
+        return None
     for path in sorted(folder.glob("*.y*ml")):
         found = read_environment(path)
-        if found is not None and found.name == name:
+        if found is not None and found.name == wanted.name:
             return path
     return None
 

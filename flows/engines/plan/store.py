@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.data.atomic import draft_of
+from flows.data.atomic import atomic_write
 from flows.data.digests import change_since, data_digest
 from flows.engines.plan.fingerprint import Fingerprint, Part, canonical_digest
 from flows.engines.plan.history import History, PastRun
@@ -79,8 +79,8 @@ class StepStore:
             place, part = self._place(digest), self._parts.get(digest)
             if part is not None and not place.exists():
                 place.parent.mkdir(exist_ok=True)
-                _write(place, json.dumps(part, ensure_ascii=False))
-        _write(self._folder / f"{record.key}.json", json.dumps(asdict(record)))
+                atomic_write(place, json.dumps(part, ensure_ascii=False))
+        atomic_write(self._folder / f"{record.key}.json", json.dumps(asdict(record)))
         self._history.add(PastRun.of(record.fingerprint, record.key))
 
     def nearest(self, fingerprint: Fingerprint, unknown: frozenset[str] = frozenset()) -> StepRecord | None:
@@ -113,9 +113,3 @@ class StepStore:
 
     def _place(self, digest: str) -> Path:
         return self._folder / "parts" / f"{digest}.json"
-
-
-def _write(target: Path, text: str) -> None:
-    draft = draft_of(target)
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(target)

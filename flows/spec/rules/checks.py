@@ -24,7 +24,8 @@ from flows.spec.model.job import (
 from flows.spec.render import references
 from flows.spec.text.limits import MAX_NAMES
 from flows.spec.text.names import shown, unfit
-from flows.spec.text.section import a, nearest
+from flows.spec.text.section import nearest
+from flows.spec.text.words import a
 from flows.spec.values import input_key, source
 
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]

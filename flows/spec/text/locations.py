@@ -2,10 +2,12 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 _ELSEWHERE = re.compile(r"(azureml:|runs:|git\+|/subscriptions/|[a-zA-Z][a-zA-Z0-9+.-]+://)")
+_OTHER_FILES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)", stat.S_IFSOCK: "a socket"}
 _FILE = re.compile(r"\Afile:(//(?=/))?")
 
 
@@ -22,6 +24,18 @@ def exists(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether there is such a file."""
     return _holds(path.is_file)
+
+
+def kind_of_file(path: Path) -> str | None:
+    """What a path leads to where that is no regular file; None for a regular file.
+
+    It is found without opening the path: to open a FIFO would wait for its writer.
+
+    Raises:
+        OSError: It leads nowhere, or in a circle.
+    """
+    mode = os.stat(path).st_mode
+    return None if stat.S_ISREG(mode) else _OTHER_FILES.get(stat.S_IFMT(mode), "a device")
 
 
 def local(path: str, folder: Path) -> Path:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,14 +10,10 @@ from flows.errors import Fault, Place
 from flows.spec.text.keys import SHOWN
 from flows.spec.text.limits import MAX_NAMES
 from flows.spec.text.names import MAX_NAME_BYTES, shown
+from flows.spec.text.words import a, did_you_mean
 from flows.spec.text.yaml_lines import Node
 
 T = TypeVar("T")
-
-
-def a(noun: str) -> str:
-    """A noun with its article: ``an integer``, but ``a uri_file``."""
-    return f"{'an' if noun[0] in 'aeio' or noun[:2] in ('ml', 'ML') else 'a'} {noun}"
 
 
 def nearest(name: str, known: list[str] | frozenset[str], noun: str) -> str:
@@ -31,9 +26,8 @@ def nearest(name: str, known: list[str] | frozenset[str], noun: str) -> str:
     """
     if len(known) > MAX_NAMES:
         return f"There are {len(known)} {noun}, and none is called so."
-    close = get_close_matches(name.lower()[:MAX_NAME_BYTES], list(known), n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {shown(close[0], MAX_NAME_BYTES)}?"
+    if question := did_you_mean(name, known):
+        return question
     names = ", ".join(shown(name, MAX_NAME_BYTES) for name in sorted(known))
     return f"The {noun} are: {names}." if known else f"There are no {noun}."
 
@@ -87,8 +81,7 @@ class Section:
             ignored: Whether Azure ML ignores a key that it does not know. One that is nearly a known key is a fault.
         """
         for key in [key for key in self.entries if key not in known]:
-            near = get_close_matches(key.lower()[:MAX_NAME_BYTES], list(known), n=1, cutoff=0.8)
-            if ignored and not near:
+            if ignored and not did_you_mean(key, known, likeness=0.8):
                 self.warn(key, f"{owner} has the key {key}, which Azure ML does not know", "It is ignored.")
             else:
                 self.fault(key, f"{owner} cannot have the key {key}", nearest(key, known - SHOWN, "keys"))
@@ -116,7 +109,7 @@ class Section:
 
     def number(self, key: str) -> float | None:
         """A finite number, which may stand in quotes."""
-        return self._read(key, "a number", _number)
+        return self._read(key, "a number", finite_number)
 
     def choice(self, key: str, known: frozenset[str], noun: str, exact: bool = False) -> str | None:
         """One of the known words, in whichever case unless ``exact``; None where it is left out or is another.
@@ -192,11 +185,12 @@ def _label(value: object) -> str | None:
 
 
 def _integer(value: object) -> int | None:
-    found = _number(value)
+    found = finite_number(value)
     return int(found) if found is not None and found.is_integer() else None
 
 
-def _number(value: object) -> float | None:
+def finite_number(value: object) -> float | None:
+    """The finite number that a value is, or a text says; None for anything else, and for true and false."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,6 +1,5 @@
 """The text of a YAML file, read as far as a file may be long, and measured before values are made of it."""
 
-import stat
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -8,6 +7,7 @@ import yaml
 
 from flows.errors import Fault, Place
 from flows.spec.text.limits import MAX_DEPTH, MAX_DIRECTIVES, MAX_FILE_BYTES, MAX_VALUES
+from flows.spec.text.locations import kind_of_file
 
 Loader = cast("type[yaml.SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
@@ -32,7 +32,7 @@ def text_of(path: Path, faults: list[Fault]) -> str | None:
     """The text of a file; None, with a fault, where there is none, or more than any YAML file of a job has."""
     place = Place(path, None, "")
     try:
-        if not stat.S_ISREG(kind := path.stat().st_mode) and not stat.S_ISDIR(kind):
+        if kind_of_file(path) is not None and not path.is_dir():
             faults.append(Fault(place, "this is no file but a pipe, a device or a socket", "Name a YAML file."))
             return None
         with path.open("rb") as file:

@@ -5,6 +5,7 @@ from typing import Any
 
 from azure.ai.ml import load_job
 
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference, Environment, InputValue, JobKind, JobSpec, Literal
 
 
@@ -61,4 +62,5 @@ def _environment(environment: Environment | None, default: Any) -> Any:
     if reference is None:
         return default
     # The prefix is YAML's: given to an entity, ``azureml:name@latest`` is the name of an environment.
-    return reference if reference.startswith("azureml://") else reference.removeprefix("azureml:")
+    named = AssetReference.short(reference)
+    return reference if named is None else str(named)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from flows.spec.literals import number, type_of
+from flows.spec.literals import type_of
 from flows.spec.model.job import (
     DATA_TYPES,
     LITERAL_TYPES,
@@ -19,7 +19,7 @@ from flows.spec.reading.ports.bindings import StepInputBinding, expression, inpu
 from flows.spec.reading.ports.port_names import KEY, check_names
 from flows.spec.text import keys
 from flows.spec.text.locations import is_remote, local
-from flows.spec.text.section import Section
+from flows.spec.text.section import Section, finite_number
 from flows.spec.text.yaml_lines import Node
 
 DEFAULT_TYPE = "uri_folder"
@@ -86,7 +86,7 @@ def input_value(
     match node.value:
         case None:
             section.fault(name, "the input has no value", "Give it a value, or leave the key out.")
-        case bool() | int() | float() if number(str(node.value)) is not None or isinstance(node.value, bool):
+        case bool() | int() | float() if finite_number(str(node.value)) is not None or isinstance(node.value, bool):
             return Literal(str(node.value))
         case int() | float():
             section.fault(name, f"{node.value} is not a finite number", "Azure ML takes finite numbers only.")
@@ -137,7 +137,7 @@ def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputB
     if _is_wrapped(inner.node):
         inner.refuse_unknown(frozenset({"value"}), "a literal input")
         wrapped = inner.entries["value"]
-        if isinstance(wrapped.value, int | float) and number(str(wrapped.value)) is not None:
+        if isinstance(wrapped.value, int | float) and finite_number(str(wrapped.value)) is not None:
             return _wrapped_number(section, name, wrapped.value)
         if not isinstance(wrapped.value, Mapping):
             return input_value(inner, "value", wrapped, port)

@@ -7,7 +7,8 @@ output.
 import re
 
 from flows.spec.text.names import shown, twins, unfit
-from flows.spec.text.section import Section, a
+from flows.spec.text.section import Section
+from flows.spec.text.words import a
 
 # Of jobs, of search spaces, and of the outputs of a step that declares them in place.
 KEY = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")

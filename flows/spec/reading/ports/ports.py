@@ -12,7 +12,8 @@ from flows.spec.reading.ports.port_names import GROUPED, KEY, check_names
 from flows.spec.text import keys
 from flows.spec.text.locations import is_remote, local
 from flows.spec.text.names import MAX_NAME_BYTES, shown, unfit
-from flows.spec.text.section import Section, a
+from flows.spec.text.section import Section
+from flows.spec.text.words import a
 from flows.spec.text.yaml_lines import Node
 
 _ASSET_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_BYTES}}}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.errors import Place
 from flows.spec.model.job import (
+    LITERAL_TYPES,
     Component,
     Distribution,
     Environment,
@@ -103,7 +104,8 @@ class Work:
             environment_variables: Those that the step itself sets.
             compute: The compute that the step itself names.
         """
-        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        own: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        own["refusal"] = self.why_refused()
         return Step(
             name=name,
             place=place,
@@ -111,7 +113,7 @@ class Work:
             outputs=MappingProxyType(dict(outputs)),
             environment_variables=environment_variables,
             compute=compute,
-            **{**own, "refusal": self.why_refused()},
+            **own,
         )
 
 
@@ -160,13 +162,10 @@ def command_work(
         section.fault("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
     code, refusal = _code(section)
     component = _component(section, name, inputs, outputs, code, environment)
-    literal = next((port for port in outputs.values() if port.type in _LITERAL_OUTPUTS), None)
+    literal = next((port for port in outputs.values() if port.type in LITERAL_TYPES), None)
     if refusal is None and literal is not None:
         refusal = f"delivers the {literal.type} {literal.name} as a value, which only Azure ML can"
     return Work(replace(component, command=command or ""), refusal=refusal).with_settings(section, is_component)
-
-
-_LITERAL_OUTPUTS = frozenset({"string", "number", "integer", "boolean"})
 
 
 def parallel_work(

@@ -1,9 +1,10 @@
 """The YAML that a ``component`` or ``trial`` names: in place, a file beside this one, or registered somewhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.text.faults import Findings, TooManyError
 from flows.spec.text.limits import MAX_STEPS
 from flows.spec.text.locations import beside, is_file, is_remote
@@ -20,7 +21,8 @@ class Registered:
     @property
     def name(self) -> str:
         """The component's own name, without where it is registered and its version."""
-        return next(reversed(list(_names(self.reference)))).partition(":")[0].partition("@")[0]
+        asset = AssetReference.read(self.reference)
+        return self.reference if asset is None else asset.name
 
 
 @dataclass(slots=True)
@@ -55,7 +57,9 @@ class References:
             return None
         if not is_remote(reference):
             return self._file(section, key, beside(reference, section.folder), "")
-        given = next((self.assets[name] for name in _names(reference) if name in self.assets), None)
+        asset = AssetReference.read(reference)
+        names = (reference, *(() if asset is None else asset.names()))
+        given = next((self.assets[name] for name in names if name in self.assets), None)
         return Registered(reference) if given is None else self._file(section, key, given, f", given for {reference}")
 
     def _file(self, section: Section, key: str, path: Path, why: str) -> Section | None:
@@ -69,18 +73,3 @@ class References:
         elif isinstance(section.faults, Findings):
             section.faults.take(self._sizes[path])
         return self._files[path]
-
-
-def _names(reference: str) -> Iterator[str]:
-    """The names under which a registered component may be mapped, the whole reference first, the bare name last.
-
-    ``azureml://registries/r/components/fit/versions/3`` is also ``fit:3`` and ``fit``.
-    """
-    yield reference
-    short = reference.removeprefix("azureml:")
-    if "/components/" in short:
-        name, _, rest = short.partition("/components/")[2].partition("/")
-        kind, _, version = rest.partition("/")
-        short = f"{name}{'@' if kind == 'labels' else ':'}{version}" if version else name
-    yield short
-    yield short.partition(":")[0].partition("@")[0]
