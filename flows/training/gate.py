@@ -50,9 +50,6 @@ class GateDecision:
 
     promoted: bool
     reasons: tuple[str, ...]
-    metric: str
-    challenger_value: float | None
-    champion_value: float | None
     overtaken_by: int | None = None
 
 
@@ -77,7 +74,7 @@ def decide(challenger: ModelScores, champion: ModelScores | None, policy: GatePo
         verdicts.append(_against_champion(challenger, value, champion, best, policy))
     promoted = all(passed for passed, _ in verdicts)
     reasons = tuple(reason for passed, reason in verdicts if passed == promoted)
-    return GateDecision(promoted, reasons, policy.metric, value, best)
+    return GateDecision(promoted, reasons)
 
 
 def overtaken(decision: GateDecision, version: int) -> GateDecision:

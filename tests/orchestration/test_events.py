@@ -28,7 +28,7 @@ def summary(job: str = "job-1", promoted: bool = True, champion: ModelVersion | 
         data=DATA,
         outcome=RunOutcome(job, RunStatus.COMPLETED, (), url="https://studio/job-1"),
         report=EvaluationReport(0.5, SCORES, SCORES if champion else None),
-        decision=GateDecision(promoted, ("it is so",), "roc_auc", 0.8, None),
+        decision=GateDecision(promoted, ("it is so",)),
         champion=champion,
         version=ModelVersion("diabetes", 4, True, "champion", "source", "run") if promoted else None,
         evaluation=Path("evaluation"),

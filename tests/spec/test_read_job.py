@@ -16,7 +16,6 @@ from flows.spec.model.job import (
     StepOutput,
 )
 from flows.spec.reading.assets import read_data_asset, read_environment
-from flows.spec.reading.reader import read_component
 from flows.spec.values import data_source, literal_text
 from tests.spec.conftest import ReadJob
 
@@ -199,7 +198,6 @@ def test_assets_are_read(tmp_path: Path, write: Callable[[Mapping[str, str]], No
             "data.yml": "name: rows\nversion: 2\ntype: uri_file\npath: ./rows.csv\ndescription: Rows.",
             "env.yml": "name: e\nversion: 3\nimage: ubuntu",
             "conda.yml": "dependencies: [pip]",
-            "fit.yml": "name: fit\ncommand: fit\nenvironment: azureml:e:1\nversion: 1.10",
         }
     )
     asset = read_data_asset(tmp_path / "data.yml")
@@ -208,4 +206,3 @@ def test_assets_are_read(tmp_path: Path, write: Callable[[Mapping[str, str]], No
     assert environment is not None
     assert (environment.name, environment.version, environment.environment.image) == ("e", "3", "ubuntu")
     assert read_environment(tmp_path / "conda.yml") is None
-    assert read_component(tmp_path / "fit.yml").version == "1.1"

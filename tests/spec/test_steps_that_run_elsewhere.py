@@ -160,7 +160,6 @@ def test_what_a_plan_shows_is_kept(read: ReadJob) -> None:
             queue_settings: {job_tier: Spot, priority: medium}
             resources: {instance_type: STANDARD_D2, instance_count: 2, shm_size: 2g, docker_args: [--ipc, host]}
         """)
-    assert spec.default_datastore == "azureml:blob"
     assert spec.declared == {"services": {"jl": {"type": "jupyter_lab", "nodes": "all"}}, "settings": {"on_init": "x"}}
     step = spec.steps["a"]
     assert (step.declared["comment"], step.declared["tags"]) == ("Read first.", {"team": "a", "tier": 1})

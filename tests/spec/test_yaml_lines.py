@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flows.errors import Fault, SpecError
 from flows.spec.reading.assets import read_data_asset, read_environment
-from flows.spec.reading.reader import read_component, read_job
+from flows.spec.reading.reader import read_job
 from flows.spec.text.section import Section
 from flows.spec.text.yaml_lines import load_yaml
 
@@ -123,6 +123,6 @@ TREES = st.recursive(
 def test_no_text_makes_a_reader_fail_with_anything_but_faults(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.yml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    for read in (read_job, read_component, read_data_asset, read_environment):
+    for read in (read_job, read_data_asset, read_environment):
         with suppress(SpecError):
             read(path)

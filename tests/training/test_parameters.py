@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from flows.errors import ParameterError
-from flows.spec.reading.reader import read_component
+from flows.spec.reading.reader import read_job
 from flows.training.evaluation import METRICS
 from flows.training.parameters import (
     EngineParameters,
@@ -18,7 +18,11 @@ from flows.training.parameters import (
 )
 from tests.terminal import PROJECT
 
-COMPONENTS = {name: read_component(PROJECT / "aml_steps" / name / "component.yml") for name in ("prep", "train")}
+COMPONENTS = {
+    name: step.component
+    for name, step in read_job(PROJECT / "aml_steps" / "train_pipeline.yml").steps.items()
+    if name in ("prep", "train")
+}
 
 
 def schema_of(model: type[BaseModel], name: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ SUMMARY = RunSummary(
         ),
     ),
     report=EvaluationReport(0.5, scores(0.8), scores(0.75)),
-    decision=GateDecision(True, ("it is good", "it is better"), "roc_auc", 0.8, 0.75),
+    decision=GateDecision(True, ("it is good", "it is better")),
     champion=ModelVersion("diabetes", 3, False, "champion", "source", "run"),
     version=ModelVersion("diabetes", 4, True, "champion", "source", "run"),
     evaluation=Path("outputs/evaluation"),
@@ -56,7 +56,7 @@ def test_page_begins_with_the_verdict_and_why_and_leads_to_the_report() -> None:
 
 def test_page_has_nothing_long_in_a_table_and_no_table_without_a_heading() -> None:
     reason = "a long reason " * 20
-    rejected = replace(SUMMARY, decision=GateDecision(False, (reason,), "roc_auc", 0.8, 0.75), version=None)
+    rejected = replace(SUMMARY, decision=GateDecision(False, (reason,)), version=None)
     tables = [line for line in summary_as_markdown(rejected, REPORT).splitlines() if line.startswith("|")]
     assert max(map(len, tables)) < 80
     assert not [line for line in tables if not line.strip("| ")]

@@ -53,11 +53,6 @@ class StepStore:
         self._parts: dict[str, Part | None] = {}
         self._history = History(self._folder / "history.jsonl")
 
-    def find(self, key: str) -> StepRecord | None:
-        """Return the record under this key, if all its outputs are still there and unaltered."""
-        record = self.read(key)
-        return None if record is None or self.lost(record) else record
-
     def read(self, key: str) -> StepRecord | None:
         """Return the record under this key, whatever became of its outputs."""
         try:

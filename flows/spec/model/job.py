@@ -267,7 +267,6 @@ class JobSpec:
     default_compute: str | None = None
     continue_on_step_failure: bool = True
     force_rerun: bool = False
-    default_datastore: str | None = None
     is_component: bool = False
     nested: Mapping[str, "NestedPipeline"] = field(
         default_factory=lambda: MappingProxyType(dict[str, "NestedPipeline"]())

@@ -62,6 +62,7 @@ def job_spec(
         places: Where keys stand that are not in the file itself.
     """
     settings = section.section("settings")
+    _named(settings, "default_datastore")  # nothing reads it, but a wrong one is a fault
     declared = section.plain(DECLARED - {"display_name", "description", "tags"})
     if others := {key: node.plain() for key, node in settings.entries.items() if key not in _READ_SETTINGS}:
         declared["settings"] = others
@@ -79,7 +80,6 @@ def job_spec(
         default_compute=_named(settings, "default_compute") or section.text("compute"),
         continue_on_step_failure=settings.flag("continue_on_step_failure", True),
         force_rerun=settings.flag("force_rerun", False),
-        default_datastore=_named(settings, "default_datastore"),
         declared=MappingProxyType(declared),
         places=MappingProxyType({**places_within(section.node), **places}),
     )

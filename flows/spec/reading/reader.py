@@ -6,10 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flows.errors import Fault
-from flows.spec.model.job import Component, JobSpec
+from flows.spec.model.job import JobSpec
 from flows.spec.reading.jobs import job_from
 from flows.spec.reading.nested import flat, jobs_within
-from flows.spec.reading.work.component import declared_work
 from flows.spec.reading.work.references import References
 from flows.spec.rules.checks import faults_of
 from flows.spec.rules.lint import warnings_of
@@ -81,19 +80,3 @@ def _examined(path: Path, assets: Mapping[str, Path], noted: Findings) -> JobSpe
     if all(fault.warning for fault in noted):  # what is wrong may be why the rest looks doubtful
         noted.extend_by(warnings_of(whole))
     return whole
-
-
-def read_component(path: Path) -> Component:
-    """Read a command or parallel component. :func:`read_job` reads it as a job that can be run.
-
-    Raises:
-        SpecError: Something is wrong. The error carries every fault, in the order of the file.
-    """
-    work = None
-    with findings(path) as noted:
-        node = load_yaml(path, noted)
-        work = None if node is None else declared_work(Section(node, noted), path.stem)
-    raise_faults(noted)
-    assert work is not None  # load and declared_work note a fault for every None
-    read_job(path)
-    return work.component

@@ -39,24 +39,24 @@ def record_of(
 
 
 def test_a_record_is_found_as_it_was_saved(saved: StepRecord, tmp_path: Path) -> None:
-    assert StepStore(tmp_path).find(saved.key) == saved
+    assert StepStore(tmp_path).read(saved.key) == saved
 
 
 def test_a_record_moves_with_its_folder(saved: StepRecord, tmp_path: Path) -> None:
     home = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} moved"))
 
-    assert StepStore(home).find(saved.key) == saved
+    assert StepStore(home).read(saved.key) == saved
     assert StepStore(home).path(saved.outputs["model"]) == home / "jobs" / "j" / "model"
 
 
 def test_nothing_is_found_under_another_key(saved: StepRecord, tmp_path: Path) -> None:
-    assert StepStore(tmp_path).find("0" * 64) is None
+    assert StepStore(tmp_path).read("0" * 64) is None
 
 
 def test_a_later_record_takes_the_place_of_an_earlier(saved: StepRecord, tmp_path: Path) -> None:
     StepStore(tmp_path).save(replace(saved, job_name="later"))
 
-    found = StepStore(tmp_path).find(saved.key)
+    found = StepStore(tmp_path).read(saved.key)
 
     assert found is not None
     assert found.job_name == "later"
@@ -76,10 +76,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_record_whose_outputs_were_changed_is_as_none(change: str, saved: StepRecord, tmp_path: Path) -> None:
+def test_outputs_that_were_changed_are_lost(change: str, saved: StepRecord, tmp_path: Path) -> None:
     CHANGES[change](tmp_path / "jobs" / "j")
 
-    assert StepStore(tmp_path).find(saved.key) is None
+    assert StepStore(tmp_path).lost(saved)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_record_whose_outputs_were_changed_is_as_none(change: str, saved: Step
 def test_a_record_that_cannot_be_read_is_as_none(text: bytes, saved: StepRecord, tmp_path: Path) -> None:
     (tmp_path / "steps" / f"{saved.key}.json").write_bytes(text)
 
-    assert StepStore(tmp_path).find(saved.key) is None
+    assert StepStore(tmp_path).read(saved.key) is None
 
 
 @pytest.mark.parametrize("name", ["key", "step", "job_name", "outputs", "log", "seconds", "fingerprint"])
@@ -111,7 +111,7 @@ def test_a_record_that_lacks_something_is_as_none(name: str, saved: StepRecord, 
     del values[name]
     path.write_text(json.dumps(values))
 
-    assert StepStore(tmp_path).find(saved.key) is None
+    assert StepStore(tmp_path).read(saved.key) is None
 
 
 def test_the_key_is_that_of_the_values_in_whatever_order(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,8 +51,6 @@ class Ended:
     """How a process ended. A negative ``code`` is the number of the signal that ended it."""
 
     code: int
-    cpu_seconds: float
-    peak_bytes: int
 
 
 @dataclass(slots=True)
@@ -213,8 +210,7 @@ class StepHost:
                 process.pid = int(answer["pid"])
                 _resolve(process.started, bool(answer["forked"]))
             elif "ended" in answer:
-                scale = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
-                ended = Ended(int(answer["code"]), float(answer["cpu_seconds"]), int(answer["peak_kilobytes"]) * scale)
+                ended = Ended(int(answer["code"]))
                 process = self._processes.pop(answer["ended"])
                 if answer["left"] and process.pid is not None:
                     self._left.add(process.pid)

@@ -23,7 +23,7 @@ Requests::
 Answers::
 
     {"started": ID, "pid": 123, "forked": true}
-    {"ended": ID, "code": 0, "cpu_seconds": 0.4, "peak_kilobytes": 90000, "left": false}
+    {"ended": ID, "code": 0, "left": false}
     {"refused": ID, "message": TEXT, "errno": 12}
 
 A ``code`` below 0 is the number of the signal that ended the step; ``left`` says whether something that the step has
@@ -99,7 +99,7 @@ class Host:
         interrupted, self.imports.running = self.imports.running, False  # what is done here is not given up half-way
         for pid in list(self.running):
             try:
-                done, status, usage = os.wait4(pid, os.WNOHANG)
+                done, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue
             if done:
@@ -109,9 +109,7 @@ class Host:
                 if left:
                     self.left.add(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-                seconds = round(usage.ru_utime + usage.ru_stime, 3)
-                peak = usage.ru_maxrss
-                self.answer(ended=identifier, code=code, cpu_seconds=seconds, peak_kilobytes=peak, left=left)
+                self.answer(ended=identifier, code=code, left=left)
         self.imports.running = interrupted
 
     def serve(self) -> Request | None:
