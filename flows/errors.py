@@ -1,4 +1,4 @@
-"""The tree of errors. Each says what happened, which one, what state is left behind, and what to do next.
+"""The error classes. Each message says what happened, to which thing, what is left behind, and what to do next.
 
 ::
 

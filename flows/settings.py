@@ -1,4 +1,4 @@
-"""Where things are: the project, the local state, the workspace. Read once from the environment."""
+"""Settings from the environment: the folders of the project and of the local state, and the workspace."""
 
 import os
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def begun_runs(self) -> Path:
-        """Runs that have begun and not ended: what a second start goes on with."""
+        """Runs that have begun and not ended, which a second start resumes."""
         return self.home / "begun"
 
     @property

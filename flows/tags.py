@@ -1,4 +1,4 @@
-"""The tags of jobs and model versions and the labels of flow runs: their names, and what is written at a job."""
+"""Names and values of the tags of jobs and model versions, and of the labels of flow runs."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its
 
 
 def job_tags(flow_run_id: str, data: str, champion: int | None = None) -> Mapping[str, str]:
-    """The tags of a job: whose it is, and what it was given, for whoever finds it later.
+    """The tags of a job: whose it is, and what it was given, by which it is understood later.
 
     Args:
         flow_run_id: The id that its flow run goes by.

@@ -1,4 +1,4 @@
-"""Data assets on this machine: Azure ML data YAML under ``data/`` and in the local state, or a plain path to a file."""
+"""Finds data on this machine: a data asset under ``data/`` or in the local state, or a plain file."""
 
 import os
 import re
@@ -23,7 +23,7 @@ _FILE_ENDINGS = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".gz")
 class ResolvedData:
     """Data that was found: its ``name:version`` (or its path, if it is no asset), its type, where it is, its SHA-256.
 
-    ``path`` is None for data that is in a workspace; the SHA-256 is None where nobody has taken it. ``definition`` is
+    ``path`` is None for data that is in a workspace; the SHA-256 is None where it is not known. ``definition`` is
     the YAML file that describes a local asset.
     """
 
@@ -66,7 +66,7 @@ def check_asset_name(name: str, version: str | None = None) -> None:
     """See that a job can ask for data under a name and version, and that files can be called so.
 
     Raises:
-        ParameterError: The name or the version is none.
+        ParameterError: The name or the version is not allowed.
     """
     for noun, text in (("name", name), ("version", version)):
         if text is None:

@@ -1,6 +1,6 @@
 """Atomic file writes: a file is written beside its place first, and then put there.
 
-Whoever reads at the same time, and whoever starts after this process was killed, finds a whole file or none.
+A process that reads at the same time, or after this process was killed, finds a whole file or none.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from flows.spec.text.names import unfit
 
 
 def draft_of(place: Path) -> Path:
-    """Where to write what will be put in its place when it is whole; no other process or thread writes there."""
+    """The path of a draft beside ``place``, to be renamed to it when whole. No other process or thread uses it."""
     own = f"{os.getpid()}.{threading.get_ident()}"
     name = f".{place.name}.{own}"
     if unfit(name) is not None:  # too long, though the name of the place is not
@@ -21,7 +21,7 @@ def draft_of(place: Path) -> Path:
 
 
 def atomic_write(place: Path, text: str, mode: int | None = None) -> None:
-    """Write a text file, whole or not at all: who reads it meanwhile reads the old one or the new one.
+    """Write a text file, whole or not at all: a process that reads it meanwhile reads the old or the new one.
 
     Args:
         place: The file, whose folder is there. One that is there already is replaced.

@@ -1,4 +1,4 @@
-"""The digest of files and folders by their content, each taken once as long as it lies there unaltered."""
+"""Content digests of files and folders. A digest is taken again only when a file has changed."""
 
 import hashlib
 import os
@@ -50,7 +50,7 @@ def data_digest(path: Path) -> str:
 
 
 def change_since(digest: str, path: Path) -> str | None:
-    """What became of a file or folder since its digest was taken: ``deleted``, ``altered``, or None if nothing did."""
+    """How a file or folder has changed since its digest was taken: ``deleted``, ``altered``, or None if it has not."""
     if not path.exists():
         return "deleted"
     try:

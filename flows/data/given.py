@@ -1,6 +1,6 @@
-"""What stands in on this machine for what a YAML names elsewhere: ``--asset NAME_OR_URI=PATH`` and its file.
+"""Local stand-ins for data and components that the YAML names elsewhere: ``--asset NAME_OR_URI=PATH`` and its file.
 
-A name without a version stands for all its versions, a URI that ends in a slash for all that is below it.
+A name without a version covers all its versions, and a URI that ends in a slash covers all that is below it.
 """
 
 import os
@@ -97,7 +97,7 @@ def names_of(reference: str) -> Iterator[str]:
 
 def _names(reference: str) -> Iterator[str]:
     yield reference
-    if "://" in reference and "?" in reference:  # a key to the store, which nobody wants to repeat
+    if "://" in reference and "?" in reference:  # the query is a key that expires
         yield reference.partition("?")[0]
     elif "://" in reference and (folder := _ALL_OF_IT.sub("", reference)) != reference:
         yield folder

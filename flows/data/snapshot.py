@@ -1,4 +1,4 @@
-"""The code of a step as Azure ML would upload it: which files, their digest, and a copy to run in."""
+"""Snapshot of code as Azure ML would upload it: its files, their digest, and a copy to run in."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ class _Ignored:
         ignore_file = next((root / name for name in IGNORE_FILES if (root / name).is_file()), None)
         if ignore_file is None:
             return cls()
-        from pathspec import PathSpec  # only a folder with an ignore file pays for the import
+        from pathspec import PathSpec  # imported here because it is slow, and needed only where there is an ignore file
         from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
         lines = [line.rstrip() for line in ignore_file.read_text(encoding="utf-8").splitlines()]

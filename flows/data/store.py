@@ -1,4 +1,4 @@
-"""Data assets that are registered on this machine: a YAML file a version, and the content, kept once by its digest."""
+"""Registers data assets on this machine: a YAML file for each version, and the content, kept once by its digest."""
 
 import os
 import re
@@ -47,10 +47,10 @@ class DataStore:
             name: Of the data asset.
             type: uri_file, uri_folder or mltable.
             version: Another version than the next; one that is there is replaced.
-            description: For whoever lists it.
+            description: Shown where data assets are listed.
 
         Raises:
-            ParameterError: The name or version is none that a file can have and a job can ask for.
+            ParameterError: The name or version is not one that a file can have and a job can ask for.
             SettingsError: The store cannot be written.
         """
         check_asset_name(name, version)

@@ -1,4 +1,4 @@
-"""The numeric columns of a CSV or Parquet file in portions, checked before anything is unpacked."""
+"""Reads the numeric columns of a CSV or Parquet file in batches. Sizes are checked before anything is unpacked."""
 
 import csv
 import io

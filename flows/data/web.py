@@ -1,4 +1,4 @@
-"""Files from the web: fetched once, and kept by their content under the name that they have there."""
+"""Downloads files from the web once, and keeps them by their content under their own name."""
 
 import hashlib
 import json

@@ -1,8 +1,7 @@
-"""Who uses the local state: a file for each process, locked as long as the process lives.
+"""Registers the processes that use the local state: a file for each, locked as long as the process lives.
 
-A process that ends takes its file away. One that is killed leaves it, unlocked: the file then tells what is still shown
-as running though nobody runs it. Its name is written into every record that the process makes elsewhere (as a tag of
-its flow runs and MLflow runs), so that they are found whenever the process has died.
+A process that ends deletes its file. One that is killed leaves it behind, unlocked. A later command then finds what is
+still shown as running: the name of the file is a tag of every flow run and MLflow run that the process made.
 """
 
 import fcntl
@@ -77,7 +76,7 @@ class Living:
         return self._lock
 
     def end(self) -> None:
-        """Say that all that it has begun is over."""
+        """Delete the file: all that the process has begun is over."""
         global _current
         if _current is self:
             _current = None
@@ -86,30 +85,30 @@ class Living:
         os.close(self._lock)
 
     def leave(self) -> None:
-        """Let go of the file without saying that all is over: a child holds it now, or a later command will see."""
+        """Release the lock and keep the file: a child holds it now, or a later command closes what is left."""
         os.close(self._lock)
 
     def end_if_settled(self) -> None:
-        """The one or the other, as the process ends."""
+        """End if nothing is left open, else leave the file as it is; called as the process exits."""
         if not (self.unsettled or self.leaves_something_open):
             self.end()
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """What a process has left that is gone. Nobody else sees to it as long as the lock is held."""
+    """What a dead process has left behind. Nobody else closes it as long as the lock is held."""
 
     life: Life
     file: Path
     lock: int
 
     def forget(self) -> None:
-        """Take the file away: nothing is left open."""
+        """Delete the file: nothing of the process is left open."""
         self.file.unlink(missing_ok=True)
         os.close(self.lock)
 
     def leave(self) -> None:
-        """Leave it for the next that looks."""
+        """Release the lock and keep the file, for the next command that looks."""
         os.close(self.lock)
 
 
@@ -139,7 +138,7 @@ def record_process(home: Path, what: str, **facts: Any) -> Living:
 
 
 def enlist(home: Path, what: str, **facts: Any) -> Living:
-    """The same for a child that this process is about to start, and that is lent the lock."""
+    """As :func:`record_process`, but for a child that this process is about to start and that inherits the lock."""
     make_state_folder(home)
     folder = home / FOLDER
     id = uuid.uuid4().hex[:12]
@@ -153,7 +152,7 @@ def enlist(home: Path, what: str, **facts: Any) -> Living:
 
 
 def look(home: Path) -> tuple[list[Life], list[Dead]]:
-    """Who lives, and what the dead have left; the locks of the latter are held by the caller."""
+    """The processes that live, and what dead ones have left. The caller holds the locks of the dead ones."""
     folder = home / FOLDER
     if not has_entries(home):
         return [], []
@@ -162,7 +161,7 @@ def look(home: Path) -> tuple[list[Life], list[Dead]]:
 
 
 def has_entries(home: Path) -> bool:
-    """Whether anybody is written down, this process or another; costs next to nothing."""
+    """Whether any process is registered, this one or another. It only lists a folder."""
     try:
         with os.scandir(home / FOLDER) as entries:
             return any(entry.name.endswith(".json") for entry in entries)
@@ -172,7 +171,7 @@ def has_entries(home: Path) -> bool:
 
 @contextmanager
 def nobody_else(home: Path) -> Generator[tuple[list[Life], list[Dead]]]:
-    """Keep others from beginning to use the state; yield who uses it now, and what the dead have left."""
+    """Keep other processes from starting to use the state; yield those that use it, and what dead ones have left."""
     folder = home / FOLDER
     with locked(folder / LOCK):
         living, dead = _look(folder)

@@ -1,6 +1,6 @@
-"""Folders that runs have made, and may therefore delete: each has a file in it that says so.
+"""Marks folders that runs have made, so that later runs delete nothing else.
 
-Nothing else is deleted, whatever a path leads to: neither a folder without that file, nor what a link leads to.
+Each such folder has a marker file. A folder without the marker is not deleted, and links are never followed.
 """
 
 import os
@@ -39,7 +39,7 @@ def claim_empty(folder: Path) -> None:
     claim(folder)
     try:
         for entry in _all(folder):
-            if entry.name != MARKER:  # which stays, lest a deletion that is cut short leave what nobody may delete
+            if entry.name != MARKER:  # deleted last, so that an interrupted deletion can be resumed
                 _delete(Path(entry.path))
     except OSError as error:
         raise _failed(folder, "emptied", error) from error

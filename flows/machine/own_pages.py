@@ -1,4 +1,4 @@
-"""Refuses what foreign web pages send to a server on this machine: Host and Origin are checked before its application.
+"""Protects local servers from foreign web pages: Host and Origin are checked before the application sees a request.
 
 A page that somebody has open may send requests to any port of their machine, and neither Prefect nor MLflow asks enough
 of them: a form needs no permission to be posted, a websocket none to be opened, and a name that an attacker lets stand

@@ -1,4 +1,4 @@
-"""Keeps the local state from other users of this machine: the umask of every process of ours, and old folders closed.
+"""Keeps the local state private to its user: sets the umask of each process, and closes folders from before.
 
 The state has the rows that models were trained on. Every command, and every flow run of a worker, begins with
 :func:`keep_private`; whatever they start inherits the umask: the Prefect and MLflow servers, the step host and its

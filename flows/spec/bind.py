@@ -1,4 +1,4 @@
-"""A job with other values: new inputs, another compute, another environment. Every result is checked anew."""
+"""Changes the values of a job: its inputs, compute or environment. New inputs are checked like those of a file."""
 
 import os
 from collections.abc import Iterator, Mapping

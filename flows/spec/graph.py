@@ -1,4 +1,4 @@
-"""The graph of the steps: what may run at once, what comes first, and where it runs in a circle."""
+"""Order of the steps: what may run at once, what comes first, and whether there is a cycle."""
 
 from graphlib import CycleError, TopologicalSorter
 
@@ -24,7 +24,7 @@ def order(spec: JobSpec) -> tuple[str, ...]:
 
 
 def cycle(spec: JobSpec) -> tuple[str, ...]:
-    """The steps of one circle, from a step back to itself along the flow of data; empty where there is none."""
+    """The steps of one cycle, from a step back to itself along the flow of data; empty where there is no cycle."""
     try:
         _sorter(spec).prepare()
     except CycleError as error:

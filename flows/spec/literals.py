@@ -1,4 +1,4 @@
-"""Literals as the text that a command receives, and whether a text fits a declared input.
+"""Literal values: the text that a command receives, and whether a text fits a declared input.
 
 The rules are those of azure-ai-ml 1.35.2: a value goes over the wire as ``str(value)``; only a component's own default
 is first brought to the declared type.

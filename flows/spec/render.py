@@ -1,4 +1,4 @@
-"""A component's command with the values in it, ready for a shell."""
+"""Puts values into a component's command, ready for a shell."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a step's input receives in the end, whichever way it is bound."""
+"""Resolves a step's input to its value, whichever way it is bound."""
 
 from flows.spec.literals import as_sent
 from flows.spec.model.job import (

@@ -1,4 +1,4 @@
-"""What a decision about a champion rested on, so that a schedule knows whether there is anything new.
+"""Fingerprint of a promotion decision; unchanged means that retraining can be skipped.
 
 Retraining on the same data, with the same code, parameters and environment, can only come to the same decision.
 """
@@ -68,7 +68,7 @@ def changes(now: str, earlier: str | None) -> tuple[str, ...]:
 
 
 def nothing_new(now: str, promoted: str | None, rejected: str | None) -> str:
-    """Why there is no point in training again, in words; empty if there is.
+    """Why training again would change nothing, in words; empty if it might.
 
     Args:
         now: What a decision would rest on now, as text.

@@ -1,4 +1,4 @@
-"""The gate: may the challenger become the champion? Pure; the answer is a value with its reasons, never an error."""
+"""The gate decides whether the challenger becomes the champion. Pure: the decision is a value with its reasons."""
 
 import math
 from dataclasses import dataclass, replace
@@ -57,8 +57,8 @@ def decide(challenger: ModelScores, champion: ModelScores | None, policy: GatePo
     """Decide whether the challenger becomes the champion.
 
     It must reach the floor and, where there is a champion, be better than it by the margin on the same rows. A metric
-    that is undefined (None or NaN) for either never promotes. Improving the challenger, or relaxing the floor or the
-    margin, never turns a promotion into a rejection.
+    that is undefined (None or NaN) for either model never promotes. Improving the challenger, or relaxing the floor or
+    the margin, never turns a promotion into a rejection.
 
     Args:
         challenger: The new model's scores.

@@ -1,4 +1,4 @@
-"""Text from outside in Markdown: shown as it was written, whatever it holds. Pure."""
+"""Escapes text for Markdown, so that it is shown as it was written. Pure."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a person may set: one validated model a flow, which makes Prefect's form and the flags of the commands alike."""
+"""Parameters of the flows: one validated model for each, from which Prefect's form and the flags are made."""
 
 import functools
 import inspect

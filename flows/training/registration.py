@@ -1,4 +1,4 @@
-"""Registering a job's model, with all that says where it came from."""
+"""Registers a job's model, with tags that say where it came from."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ async def as_submitted(
 
 
 def why_skipped(request: PipelineRequest, champion: ModelVersion | None) -> str:
-    """Why there is no point in training again; empty if there is, as long as there is no champion."""
+    """Why training again would change nothing; empty if it might, and where there is no champion."""
     if champion is None:
         return ""
     return nothing_new(request.tags[BASIS], champion.tags.get(BASIS), champion.tags.get(REJECTED_BASIS))
@@ -80,7 +80,7 @@ def with_local_digest(data: ResolvedData) -> ResolvedData:
 
 
 async def with_digest(engine: Engine, outcome: RunOutcome, data: ResolvedData) -> ResolvedData:
-    """The data with the SHA-256 of its content, as whoever has it can tell: this machine, the asset, or the job."""
+    """The data with the SHA-256 of its content, from whichever of this machine, the asset or the job knows it."""
     data = with_local_digest(data)
     if data.sha256 is not None or DATA_REPORT not in outcome.outputs:
         return data

@@ -1,4 +1,4 @@
-"""From what a person set to the job that is asked for: the two requests of the training flows."""
+"""Makes the job requests of the two training flows from their parameters."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What a person sees at the end of a run, as text for the terminal and as Markdown for Prefect. Pure."""
+"""Summary of a finished run, as text for the terminal and as Markdown for Prefect. Pure."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -214,7 +214,7 @@ def _number(value: float | None) -> str:
 
 
 def _difference(value: float) -> str:
-    """With its sign, unless it is none at this precision."""
+    """With its sign, unless it is 0 at this precision."""
     return f"{value:+.4f}" if f"{abs(value):.4f}" != "0.0000" else "0.0000"
 
 

@@ -1,4 +1,4 @@
-"""The environment that a component asks for: its definition, line by line, and what an interpreter lacks of it."""
+"""Definition of an environment, line by line, and which of its packages an interpreter lacks."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a step's outcome depends on, small enough to be kept with every run of it. Pure.
+"""Fingerprint of a step: what its outcome depends on, small enough to be kept with every run of it. Pure.
 
 Each part is a mapping of text: the files of the code, the lines of the environment, the packages of the interpreter and
 so on. A fingerprint holds the digest of each part; the parts themselves, which many steps share, are kept once.

@@ -1,4 +1,4 @@
-"""Which fingerprints steps had before: one line for every finished run, from which the nearest is found."""
+"""History of fingerprints: one line for each finished run of a step, from which the most similar one is found."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The Python that runs the steps: its version, and the distributions that are installed for it."""
+"""Describes the Python that runs the steps: its version and its installed distributions."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ANSWER_SECONDS = 60
 _ENDINGS = (".dist-info", ".egg-info")
 _OURSELVES = "tandem-ml"
 
-# For any Python that a step may need, however old; the folder that we happen to be in is none of a step's.
+# It has to run in any Python, however old. The empty entry of the path is this process's folder, not a step's.
 _QUESTION = f"""
 import sys
 sys.path = [folder for folder in sys.path if folder]

@@ -1,4 +1,4 @@
-"""A job as it would run on this machine: its steps in waves, what would become of each, and why."""
+"""Plan of a whole job on this machine: its steps in waves, which ones run or are reused, and why."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _DESCRIPTIONS = frozenset({"comment", "description", "display_name", "experiment
 
 
 class StepState(StrEnum):
-    """What would become of a step."""
+    """Whether a step would run or be reused."""
 
     REUSE = "reuse"
     RUN = "run"
@@ -35,7 +35,7 @@ class PlannedStep:
     Attributes:
         step: The step.
         wave: Its wave, from 1: it needs only steps of earlier ones.
-        state: What would become of it.
+        state: Whether it would run or be reused.
         plan: What it depends on; None for one that cannot run.
         refusal: Why it cannot run here, as the end of a sentence that begins with its name.
         needs: The steps that cannot run and whose outputs it reads.
@@ -58,7 +58,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class AskedEnvironment:
-    """An environment, the steps that ask for it, and what the interpreter lacks of it; None if nobody knows."""
+    """An environment, the steps that ask for it, and what the interpreter lacks of it; None if that is not known."""
 
     label: str
     steps: tuple[str, ...]

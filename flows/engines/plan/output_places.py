@@ -1,4 +1,4 @@
-"""Where the outputs of a local job are written, and whether they may be.
+"""Checks where the outputs of a local job may be written.
 
 A YAML file may name a local path for an output. It may lie in the project of that file, in ``--output-dir``, or in a
 folder that ``--allow-output`` names (or be that file), links resolved; not in the local state, unless a flag names just
@@ -19,7 +19,7 @@ from flows.spec.text.locations import is_remote
 
 @dataclass(frozen=True, slots=True)
 class OutputFolders:
-    """The folders that outputs may be written to, and the local state, which is none of them; all without links."""
+    """The folders that outputs may be written to, and the local state, which is excluded; all with links resolved."""
 
     folders: tuple[Path, ...]
     state: Path

@@ -1,4 +1,4 @@
-"""Why a step runs rather than deliver what an earlier run of it delivered. Pure."""
+"""Reasons why a step runs instead of being reused. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +30,7 @@ class ReasonKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One cause: what it is about (a file, a package, an input), and what that was before and is now, where it says so.
+    """One cause: what it is about (a file, a package, an input), and where known, its value before and now.
 
     ``before`` is None for what is new, ``after`` for what is gone.
     """
@@ -95,7 +95,7 @@ def differences(
     Args:
         before: That of an earlier run.
         now: That of the step as it stands.
-        part: What a digest of a part stands for; None where nobody knows any more.
+        part: Returns the part with a digest; None where that is not kept any more.
         unknown: The inputs that are not known yet, and not compared.
     """
     for name, cause in _PARTS.items():

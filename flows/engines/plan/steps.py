@@ -1,4 +1,4 @@
-"""Which steps run and why, and which are reused. Reads files, runs nothing; imports neither Prefect nor MLflow."""
+"""Planner of steps: which ones run and why, and which are reused. Reads files, and runs nothing."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ class Planner:
         Args:
             step: The step.
             delivered: What its upstream steps delivered. An optional input of a step that failed has no value.
-            pending: The upstream steps that will run first, so that nobody knows yet what they deliver.
+            pending: The upstream steps that will run first, whose outputs are not known yet.
 
         Raises:
             DataAssetError: Data that it reads is not there.

@@ -1,4 +1,4 @@
-"""What was run before: one record a finished step, under the key of all that it depends on."""
+"""Store of finished steps: one record each, under the key of all that the step depends on."""
 
 import json
 import os
@@ -54,7 +54,7 @@ class StepStore:
         self._history = History(self._folder / "history.jsonl")
 
     def read(self, key: str) -> StepRecord | None:
-        """Return the record under this key, whatever became of its outputs."""
+        """Return the record under this key, even if its outputs are deleted or altered; None if there is none."""
         try:
             values = json.loads((self._folder / f"{key}.json").read_bytes())
             outputs = {name: StoredOutput(**output) for name, output in values.pop("outputs").items()}
@@ -63,7 +63,7 @@ class StepStore:
             return None  # no record, or one that another version wrote: the step runs again
 
     def lost(self, record: StepRecord) -> dict[str, str]:
-        """What became of the outputs that are not as they were delivered, by name: ``deleted`` or ``altered``."""
+        """The outputs that are no longer as they were delivered, by name: each ``deleted`` or ``altered``."""
         became = {name: change_since(output.digest, self.path(output)) for name, output in record.outputs.items()}
         return {name: change for name, change in became.items() if change is not None}
 

@@ -1,9 +1,8 @@
-"""What an Azure ML job says, as frozen values.
+"""Jobs, steps and components as frozen values.
 
-A standalone job and a pipeline job have one shape here: a graph of steps. A command, sweep or parallel job is the graph
-of one step, whose inputs and outputs are bound one to one to those of the job, so that an engine knows one shape only.
-A node that is a whole pipeline is no step: its steps stand in its place, named ``node.step``, and every binding through
-its inputs and outputs is resolved.
+Every job is a graph of steps, so that an engine has to know one shape only. A command, sweep or parallel job is a graph
+of one step, whose inputs and outputs are bound one to one to those of the job. A node that is a whole pipeline is
+replaced by its steps, named ``node.step``, and every binding through its inputs and outputs is resolved.
 """
 
 from collections.abc import Mapping

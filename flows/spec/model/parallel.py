@@ -1,4 +1,4 @@
-"""What a parallel step says, as a frozen value: what is cut into mini-batches, and what is called on each."""
+"""Parallel steps as frozen values: what is cut into mini-batches, and what is called on each."""
 
 from dataclasses import dataclass
 

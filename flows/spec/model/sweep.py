@@ -1,4 +1,4 @@
-"""What a sweep says, as frozen values: what is searched, how, for which metric, and when it ends."""
+"""Sweeps as frozen values: what is searched, how, for which metric, and when the search ends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A job as one frozen value, from what was read of its file."""
+"""Puts together what was read of a file into one frozen job."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Data assets, models and environments, from their Azure ML YAML."""
+"""Reader of data assets and environments, from their Azure ML YAML."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A whole file: a job or a component of any kind, as one graph of steps."""
+"""Reader of a whole file: a job or a component of any kind, as one graph of steps."""
 
 import re
 from collections.abc import Mapping
@@ -220,7 +220,7 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
 def _given(section: Section, ports: Mapping[str, InputPort], searched: Mapping[str, object]) -> dict[str, JobInput]:
     """The inputs of a job of a component: each as the component declares it, with the value that the job gives.
 
-    One that is searched by a sweep and has no value of its own is none.
+    An input that a sweep searches and that has no value of its own is left out.
     """
     given = section.section("inputs")
     known = frozenset(ports)

@@ -1,4 +1,4 @@
-"""Pipelines inside of pipelines, brought into one graph of steps named ``outer.inner``."""
+"""Flattens pipelines within pipelines into one graph, whose steps are named ``outer.inner``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

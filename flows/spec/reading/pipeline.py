@@ -1,4 +1,4 @@
-"""The nodes of a pipeline, from YAML. A kind of node gets its reader here."""
+"""Reader of a pipeline's nodes. A new kind of node gets its reader here."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Azure ML jobs and components, from YAML. Every fault of a file is found before any is raised."""
+"""Entry point of the YAML reader. Every fault of a job and the files it names is found before any is raised."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

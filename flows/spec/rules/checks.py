@@ -232,7 +232,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def values_given(spec: JobSpec) -> Iterator[Fault]:
-    """Every input of the job that a step requires has a value. A file may leave that to whoever runs it."""
+    """Every input of the job that a step requires has a value. A file may leave values open until it is run."""
     for step in spec.steps.values():
         for port in _required(step):
             binding = step.inputs.get(port.name)

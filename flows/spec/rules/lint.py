@@ -1,4 +1,4 @@
-"""What is valid in a job, but probably not meant. Each rule is one small function that yields warnings."""
+"""Warnings about a job: what is valid, but probably not meant. Each rule is one function that yields warnings."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ def warnings_of(spec: JobSpec) -> Iterator[Fault]:
 
 
 def unread_outputs(spec: JobSpec) -> Iterator[Fault]:
-    """A step that others read from delivers something else that nobody reads.
+    """A step that others read from has an output that no step reads.
 
     The outputs of a last step are what the pipeline is run for, and one that is stored or registered has its readers
     elsewhere.

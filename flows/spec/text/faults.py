@@ -1,4 +1,4 @@
-"""All faults of a reading, in the order of the files, raised as one error."""
+"""Collects the faults of a reading, in the order of the files, and raises them as one error."""
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
-"""How much a YAML file may hold. No job of this world comes near; a file beyond is refused in a message, in short time.
+"""Limits on the size of a YAML file. Real jobs stay far below them.
 
-Each limit is checked before what it limits is made, so that a refusal takes neither long nor much memory.
+Each limit is checked before what it limits is made, so that refusing a file takes neither long nor much memory.
 """
 
 # The largest public pipelines have some 100 KB. Two passes over the text, at a few MB a second, stay below seconds.

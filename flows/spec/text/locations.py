@@ -1,4 +1,4 @@
-"""What a path in the YAML points to: something on this machine, relative to the file that names it, or elsewhere."""
+"""Paths in the YAML: whether they are on this machine, and where, relative to the file that names them."""
 
 import os
 import re

@@ -1,8 +1,8 @@
-"""Names that become parts of paths: whether a name can be one, and the one place that makes a path of it.
+"""Safe file names: whether a name can be that of a file, and the path that is made of it.
 
-A name comes from a YAML file, a flag, a service or a URL, and means one file or folder. A path that is made of it by
-hand may lead anywhere: ``folder / "/etc"`` is ``/etc``. So whoever makes a path of a name calls :func:`inside`, and the
-reader of YAML says with :func:`unfit` what is wrong with a name before anything runs.
+A name comes from a YAML file, a flag, a service or a URL, and means one file or folder. Joined to a folder without a
+check it may lead anywhere: ``folder / "/etc"`` is ``/etc``. Code that makes a path of a name therefore calls
+:func:`inside`, and the YAML reader reports with :func:`unfit` what is wrong with a name before anything runs.
 
 Names of devices of Windows (``con``, ``aux``, ``nul``) are ordinary ones on the systems that Tandem runs on.
 """

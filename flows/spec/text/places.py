@@ -1,4 +1,4 @@
-"""Where each dotted key of a mapping stands."""
+"""File and line of each dotted key of a mapping."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,7 +7,7 @@ from flows.spec.text.yaml_lines import Node
 
 
 def places_within(node: Node) -> dict[str, Place]:
-    """The place of every key in a mapping, by its dotted key in that mapping; the mapping itself is the empty key."""
+    """The file and line of every dotted key of a mapping. The empty key is the mapping itself."""
     return dict(_places(node, ""))
 
 

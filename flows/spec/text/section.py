@@ -1,4 +1,4 @@
-"""A mapping of the YAML, read key by key. A value of a wrong type is noted as a fault, and reading goes on."""
+"""Reads a YAML mapping key by key. A value of a wrong type is noted as a fault, and reading goes on."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

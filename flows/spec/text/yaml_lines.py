@@ -1,4 +1,4 @@
-"""YAML as values that know their line.
+"""YAML values with their line numbers.
 
 PyYAML composes the nodes and resolves the scalars just as ``yaml.safe_load`` does for the Azure ML client (YAML 1.1:
 ``010`` is 8, ``1e-3`` is a string). What the client cannot send, such as a date, is a fault here.
@@ -211,7 +211,7 @@ class _Reading:
     def _scalar(self, loader: yaml.SafeLoader, node: yaml.ScalarNode, place: Place) -> Scalar:
         text = cast(str, node.value)
         if not self._is_text(node, text, place.key):
-            return "x"  # something, lest the reader say as well that nothing is there
+            return "x"  # a stand-in: without a value the reader would report a missing key as well
         if node.tag == _TIMESTAMP:
             self._fault(node, place.key, f"{text} is a date, which Azure ML refuses", f'Put it in quotes: "{text}".')
             return text

@@ -1,4 +1,4 @@
-"""The text of a YAML file, read as far as a file may be long, and measured before values are made of it."""
+"""Reads the text of a YAML file up to a limit, and measures it before values are made of it."""
 
 from pathlib import Path
 from typing import Protocol, cast
@@ -29,7 +29,7 @@ class TypedLoader(Protocol):
 
 
 def text_of(path: Path, faults: list[Fault]) -> str | None:
-    """The text of a file; None, with a fault, where there is none, or more than any YAML file of a job has."""
+    """The text of a file; None, with a fault, where it cannot be read or is larger than :data:`MAX_FILE_BYTES`."""
     place = Place(path, None, "")
     try:
         if kind_of_file(path) is not None and not path.is_dir():
@@ -63,7 +63,7 @@ def check_size(text: str) -> None:
     try:
         root = Loader(text).get_single_node() if measured(text) else None
     except yaml.YAMLError:
-        return  # whoever reads it will say so
+        return  # the reader of the text reports this
     waiting, values = [root] if root is not None else [], 0
     while waiting:
         node, values = waiting.pop(), values + 1

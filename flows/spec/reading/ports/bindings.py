@@ -1,4 +1,4 @@
-"""The expressions that tie a pipeline together, such as ``${{parent.jobs.prep.outputs.data}}``."""
+"""Parser of binding expressions such as ``${{parent.jobs.prep.outputs.data}}``."""
 
 from dataclasses import dataclass
 

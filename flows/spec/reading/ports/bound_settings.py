@@ -1,4 +1,4 @@
-"""Settings of a step that are bound to inputs of the pipeline, such as ``instance_count: ${{parent.inputs.nodes}}``."""
+"""Resolves settings that are bound to inputs of the pipeline: ``instance_count: ${{parent.inputs.nodes}}``."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What an input is given in a job or step: a literal, data, or a binding."""
+"""Reader of the values of inputs in jobs and steps: literals, data and bindings."""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def job_inputs(section: Section, rule: re.Pattern[str] = KEY) -> dict[str, JobIn
 
 
 def open_type(section: Section, name: str, node: Node) -> str | None:
-    """The type of data whose path is left to whoever runs the job; None for an input that has a value.
+    """The type of data whose path the file leaves open; None for an input that has a value.
 
     Args:
         section: The ``inputs`` that it stands in.

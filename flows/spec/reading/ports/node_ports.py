@@ -1,4 +1,4 @@
-"""The inputs and outputs of a pipeline's nodes: bound, and declared by their values where no component does."""
+"""Reader of the inputs and outputs of a pipeline's nodes, also where no component declares them."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What inputs, outputs and hyperparameters may be called: by azure-ai-ml 1.35.2, and by the systems below it.
+"""Allowed names of inputs, outputs and hyperparameters: by azure-ai-ml 1.35.2, and by the systems below it.
 
 A name becomes that of a variable (``AZURE_ML_INPUT_<name>``), of a parameter in MLflow, and of the file or folder of an
 output.

@@ -1,4 +1,4 @@
-"""The declared inputs and outputs of components and jobs, from YAML."""
+"""Reader of the declared inputs and outputs of components and jobs."""
 
 import re
 from collections.abc import Mapping

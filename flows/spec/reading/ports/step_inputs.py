@@ -1,4 +1,4 @@
-"""Inputs of steps that are bound to inputs of other steps, resolved to what those are given."""
+"""Resolves inputs that are bound to the inputs of other steps."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,7 +37,7 @@ def _given(
     binding: StepInputBinding,
     known: dict[StepInputBinding, InputBinding],
 ) -> InputBinding | None:
-    """What an input is given in the end; None, with a fault, where nobody can say. ``known`` has what was found."""
+    """The value that an input has; None, with a fault, where it cannot be found. ``known`` has what was found."""
     inputs = Section(section.entries[name], section.faults).section("inputs")
     seen: set[StepInputBinding] = set()
     while binding not in seen:

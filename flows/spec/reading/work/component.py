@@ -1,4 +1,4 @@
-"""A component, from its own YAML file or from the step or job that declares it in place."""
+"""Reader of components, from their own YAML file or from the step or job that declares them in place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -201,7 +201,7 @@ def work_kind(section: Section) -> str:
 def registered_work(
     found: Registered, kind: str, inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
 ) -> Work:
-    """The work of a component that is not on this machine, with the ports that whoever runs it names."""
+    """The work of a component that is not on this machine, with the ports that the step or job names."""
     component = Component(
         found.name,
         "",

@@ -1,6 +1,6 @@
-"""The kinds of job, step and component that are valid and run on Azure ML only.
+"""Reader of jobs, steps and components that run on Azure ML only.
 
-They are read as steps that say why they cannot run here, so that the rest of a pipeline is checked all the same.
+Each becomes a step that says why it cannot run on this machine, so that the rest of its pipeline is still checked.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The environment that a component asks for."""
+"""Reader of the environment that a component asks for."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a parallel component, step or job says, from YAML: which input is cut, how, and what is called on each part."""
+"""Reader of parallel components, steps and jobs: which input is cut, how, and what is called on each part."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The YAML that a ``component`` or ``trial`` names: in place, a file beside this one, or registered somewhere."""
+"""Finds the YAML that ``component`` or ``trial`` names: in place, in another file, or registered in a workspace."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

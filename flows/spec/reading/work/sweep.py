@@ -1,4 +1,4 @@
-"""What a sweep says, from YAML, and its trial as a component whose hyperparameters are inputs."""
+"""Reader of sweeps. The trial becomes a component whose hyperparameters are inputs."""
 
 import re
 from collections.abc import Mapping
