@@ -124,7 +124,7 @@ def _conflict(settings: Settings, name: str, asked: Mapping[str, object]) -> str
 
 async def _create(settings: Settings, file: Path, changes: Mapping[str, object]) -> ComputeResult:
     from flows.engines.azureml.sdk.computes import defined_target
-    from flows.engines.azureml.sdk.connection import TRIES_FOR_A_PERSON, persistently
+    from flows.engines.azureml.sdk.retries import TRIES_FOR_A_PERSON, persistently
     from flows.engines.azureml.sdk.workspace import open_workspace
 
     asked, progress = defined_target(file, changes), _Progress()

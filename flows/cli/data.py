@@ -73,7 +73,7 @@ def _check(path: Path, settings: Settings) -> None:
 
 
 async def _register_in_workspace(settings: Settings, path: Path, name: str) -> tuple[ResolvedData, bool]:
-    from flows.engines.azureml.sdk.connection import TRIES_FOR_A_PERSON, persistently
+    from flows.engines.azureml.sdk.retries import TRIES_FOR_A_PERSON, persistently
     from flows.engines.azureml.sdk.workspace import open_workspace
 
     sha256 = data_digest(path)

@@ -51,7 +51,7 @@ def end_job(job_name_of: JobNameOf) -> FlowStateHook[..., Any]:
 
 
 async def _end_jobs(name: str | None, flow_run: FlowRun, settings: Settings, say: Callable[[str], object]) -> None:
-    from flows.engines.azureml.sdk.connection import persistently
+    from flows.engines.azureml.sdk.retries import persistently
     from flows.engines.azureml.sdk.workspace import open_workspace
     from flows.engines.azureml.stopping import LONG_SECONDS, stop_job
 

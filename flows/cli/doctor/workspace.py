@@ -16,6 +16,7 @@ from flows.engines.azureml.sdk.computes import ComputeTarget, defined_target
 from flows.engines.azureml.sdk.connection import Connection, NotFoundError, TokenRefusedError
 from flows.engines.azureml.sdk.identity import SignIn, sign_in
 from flows.engines.azureml.sdk.quotas import Quotas
+from flows.engines.azureml.sdk.retries import TRIES_FOR_A_PERSON, persistently
 from flows.engines.azureml.sdk.workspace import Workspace
 from flows.engines.plan.environment import environment_version, find_environment_file
 from flows.errors import ServiceError, TandemError
@@ -29,7 +30,6 @@ T = TypeVar("T")
 IMPATIENT = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 7}
 SIGN_IN_SECONDS = 40.0  # three command line tools in turn may be asked, for 10 s each
 CHECK_SECONDS = 20.0
-AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +171,7 @@ async def within(check: str, seconds: float, asking: Coroutine[Any, Any, Checked
 
 async def _asked(call: Callable[[], Awaitable[T]]) -> T:
     """Make a call that may be repeated: once more, after passing trouble."""
-    try:
-        return await call()
-    except ServiceError:
-        await asyncio.sleep(AGAIN_SECONDS)
-        return await call()
+    return await persistently(call, TRIES_FOR_A_PERSON)
 
 
 def _status_code(error: TandemError) -> int | None:

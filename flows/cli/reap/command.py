@@ -94,7 +94,7 @@ async def _reap(
 
 
 async def _open_jobs(workspace: "Workspace") -> list[OpenJob]:
-    from flows.engines.azureml.sdk.connection import TRIES_FOR_A_PERSON, persistently
+    from flows.engines.azureml.sdk.retries import TRIES_FOR_A_PERSON, persistently
 
     found = await persistently(lambda: workspace.jobs.tagged(FLOW_RUN), TRIES_FOR_A_PERSON)
     return [

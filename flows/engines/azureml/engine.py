@@ -15,8 +15,8 @@ from prefect import get_run_logger
 from flows.data.assets import ResolvedData, asset_named, is_path, other_data_here, resolve_data
 from flows.engines.azureml.failures import is_infrastructure
 from flows.engines.azureml.registry import AzureModelRegistry
-from flows.engines.azureml.sdk.connection import RETRY_SECONDS, AlreadyThereError, persistently
 from flows.engines.azureml.sdk.jobs import RemoteJob
+from flows.engines.azureml.sdk.retries import create_once, persistently
 from flows.engines.azureml.sdk.workspace import Workspace, open_workspace
 from flows.engines.azureml.steps import JobProgress, Steps
 from flows.engines.azureml.stopping import stop_job
@@ -32,7 +32,6 @@ from flows.spec.model.job import JobKind, JobSpec
 from flows.tags import ENVIRONMENT
 
 CANCELED = frozenset({"CancelRequested", "Canceled"})
-SUBMIT_TRIES = 4
 CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
 PROGRESS_SECONDS = 60.0
 LAGGING_LOOKS = 4
@@ -68,7 +67,7 @@ class AzureMlEngine:
             if local.definition is None:
                 raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
             definition = local.definition
-            found = await persistently(lambda: self._workspace.assets.create_data(definition, local.path))
+            found = await self._workspace.assets.create_data(definition, local.path)
         data = ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
         if other := await asyncio.to_thread(other_data_here, text, data, self._settings.data_assets):
             get_run_logger().warning("data %s | of the workspace; %s", data.label, other)
@@ -209,32 +208,22 @@ class AzureMlEngine:
                 continue  # one of the workspace's own, or of a registry
             name = named.name
             version = environment_version(file)
-            await persistently(lambda name=name, file=file, version=version: self._ensure(file, name, version))
+            await self._workspace.assets.ensure_environment(file, name, version)
             spec = with_environment(spec, f"{name}:{version}")
             tags[ENVIRONMENT] = f"{name}:{version}"
         return replace(request, spec=spec, tags=tags)
 
-    async def _ensure(self, file: Path, name: str, version: str) -> None:
-        await self._workspace.assets.ensure_environment(file, name, version)
-
     async def _send(self, request: PipelineRequest) -> RemoteJob:
         logger = get_run_logger()
         logger.info("job %s | submitting to the workspace %s", request.job_name, self._workspace.name)
-        for tries in range(1, SUBMIT_TRIES + 1):
-            try:
-                return await self._workspace.jobs.submit(
-                    request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
-                )
-            except (ServiceError, AlreadyThereError) as error:
-                found = await persistently(lambda: self._workspace.jobs.find(request.job_name))
-                if found is not None:
-                    return found
-                # A file or an asset that someone else makes at this moment is there the next time.
-                if tries == SUBMIT_TRIES:
-                    raise
-                logger.warning("job %s | not submitted yet: %s", request.job_name, error)
-                await asyncio.sleep(RETRY_SECONDS * tries)
-        raise AssertionError("unreachable")
+        # A file or an asset that someone else makes at this moment is there at the next try.
+        return await create_once(
+            lambda: self._workspace.jobs.submit(
+                request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
+            ),
+            lambda: self._workspace.jobs.find(request.job_name),
+            lambda error: logger.warning("job %s | not submitted yet: %s", request.job_name, error),
+        )
 
     async def _watch(self, request: PipelineRequest, picture: JobProgress, watch: Watch) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""

@@ -13,12 +13,11 @@ another model has, and that a list has every version whose making was answered b
 not hold against a person who moves the tag, or deletes the newest version, at the same moment.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flows.engines.azureml.sdk.connection import RETRY_SECONDS, TRIES, AlreadyThereError, persistently
-from flows.errors import ServiceError, TandemError, UserError
+from flows.engines.azureml.sdk.retries import AlreadyThereError, create_once, persistently
+from flows.errors import UserError
 from flows.mlflow_store.model_registry import ModelVersion, Overtaken
 from flows.tags import COMPARED_WITH, decision_tags
 
@@ -121,29 +120,30 @@ class AzureModelRegistry:
         known, hidden = await self._versions(model_name), frozenset[int]()
         if found := same(known):
             return found, False
-        trouble: TandemError | None = None
-        for tries in range(1, TRIES + 1):
+
+        async def create() -> "RemoteModel":
+            nonlocal hidden
             if check is not None:
                 check(known)
             number = 1 + max((*hidden, *(version.version for version in known)), default=0)
-            trouble = None
             try:
                 made = await self._workspace.models.create(model_name, number, model, {**tags, **idempotency_tags})
-                if same((made,)):
-                    return made, True
-            except ServiceError as error:
-                trouble = error
-                await asyncio.sleep(RETRY_SECONDS * tries)
             except UserError as error:
-                trouble = error
                 # An archived version may have the number. They are looked at first: so the others are all in the list.
                 hidden = await persistently(lambda: self._workspace.models.numbers(model_name))
-            known = await self._versions(model_name)
-            if found := same(known):
-                return found, True
-            if isinstance(trouble, UserError) and number not in hidden and not isinstance(trouble, AlreadyThereError):
-                break
-        raise trouble or ServiceError(f"The workspace gave every new version of {model_name} to someone else.")
+                if number not in hidden:
+                    raise
+                raise AlreadyThereError(str(error)) from error
+            if same((made,)) is None:
+                raise AlreadyThereError(f"The version {number} of {model_name} is another model.")
+            return made
+
+        async def find() -> "RemoteModel | None":
+            nonlocal known
+            known = await self._workspace.models.versions(model_name)
+            return same(known)
+
+        return await create_once(create, find), True
 
     async def _versions(self, model_name: str) -> tuple["RemoteModel", ...]:
         return await persistently(lambda: self._workspace.models.versions(model_name))

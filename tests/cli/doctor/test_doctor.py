@@ -36,7 +36,7 @@ def service(
     """The service, and nothing else that could sign us in."""
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")  # where no machine's identities are
     monkeypatch.setenv("PATH", str(home / "bin"))  # with no az, azd or pwsh
-    monkeypatch.setattr("flows.cli.doctor.workspace.AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("flows.engines.azureml.sdk.retries.FIRST_SECONDS", 0.1)
     return azure_environment
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 
@@ -20,8 +20,7 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azu
 
 @pytest.fixture
 def service(azure_environment: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
-    monkeypatch.setattr("flows.engines.azureml.sdk.connection.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("flows.engines.azureml.registry.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("flows.engines.azureml.sdk.retries.FIRST_SECONDS", 0.01)
     for label in ("a", "b", "c"):
         folder = azure_environment.arm.path_of(model(label))
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,11 +102,23 @@ def test_token_that_ends_at_any_request_changes_nothing(
 def test_version_that_the_last_try_has_made_is_found_though_its_answer_was_lost(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.engines.azureml.registry.TRIES", 1)
+    monkeypatch.setattr("flows.engines.azureml.sdk.retries.TRIES", 1)
     service.faults.add(Fault("PUT", r"/models/last-try", "expired", after_work=True))
     (made,) = together(lambda: promote("last-try", "a"))
     assert isinstance(made, ModelVersion)
     assert (made.version, made.created) == (1, True)
+
+
+@pytest.mark.parametrize("kind", ["reset", "status"])
+def test_request_that_may_have_made_a_version_is_not_sent_again_before_the_version_was_looked_for(
+    service: Service, kind: Literal["reset", "status"]
+) -> None:
+    name = f"unanswered-{kind}"
+    service.faults.add(Fault("PUT", rf"/models/{name}/versions/1$", kind, after_work=True))
+    (made,) = together(lambda: promote(name, "a"))
+    assert isinstance(made, ModelVersion)
+    assert (made.version, made.alias, made.created) == (1, "champion", True)
+    assert service.count("PUT", rf"/models/{name}/versions/") == 1
 
 
 def test_of_first_models_that_are_promoted_at_once_one_is_and_the_others_are_told_which(service: Service) -> None:

@@ -1,7 +1,7 @@
 """Every status that Azure ML may say of a job: which of them end the wait, and what is told."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -223,18 +223,18 @@ def test_cancel_that_is_refused_since_the_job_ends_at_this_moment_is_no_error(
 
 
 @pytest.mark.parametrize("file", ["job.yml", "pipeline.yml"])
-def test_lost_answer_and_then_a_conflict_lead_to_one_job(
-    file: str, azure_jobs: JobRunner, service: Service, write: Write
+@pytest.mark.parametrize("kind", ["reset", "status"])
+def test_request_that_may_have_made_a_job_is_not_sent_again_before_the_job_was_looked_for(
+    file: str, kind: Literal["reset", "status"], azure_jobs: JobRunner, service: Service, write: Write
 ) -> None:
-    """The SDK repeats the PUT whose answer was lost, and is told that there is such a job already: it is ours."""
+    """Left to itself, azure-core repeats the PUT: what Azure ML makes of the same name a second time is not known."""
     write({"job.yml": job("true"), "pipeline.yml": pipeline({"a": command("true")})})
     service.job_routes.on_existing_job = "conflict"
-    service.faults.add(Fault("PUT", r"/jobs/", "reset", after_work=True))
+    service.faults.add(Fault("PUT", r"/jobs/", kind, after_work=True))
     request = azure_jobs.request(file)
 
     ran = azure_jobs.run(request)
 
     assert ran.outcome.status is RunStatus.COMPLETED
     sent = [one for one in service.requests if one.method == "PUT" and "/jobs/" in one.path]
-    assert [one.status for one in sent] == [0, 409]
-    assert {one.path.rpartition("/")[2] for one in sent} == {request.job_name}
+    assert [one.path.rpartition("/")[2] for one in sent] == [request.job_name]

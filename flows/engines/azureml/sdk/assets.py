@@ -1,7 +1,5 @@
 """The data assets and environments of a workspace."""
 
-import asyncio
-import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,11 +7,10 @@ from azure.ai.ml import load_data, load_environment
 from azure.ai.ml.entities import Data
 
 from flows.data.digests import data_digest
-from flows.engines.azureml.sdk.connection import AlreadyThereError, Connection
+from flows.engines.azureml.sdk.connection import Connection
+from flows.engines.azureml.sdk.retries import create_once, persistently
 
 SHA256 = "tandem.sha256"
-TRIES = 5
-PAUSE_SECONDS = 1.0
 
 
 class RemoteData(NamedTuple):
@@ -49,33 +46,31 @@ class Assets:
         data: Any = load_data(file)
         if path is not None:
             data.tags = {**(data.tags or {}), SHA256: data_digest(path)}
-        for tries in range(1, TRIES + 1):
-            try:
-                return _remote_data(await self._connection.upload(lambda client: client.data.create_or_update(data)))
-            except AlreadyThereError:  # someone else makes it at this moment: the version, or so far only its file
-                if (found := await self.find_data(str(data.name), str(data.version))) is not None:
-                    return found
-                if tries == TRIES:
-                    raise
-                await asyncio.sleep(PAUSE_SECONDS)
-        raise AssertionError("unreachable")
+
+        async def create() -> RemoteData:
+            return _remote_data(await self._connection.upload(lambda client: client.data.create_or_update(data)))
+
+        # Someone else may make it at this moment: the version, or so far only its file.
+        return await create_once(create, lambda: self.find_data(str(data.name), str(data.version)))
 
     async def has_environment(self, name: str, version: str) -> bool:
         """Whether an environment has this version."""
-        return await self._connection.look(lambda client: client.environments.get(name, version)) is not None
+        return await self._find_environment(name, version) is not None
 
     async def ensure_environment(self, file: Path, name: str, version: str) -> None:
         """Make an environment from its YAML file, under this name and version, unless it is there."""
-        if await self.has_environment(name, version):
+        if await persistently(lambda: self.has_environment(name, version)):
             return
 
-        def make(client: Any) -> None:
+        def create(client: Any) -> Any:
             environment: Any = load_environment(file)
             environment.name, environment.version = name, version
-            client.environments.create_or_update(environment)
+            return client.environments.create_or_update(environment)
 
-        with contextlib.suppress(AlreadyThereError):  # made by someone else at this moment
-            await self._connection.upload(make)
+        await create_once(lambda: self._connection.upload(create), lambda: self._find_environment(name, version))
+
+    async def _find_environment(self, name: str, version: str) -> Any:
+        return await self._connection.look(lambda client: client.environments.get(name, version))
 
 
 def _remote_data(data: Any) -> RemoteData:

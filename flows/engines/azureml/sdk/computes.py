@@ -9,11 +9,11 @@ from typing import Any
 from azure.ai.ml import load_compute
 
 from flows.engines.azureml.sdk.connection import Connection
-from flows.errors import RunError, ServiceError, SettingsError, UserError
+from flows.engines.azureml.sdk.retries import persistently
+from flows.errors import RunError, SettingsError, UserError
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 5.0
-MISSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +83,24 @@ class Computes:
             RunError: Making it has failed.
             ServiceError: The service does not answer any more; making it goes on.
         """
-        pause, missed = FIRST_SECONDS, 0
+        pause = FIRST_SECONDS
         while True:
             try:
                 if poller is not None and poller.done():  # it asks every 30 s, too seldom; but it knows why one failed
-                    await self._connection.call(lambda client: poller.result())
-                found, missed = await self.find(name), 0
+                    await persistently(lambda: self._connection.call(lambda client: poller.result()))
+                found = await persistently(lambda: self.find(name))
             except UserError as error:
                 raise RunError(f"The compute target {name} could not be made: {error}") from error
-            except ServiceError:
-                missed += 1
-                if missed == MISSES:
-                    raise
-            else:
-                if found is not None and found.is_ready:
-                    return found
-                if found is None and (poller is None or poller.done()):
-                    raise RunError(f"The compute target {name} is gone: somebody has deleted it, or it was refused.")
-                if found is not None and not found.is_being_made:
-                    raise RunError(
-                        f"The compute target {name} could not be made: {found.state}"
-                        f"{f' ({found.error})' if found.error else ''}."
-                    )
-                progress("Creating" if found is None else found.state)
+            if found is not None and found.is_ready:
+                return found
+            if found is None and (poller is None or poller.done()):
+                raise RunError(f"The compute target {name} is gone: somebody has deleted it, or it was refused.")
+            if found is not None and not found.is_being_made:
+                raise RunError(
+                    f"The compute target {name} could not be made: {found.state}"
+                    f"{f' ({found.error})' if found.error else ''}."
+                )
+            progress("Creating" if found is None else found.state)
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, LONGEST_SECONDS)
 

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
+from flows.engines.azureml.sdk.retries import TRANSIENT, AlreadyThereError, CreateOnce
 from flows.errors import ServiceError, SettingsError, TandemError, UserError
 from flows.settings import Settings
 
@@ -32,11 +33,7 @@ R = TypeVar("R")
 
 SCOPE = "https://management.azure.com/.default"
 THREADS = 4
-TRIES = 5
-TRIES_FOR_A_PERSON = 2  # who can type the command again
-RETRY_SECONDS = 2.0
 READ_SECONDS = 100  # the SDK's own 300 would keep a thread for 20 minutes, tries included, where nobody answers
-_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _SIGN_IN_AGAIN = (
     "Whoever signed in may have been signed out, or disabled: sign in again (`az login`), or look at the service "
     "principal or the managed identity, and at the clock of this machine. Then start the same command again."
@@ -53,10 +50,6 @@ class NotFoundError(UserError):
 
 class StorageRefusedError(SettingsError):
     """The storage account of the workspace refuses."""
-
-
-class AlreadyThereError(UserError):
-    """Something of this name is there already."""
 
 
 class TokenRefusedError(ServiceError):
@@ -197,24 +190,11 @@ class Connection:
                 self._workspace["AZUREML_ARM_SUBSCRIPTION"],
                 self._workspace["AZUREML_ARM_RESOURCEGROUP"],
                 self.name,
+                per_call_policies=[CreateOnce()],
                 show_progress=True,  # without, the SDK waits for ever for a file of a folder that cannot be uploaded
                 **options,
             )
         return self._own.client
-
-
-async def persistently(call: Callable[[], Awaitable[R]], tries: int = TRIES) -> R:
-    """Make a call that may be repeated freely, through passing trouble.
-
-    Raises:
-        ServiceError: The trouble does not pass.
-    """
-    for number in range(1, tries):
-        try:
-            return await call()
-        except ServiceError:
-            await asyncio.sleep(RETRY_SECONDS * number)
-    return await call()
 
 
 def _translated(function: Callable[[], R], is_out_of_reach: Callable[[str], bool]) -> R:
@@ -248,7 +228,7 @@ def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str
             )
         case ServiceRequestError() | ServiceResponseError():
             return ServiceError(f"Azure ML does not answer: {text}")
-        case HttpResponseError(status_code=status) if status in _TRANSIENT_STATUS:
+        case HttpResponseError(status_code=status) if status in TRANSIENT:
             return ServiceError(f"Azure ML answered {status}: {text}")
         case HttpResponseError(status_code=403) if _STORAGE.match(_asked(wire)):
             return StorageRefusedError(
