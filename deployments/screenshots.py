@@ -8,17 +8,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployments.background import background
 from deployments.chromium import chromium, find_chromium, photograph
 from flows.cli.terminal.exit_codes import exit_code_of
 from flows.errors import ServiceError
-from flows.prefect_api.server import SERVED, free_port
+from flows.machine.child import Child, wait_until
+from flows.prefect_api.server import SERVED, START_SECONDS, free_port
 from flows.settings import PROJECT, Settings
 
 SHOWN = PROJECT / "deployments" / "screenshots"  # those of the README
@@ -45,7 +44,8 @@ def _take(folder: Path, every: bool) -> int:
         served(Path(home)) as (environment, mlflow),
     ):
         call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
-        with background((sys.executable, "-m", "deployments.deploy", "worker"), environment):
+        worker = (sys.executable, "-m", "deployments.deploy", "worker")
+        with Child("`make worker`", worker, environment, folder=PROJECT, grace_seconds=20):
             for deployment, *parameters in _runs(Path(home), every):
                 print(deployment, *parameters, flush=True)
                 words = [word for parameter in parameters for word in ("-p", parameter)]
@@ -118,11 +118,10 @@ def served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
     environment = {**kept, **{name: str(folder) for name, folder in places.items()}}
     prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    with background((BIN / "tandem", "serve", *ports), environment) as process:
-        while not (settings.prefect_home / SERVED).exists():
-            if process.poll() is not None:
-                raise ServiceError(f"`make serve` ended with exit code {process.returncode}.")
-            time.sleep(0.2)
+    command = (BIN / "tandem", "serve", *ports)
+    with Child("`make serve`", command, environment, folder=PROJECT, grace_seconds=20) as server:
+        if not wait_until((settings.prefect_home / SERVED).exists, [server], START_SECONDS):
+            raise ServiceError(f"`make serve` did not start within {START_SECONDS:g} s.")
         api = f"http://127.0.0.1:{prefect}/api"
         yield {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "1"}, f"http://127.0.0.1:{mlflow}"
 

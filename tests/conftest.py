@@ -163,10 +163,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield api.url
     if "prefect.logging.handlers" in sys.modules:
         sys.modules["prefect.logging.handlers"].APILogWorker.drain_all()  # while there is someone to send it to
-    assert api.process is not None
-    assert api.process.stdin is not None
-    api.process.stdin.close()  # which is what ends it
-    api.process.wait()
+    assert api.child is not None
+    assert api.child.process.stdin is not None
+    api.child.process.stdin.close()  # which is what ends it
+    api.child.process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
 from urllib.parse import urlsplit
 
-from flows.cli.state.closing import Closing, start_mlflow
+from flows.cli.state.closing import Closing, make_mlflow_store
 from flows.cli.state.usable import check_usable
 from flows.errors import ServiceError
+from flows.machine.child import Child, end_all, wait_until
 from flows.machine.folder import make_state_folder
 from flows.machine.hidden_memory import hide_memory
 from flows.machine.living import Living, enlist, record_process
@@ -66,21 +66,22 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
         _check_free(home, name, port)
     log = settings.home / "serve.log"
-    processes: dict[str, subprocess.Popen[bytes]] = {}
+    servers: list[Child] = []
     entries = [record_process(settings.home, "tandem serve")]
     served = home / SERVED
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         closing = Closing.begin(settings)
         if not (settings.home / "mlflow.db").exists():
-            start_mlflow(settings).communicate()  # which makes it whole or not at all
+            make_mlflow_store(settings)
         # While they make their databases, or bring them up to date, nobody else does.
-        with log.open("ab") as output, locked(home / STARTING), held(settings.home / "mlflow.db.lock"):
-            _make_database(home, environment, output)
+        with locked(home / STARTING), held(settings.home / "mlflow.db.lock"):
+            _make_database(home, environment, log)
             for name, command in commands.items():
-                processes[name], entry = _started(settings.home, name, command, environment, output)
+                server, entry = _started(settings.home, name, command, environment, log)
+                servers.append(server)
                 entries.append(entry)
-            _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, processes, log)
+            _wait_until_ready(environment["PREFECT_API_URL"], mlflow_port, servers, log)
         if closing is not None:
             os.environ.update(PREFECT_API_URL=environment["PREFECT_API_URL"], PREFECT_HOME=str(home))
             closing.finish(PrefectApi(environment["PREFECT_API_URL"], "served"), print)
@@ -89,19 +90,14 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
         print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   http://127.0.0.1:{mlflow_port}")
         print("\n  Runs that you start now are seen there as they go. Ctrl+C ends both.", flush=True)
         while True:
-            _check_running(processes, log)
+            for server in servers:
+                server.check_running()
             time.sleep(0.5)
     except KeyboardInterrupt:
         return 0
     finally:
         served.unlink(missing_ok=True)
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        end_all(servers)
         for entry in entries:
             entry.end()
 
@@ -111,20 +107,21 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _started(
-    home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
-) -> tuple["subprocess.Popen[bytes]", Living]:
-    """Start a server. It counts as a user of the state until it ends, even if this process is gone."""
+    home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> tuple[Child, Living]:
+    """Start a server, which ends with this process, and counts as using the state until it has ended."""
     entry = enlist(home, f"the {name} server of tandem serve")
-    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=[entry.lend()])
-    entry.tell(pid=process.pid)
-    return process, entry
+    server = Child(name, command, environment, log=log, ends_with_us=True, lend=[entry.lend()])
+    entry.tell(pid=server.process.pid)
+    return server, entry
 
 
-def _make_database(home: Path, environment: Mapping[str, str], output: IO[bytes]) -> None:
+def _make_database(home: Path, environment: Mapping[str, str], log: Path) -> None:
     """Make Prefect's database whole or not at all. If that fails, the server fails next and says why."""
     if not (home / DATABASE).exists():
         words = [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", "database"]
-        subprocess.run(words, env=environment, stdout=output, stderr=output, check=False)
+        with log.open("ab") as output:
+            subprocess.run(words, env=environment, stdout=output, stderr=output, check=False)
 
 
 def _check_free(home: Path, name: str, port: int) -> None:
@@ -148,17 +145,13 @@ def _check_free(home: Path, name: str, port: int) -> None:
     )
 
 
-def _wait_until_ready(url: str, mlflow_port: int, processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
+def _wait_until_ready(url: str, mlflow_port: int, servers: Sequence[Child], log: Path) -> None:
     waiting = {"Prefect": url, "MLflow": f"http://127.0.0.1:{mlflow_port}"}
-    while waiting := {name: address for name, address in waiting.items() if not answers(address)}:
-        _check_running(processes, log)
-        if time.monotonic() > end:
-            raise ServiceError(f"{' and '.join(waiting)} did not start within {START_SECONDS:g} s; see {log}.")
-        time.sleep(0.1)
 
+    def all_answer() -> bool:
+        for name in [name for name, address in waiting.items() if answers(address)]:
+            del waiting[name]
+        return not waiting
 
-def _check_running(processes: dict[str, "subprocess.Popen[bytes]"], log: Path) -> None:
-    for name, process in processes.items():
-        if process.poll() is not None:
-            raise ServiceError(f"{name} ended with exit code {process.returncode}; see {log}.")
+    if not wait_until(all_answer, servers, START_SECONDS):
+        raise ServiceError(f"{' and '.join(waiting)} did not start within {START_SECONDS:g} s; see {log}.")

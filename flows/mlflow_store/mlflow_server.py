@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from flows.machine.child import end_with_standard_input
 from flows.machine.hidden_memory import hide_memory
 from flows.machine.own_pages import listen
 from flows.settings import Settings
@@ -40,4 +41,5 @@ def main(port: int, uri: str, artifacts: str) -> None:
 
 if __name__ == "__main__":
     hide_memory()
+    end_with_standard_input()
     main(int(sys.argv[1]), *sys.argv[2:])

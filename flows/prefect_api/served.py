@@ -5,6 +5,7 @@ What ``prefect server start`` does, with the check of :mod:`flows.machine.own_pa
 
 import sys
 
+from flows.machine.child import end_with_standard_input
 from flows.machine.hidden_memory import hide_memory
 from flows.machine.own_pages import listen
 
@@ -27,4 +28,5 @@ def main(port: int) -> None:
 
 if __name__ == "__main__":
     hide_memory()
+    end_with_standard_input()
     main(int(sys.argv[1]))

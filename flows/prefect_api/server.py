@@ -7,25 +7,22 @@ import atexit
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
-import time
 import tomllib
 import urllib.request
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from flows.errors import ServiceError, TandemError
+from flows.machine.child import Child, wait_until
 from flows.machine.faults import cause_in, told
 from flows.settings import PROJECT, Settings
 
 START_SECONDS = 180.0  # several that start at once on a new state wait for each other
-STOP_SECONDS = 10.0
 DATABASE = "prefect.db"
 DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
 STARTING = ".starting.lock"  # beside the database: held while a server makes it, or starts on it
@@ -47,9 +44,7 @@ class PrefectApi:
 
     url: str
     origin: str
-    process: "subprocess.Popen[bytes] | None" = None
-    log: Path | None = None
-    log_start: int = 0
+    child: Child | None = None
 
     def wait_until_ready(self) -> None:
         """Return when the API answers. A configured or served one was asked before.
@@ -58,17 +53,15 @@ class PrefectApi:
             ServiceError: The temporary server ended, or did not answer in time.
             StateError: It ended because of the disk or its database.
         """
-        if self.process is None:
+        child = self.child
+        if child is None:
             return
-        end = time.monotonic() + START_SECONDS
-        while not answers(self.url):
-            if self.process.poll() is not None:
-                raise self._ended(self.process.returncode)
-            if time.monotonic() > end:
-                raise ServiceError(
-                    f"The temporary Prefect server did not answer within {START_SECONDS:g} s; see {self.log}."
-                )
-            time.sleep(0.02)
+        try:
+            is_ready = wait_until(lambda: answers(self.url), [child], START_SECONDS)
+        except ServiceError as error:
+            raise _why_ended(child, error) from None
+        if not is_ready:
+            raise ServiceError(f"{child.name} did not answer within {START_SECONDS:g} s; see {child.log}.")
 
     @contextmanager
     def end_with_server(self, before_that: Callable[[], object]) -> Generator[None]:
@@ -80,17 +73,17 @@ class PrefectApi:
         Args:
             before_that: What to call before the message is printed.
         """
-        process, over = self.process, False
-        if process is None:
+        child, over = self.child, False
+        if child is None:
             yield
             return
 
         def wait() -> None:
-            code = process.wait()
-            if over or process in _stopping:
+            child.process.wait()
+            if over or child.is_ending:
                 return
             before_that()
-            error = self._ended(code)
+            error = _why_ended(child, child.failure())
             print(
                 f"Error: {error}\nEvery step was stopped; finished steps are kept, and a job on Azure ML goes on. "
                 "Start the same command again to go on from there.",
@@ -104,21 +97,6 @@ class PrefectApi:
             yield
         finally:
             over = True
-
-    def _ended(self, code: int) -> TandemError:
-        """Why the server has ended, as far as its log tells."""
-        lines: list[str] = []
-        if self.log is not None:
-            with suppress(OSError):
-                with self.log.open("rb") as log:
-                    log.seek(self.log_start)
-                    lines = log.read().decode(errors="replace").splitlines()
-                for line in reversed(lines):
-                    if (cause := cause_in(line)) is not None:
-                        return told(str(self.log.with_name(DATABASE)), cause, " ".join(line.split()))
-        said = [line for line in lines if "Error" in line and not line.startswith(" ")]
-        why = f": {said[-1]}" if said else ""
-        return ServiceError(f"The temporary Prefect server ended with exit code {code}{why}; see {self.log}.")
 
 
 def use_prefect_api(settings: Settings) -> PrefectApi:
@@ -183,47 +161,28 @@ def free_port() -> int:
 def start_temporary(home: Path) -> PrefectApi:
     """Start a server on the local state, which ends with this process at the latest."""
     port = free_port()
-    log = home / LOG
-    said_before = log.stat().st_size if log.is_file() else 0
-    with _log(log) as output:  # not the terminal: what it says of its own troubles is told in one message
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", str(port)],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
-            start_new_session=True,
-        )
-    atexit.register(_stop, process)  # registered before Prefect's own exit hooks, so it runs after them
-    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", process, log, said_before)
+    child = Child(
+        "The temporary Prefect server",
+        [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", str(port)],
+        {**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
+        log=home / LOG,  # not the terminal: what it says of its own troubles is told in one message
+        ends_with_us=True,
+    )
+    atexit.register(child.end)  # registered before Prefect's own exit hooks, so it runs after them
+    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", child)
 
 
-def _log(place: Path) -> IO[bytes]:
-    try:
-        return place.open("ab")
-    except OSError:
-        return open(os.devnull, "wb")
+def _why_ended(child: Child, error: ServiceError) -> TandemError:
+    """Why a server has ended: a trouble of the disk or the database, if its log tells of one, else as it is."""
+    for line in reversed(child.said()):
+        if child.log is not None and (cause := cause_in(line)) is not None:
+            return told(str(child.log.with_name(DATABASE)), cause, " ".join(line.split()))
+    return error
 
 
 def python_path() -> str:
     """The ``PYTHONPATH`` by which a process of ours finds this package, wherever it works."""
     return os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
-
-
-_stopping: list["subprocess.Popen[bytes]"] = []
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Let the server write down what it has received, and end it."""
-    _stopping.append(process)
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
 
 
 def server_environment(home: Path) -> Mapping[str, str]:

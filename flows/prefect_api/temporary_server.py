@@ -12,23 +12,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from flows.data.atomic import draft_of
+from flows.machine.child import end_with_standard_input
 from flows.machine.hidden_memory import hide_memory
 from flows.machine.locks import locked
 from flows.machine.own_pages import listen
 from flows.prefect_api.server import DATABASE, DATABASE_URL, STARTING
 
 _WATCHED = "watched"  # a process that is to end when its standard input, which is the server's, does
-
-
-def _end_with_standard_input() -> None:
-    while os.read(0, 4096):  # the file descriptor itself: a stream's lock would be in the way at the end
-        pass
-    os._exit(0)
 
 
 def make_database(database: Path, *words: str) -> None:
@@ -77,7 +71,7 @@ def _migrated(draft: Path, words: Sequence[str]) -> None:
 
 def _migrate(watched: bool) -> None:
     if watched:
-        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        end_with_standard_input()
     from prefect.server.database import provide_database_interface
 
     asyncio.run(provide_database_interface().create_db())
@@ -95,7 +89,7 @@ def _is_ours(template: Path) -> bool:
 def _serve(port: int) -> None:
     """Be the temporary server, until standard input or a signal ends it."""
     hide_memory()
-    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    end_with_standard_input()
     os.environ.update(PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
     home = Path(os.environ["PREFECT_HOME"])
     gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the start

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -62,3 +63,19 @@ def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Pa
     assert served_mlflow(tmp_path / "state" / "prefect") is None
     assert not has_entries(tmp_path / "state")
     assert not commands_with(str(tmp_path))
+
+
+def test_both_servers_end_when_the_command_is_killed(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, None)
+    ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
+    words = [sys.executable, "-m", "flows", "serve", *ports]
+    environment = {**terminal.environment, "TANDEM_ALLOW_DEBUGGERS": "1"}  # or nobody sees whose servers they are
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("  Prefect")
+        assert len(commands_with(str(tmp_path))) == 3
+        process.kill()
+    end = time.monotonic() + 60
+    while commands_with(str(tmp_path)):
+        assert time.monotonic() < end, "a server goes on without the command"
+        time.sleep(0.1)

@@ -18,9 +18,9 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import rollout
-from deployments.background import background
 from deployments.deploy import DEPLOYMENTS, NOTIFICATIONS
 from deployments.ours import Done
+from flows.machine.child import Child
 from flows.prefect_api.server import free_port, server_environment
 from tests.terminal import PROJECT, Terminal
 
@@ -139,11 +139,9 @@ class Station:
     @contextmanager
     def process(self, *words: str, **environment: str) -> Generator["subprocess.Popen[bytes]"]:
         """A process for as long as the block lasts; its children end with it."""
-        with (
-            (self.home / "processes.log").open("ab") as log,
-            background(words, {**self.environment, **environment}, log, grace_seconds=10) as process,
-        ):
-            yield process
+        log = self.home / "processes.log"
+        with Child(words[-1], words, {**self.environment, **environment}, log=log, folder=PROJECT) as child:
+            yield child.process
 
 
 @contextmanager

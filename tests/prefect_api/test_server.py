@@ -45,15 +45,16 @@ def test_command_whose_temporary_server_is_killed_ends_at_once_with_what_to_do(t
 @pytest.mark.parametrize(("inside", "expected"), [(True, 3), (False, 0)])
 def test_server_that_ends_when_the_run_is_over_ends_no_command(inside: bool, expected: int) -> None:
     script = f"""
-import subprocess, time
+import os, time
+from flows.machine.child import Child
 from flows.prefect_api.server import PrefectApi
-server = subprocess.Popen(["sleep", "60"])
+server = Child("The server", ["sleep", "60"], os.environ)
 with PrefectApi("http://127.0.0.1:1/api", "temporary", server).end_with_server(lambda: None):
     if {inside}:
-        server.kill()
+        server.process.kill()
         time.sleep(30)
-server.kill()
-server.wait()
+server.process.kill()
+server.process.wait()
 time.sleep(0.5)
 """
     assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT, timeout=60).returncode == expected

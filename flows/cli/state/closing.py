@@ -11,12 +11,12 @@ not touched: the same command, started again, goes on with it.
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Self
 
+from flows.machine.child import Child
 from flows.machine.living import PROCESS, Dead, Life, look
 from flows.prefect_api.server import DATABASE, PrefectApi, elsewhere, start_temporary
 from flows.settings import Settings
@@ -75,26 +75,22 @@ class Closing:
             cause = trouble.partition("\n")[0]
             say(f"What {left} left open when killed cannot be closed now; a later command tries again: {cause}")
 
-    def _start_mlflow(self, ids: list[str]) -> "subprocess.Popen[str] | None":
+    def _start_mlflow(self, ids: list[str]) -> Child | None:
         home = self._settings.home
         if not ids or not (home / "mlflow.db").exists():
             return None
-        process = start_mlflow(self._settings)
-        assert process.stdin is not None
+        worker = _start_worker(self._settings)
+        assert worker.process.stdin is not None
         request = {"id": 1, "call": "kill_runs", "args": {"tag": PROCESS, "values": ids}}
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        return process
+        worker.process.stdin.write(json.dumps(request) + "\n")
+        worker.process.stdin.flush()
+        return worker
 
     def _killed_mlflow_runs(self) -> int:
         if self._mlflow is None:
             return 0
-        try:
-            said, _ = self._mlflow.communicate(timeout=MLFLOW_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._mlflow.kill()
-            self._mlflow.communicate()
-            raise
+        with self._mlflow as worker:
+            said, _ = worker.process.communicate(timeout=MLFLOW_SECONDS)
         answer = json.loads(said)
         if "error" in answer:
             raise RuntimeError(answer["error"]["message"])
@@ -112,21 +108,24 @@ class Closing:
         return temporary.url
 
 
-def start_mlflow(settings: Settings, uri: str | None = None) -> "subprocess.Popen[str]":
+def make_mlflow_store(settings: Settings, uri: str | None = None) -> None:
+    """Make the local MLflow store, or another, unless it is there; it is made whole or not at all."""
+    with _start_worker(settings, uri) as worker:
+        worker.process.communicate()
+
+
+def _start_worker(settings: Settings, uri: str | None = None) -> Child:
     """Start an MLflow worker on the local store, or on another; it makes the store, and ends when its input does."""
     from flows.engines.local.host.processes import WORKER_SCRIPT, step_environment
 
     variables = {**step_environment(settings), "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
-    with (settings.home / "mlflow-worker.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, str(WORKER_SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-            env=variables | ({} if uri is None else {"MLFLOW_TRACKING_URI": uri}),
-        )
+    return Child(
+        "The MLflow worker",
+        [sys.executable, WORKER_SCRIPT],
+        variables | ({} if uri is None else {"MLFLOW_TRACKING_URI": uri}),
+        log=settings.home / "mlflow-worker.log",
+        streams=True,
+    )
 
 
 def _by_api(lives: Sequence[Life]) -> dict[str | None, list[Life]]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.cli.state.closing import start_mlflow
+from flows.cli.state.closing import make_mlflow_store
 from flows.cli.state.commands import refuse_while
 from flows.cli.state.databases import Trouble, databases, read_through
 from flows.cli.state.registry_log import LOG, Version, folder_of, logged, versions_in
@@ -113,8 +113,7 @@ def _empty(settings: Settings, whose: str, work: Path) -> Path:
     """A new database without rows."""
     if whose == "MLflow":
         new = work / "mlflow.db"
-        process = start_mlflow(settings, f"sqlite:///{new}")
-        process.communicate()
+        make_mlflow_store(settings, f"sqlite:///{new}")
         (work / "mlflow.db.lock").unlink(missing_ok=True)
     else:
         new = work / DATABASE
