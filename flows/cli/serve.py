@@ -1,4 +1,4 @@
-"""``tandem serve``: a Prefect server and the MLflow UI on the local state, until Ctrl+C."""
+"""``tandem serve``: the web interfaces of Prefect and MLflow on the local state, until Ctrl+C."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""The watch over incoming data: has it drifted from what the champion was trained on?"""
+"""Drift: the watch over incoming data, compared with what the champion was trained on."""

@@ -1,4 +1,4 @@
-"""The features of a data file as numbers, of all rows or of a sample, without ever holding the whole file."""
+"""Features of a data file as numbers, read in batches: of all rows, or of a sample where there are many."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from flows.data.table_batches import Matrix, table_batches
 from flows.errors import DataAssetError
 
-# Those of aml_steps/prep, which the flows do not import; a test holds them together.
+# Those of aml_steps/prep, which the flows do not import; a test checks that they are the same.
 FEATURES = (
     "Pregnancies",
     "PlasmaGlucose",
@@ -42,7 +42,7 @@ def read_features(path: Path, label: str, most_rows: int = SAMPLE_ROWS) -> Featu
     """Read the features of a CSV or Parquet file, told apart by content.
 
     Of more than ``most_rows`` rows a uniform sample of at most so many is taken, the same one for the same file. A zero
-    in a measurement that nobody alive can have stands for a missing value.
+    stands for a missing value in those measurements that are never zero (:data:`ZERO_IS_MISSING`).
 
     Raises:
         DataAssetError: It cannot be read, lacks a feature, has a cell that is no number, or has no rows.

@@ -1,4 +1,4 @@
-"""What a person may set of the watch over incoming data."""
+"""Parameters of the flow ``watch-data``."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The report on a comparison: a picture in the local state, an artifact in Prefect, and the event if there is drift."""
+"""Publication of a drift report: a picture in the local state, an artifact in Prefect, an event if there is drift."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ from flows.drift.summary import WatchSummary, measures, reasons, watch_summary_a
 from flows.errors import SettingsError
 from flows.orchestration.events import DRIFT_DETECTED, drift_detected, emit
 
-# Prefect forgets an event after a week, and an artifact never: on the report it is noted that the drift was told.
+# Prefect deletes an event after a week, an artifact never: so its description notes that the event was emitted.
 TOLD = f"; {DRIFT_DETECTED} was emitted"
 
 

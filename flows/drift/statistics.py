@@ -1,4 +1,4 @@
-"""Whether incoming rows look like the rows that a model was trained on: feature by feature, false alarms bounded. Pure.
+"""Drift statistics: do incoming rows look like those that a model was trained on? False alarms are bounded. Pure.
 
 Two statistics look at each feature. The population stability index (PSI) compares the shares of rows in ten bins, cut
 at the reference's deciles (in fewer where rows are few), and in one more for missing values; it says how large a
@@ -6,8 +6,8 @@ difference is. Kolmogorov-Smirnov (KS) compares the measured values without bins
 whether the difference may be chance.
 
 A feature has drifted if its PSI reaches the threshold *and* one of its p-values, adjusted over all features and both
-statistics, is at most the significance. So the threshold alone decides where rows are many and every trifle is
-significant; the significance where they are few and chance alone makes a large PSI. As long as rows are independent of
+statistics, is at most the significance. Among many rows every small difference is significant, and the threshold
+decides; among few rows chance alone makes a large PSI, and the significance decides. As long as rows are independent of
 each other (many rows of one patient are not), the probability that data of the same kind raise any alarm is at most the
 significance, whatever the number of features.
 
@@ -105,7 +105,7 @@ class DriftReport:
 
 
 def compare(reference: Mapping[str, Values], incoming: Mapping[str, Values], policy: DriftPolicy) -> DriftReport:
-    """Compare two sets of rows, feature by feature; the order of rows is of no matter.
+    """Compare two sets of rows, feature by feature; the order of rows does not matter.
 
     Args:
         reference: The values by feature; at least one feature and one row, all of one length.

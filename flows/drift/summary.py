@@ -1,4 +1,4 @@
-"""What a person sees of a watch over incoming data, as text for the terminal and as Markdown for Prefect. Pure."""
+"""Summary of a watch over incoming data, as text for the terminal and as Markdown for Prefect. Pure."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The watch flow: does incoming data still look like what the champion was trained on? If not, retraining is due."""
+"""The flow ``watch-data``: compares incoming data with what the champion was trained on, and reports drift."""
 
 import asyncio
 import tempfile
@@ -31,7 +31,7 @@ from flows.training.parameters import with_parameters
 @failures_as_states
 @with_parameters(WatchParameters)
 async def watch_data(parameters: WatchParameters) -> State[Any]:
-    """Compare incoming data with what the champion was trained on, and tell if a feature has drifted.
+    """Compare incoming data with what the champion was trained on, and say if a feature has drifted.
 
     Ends as `NoDrift`, `Drift` or `Skipped`, all completed. The same drift from the same champion is told once.
     """
@@ -87,7 +87,7 @@ async def _compared(
 async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
     """The data that the champion was trained on, its digest included where it is known.
 
-    That is the whole of it: the part that it was tested on was drawn from the same at random.
+    That is all of the data: the part that it was tested on was drawn from it at random.
     """
     label, who = champion.tags.get(DATA), f"{champion.name} version {champion.version}"
     if label is None:
@@ -105,7 +105,7 @@ async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
 
 
 async def _rows(engine: Engine, data: ResolvedData, folder: Path) -> FeatureRows:
-    """The rows of a file that is what it is known to be."""
+    """The rows of a file, whose digest is checked where it is known."""
     file = await engine.data_file(data, folder)
 
     def read() -> FeatureRows:

@@ -1,7 +1,7 @@
-"""MLflow's server over the local store: its web interface, and where an MLflow of another version may log.
+"""MLflow server over the local store: its web interface, and where an MLflow of another version may log.
 
-What ``mlflow server`` does, in one process instead of two, with the check of :mod:`flows.machine.own_pages` before it:
-MLflow's own lets any page at localhost in, and asks no origin where ``/graphql`` is posted to.
+Does what ``mlflow server`` does, in one process instead of two, behind the check of :mod:`flows.machine.own_pages`:
+MLflow's own check lets in any page at localhost, and does not look at the origin of what is posted to ``/graphql``.
 """
 
 import os

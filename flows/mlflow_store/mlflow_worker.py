@@ -1,4 +1,4 @@
-"""The process that speaks with MLflow, so that the flow's process never has to import it (some 2.5 s).
+"""MLflow worker: the process that calls MLflow, so that the flow's process need not import it (some 2.5 s).
 
 A plain script: one JSON request a line on standard input, one JSON answer a line on what was standard output::
 
@@ -41,12 +41,12 @@ _PAGE = 200
 _LOG = "registry.jsonl"  # beside the database
 # What MLflow's log_batch takes at once.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
-# What MLflow calls a server that is away, out of order, or does not take the token any more.
+# MLflow's codes for a server that does not answer, fails, or refuses the token: the call may be repeated later.
 _NOT_NOW = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "UNAUTHENTICATED")
 
 
 class Refused(Exception):
-    """It cannot be done as asked. The text says what to do."""
+    """The call cannot be done as asked. The text says what to do."""
 
 
 def import_mlflow() -> None:
@@ -127,7 +127,7 @@ class Tracking:
         from mlflow import MlflowClient, set_tracking_uri
 
         set_tracking_uri(uri)  # by which azureml-mlflow finds who may write artifacts
-        # MLflow's own patience, four minutes, is longer than anyone waits for an answer of this process.
+        # MLflow itself would try for four minutes, longer than anyone waits for an answer of this process.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
         client: Any = _TokenRenewing(MlflowClient(tracking_uri=uri, registry_uri=self._uri))
         self._runs, self._runs_uri = client, uri
@@ -437,7 +437,7 @@ class Tracking:
             known = [json.loads(each) for each in log.read_text(encoding="utf-8").splitlines()]
             if [each for each in known if each["name"] == version.name][-1:] == lines:
                 return
-        except FileNotFoundError:  # so nothing is written down of what was registered before there was a log
+        except FileNotFoundError:  # the first line: what was registered before there was a log is added, too
             lines = list(self._all_lines())
         except ValueError:
             pass  # a line was cut off
@@ -632,4 +632,4 @@ if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
     main()
     sys.stderr.flush()
-    os._exit(0)  # all is committed and answered: taking MLflow apart again would cost a second
+    os._exit(0)  # all is committed and answered; an ordinary exit takes MLflow a second

@@ -1,8 +1,8 @@
-"""Where model versions live: the Protocol, and its adapter to the local MLflow store.
+"""Model registry: the Protocol, and its adapter to the local MLflow store.
 
 MLflow itself runs in another process (:mod:`flows.mlflow_store.mlflow_worker`), because importing it costs more than a
-whole pipeline of unchanged steps. Here is the other end of the line: :class:`MlflowWorker` carries requests,
-:class:`MlflowTracking` knows what to ask.
+whole pipeline of unchanged steps. This module is the client: :class:`MlflowWorker` sends requests and receives answers,
+:class:`MlflowTracking` has a method for each call.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ class TrackingWorker(Protocol):
 
 
 class MlflowWorker:
-    """The line to an MLflow worker process, which someone else started. Many coroutines may call at once.
+    """Connection to an MLflow worker process, which someone else started. Many coroutines may call at once.
 
     It belongs to the event loop that it was made in.
     """
@@ -153,7 +153,7 @@ class MlflowWorker:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, timeout_seconds: float = 120.0
     ) -> None:
-        """Take over both ends of the line.
+        """Take over both pipes.
 
         Args:
             reader: What the worker writes to its standard output.
@@ -219,7 +219,7 @@ class MlflowWorker:
             await asyncio.wait_for(self._reading, self._timeout_seconds)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        """Hand every answer to whoever waits for it; at the end of the line, let nobody wait any longer."""
+        """Hand every answer to whoever waits for it; when the worker has ended, let nobody wait any longer."""
         rest = b""
         try:
             while chunk := await reader.read(_CHUNK_BYTES):  # not readline, which has a limit
@@ -230,7 +230,7 @@ class MlflowWorker:
                     if waiting and not waiting.done():  # the caller may have been cancelled
                         waiting.set_result(answer)
         except (OSError, ValueError):
-            pass  # a line that breaks is a line that ends
+            pass  # a broken pipe counts as the end of the worker
         finally:
             for waiting in self._pending.values():
                 if not waiting.done():
@@ -250,9 +250,9 @@ def _result(call: str, answer: Mapping[str, Any] | None) -> Any:
 
 def _gone(call: str) -> ServiceError:
     return ServiceError(
-        f"The MLflow worker process ended before it answered {call}; its last words are on standard error. What was "
-        "logged before is kept, and a model is registered wholly or not at all. Run the same command again: finished "
-        "steps are reused."
+        f"The MLflow worker process ended before it answered {call}; see mlflow-worker.log in the local state. "
+        "What was logged before is kept, and a model is registered wholly or not at all. Run the same command again: "
+        "finished steps are reused."
     )
 
 

@@ -1,1 +1,1 @@
-"""The Prefect API of a command: a configured one, a served one, or a temporary server."""
+"""Prefect API of a command: a configured one, a served one, or a temporary server."""

@@ -1,6 +1,6 @@
-"""The Prefect server of ``make serve``, with its pages and all its services, until a signal ends it.
+"""Prefect server of ``make serve``, with its pages and all its services, until a signal or the end of its parent.
 
-What ``prefect server start`` does, with the check of :mod:`flows.machine.own_pages` before it.
+Does what ``prefect server start`` does, behind the check of :mod:`flows.machine.own_pages`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The Prefect API of a command: the one that is configured, the one that ``make serve`` started, or a temporary one.
+"""Prefect API of a command: the one that is configured, the one that ``make serve`` started, or a temporary one.
 
 Nothing here imports Prefect: the address must be in the environment before that.
 """

@@ -1,7 +1,7 @@
-"""The temporary Prefect server of a command: a process of its own, which ends when its standard input does.
+"""Temporary Prefect server of a command: a process of its own, which ends when its standard input does.
 
-Servers that start on one database at once would get in each other's way: each makes tables and registers what Prefect
-brings along. So they start one after the other, under a lock; a database comes into being whole or not at all.
+Servers that start on one database at once would disturb each other: each makes tables and registers what Prefect brings
+along. So they start one after the other, under a lock. A new database takes its place only when it is complete.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def _serve(port: int) -> None:
     end_with_standard_input()
     os.environ.update(PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
     home = Path(os.environ["PREFECT_HOME"])
-    gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the start
+    gc.disable()  # imports leave no garbage, and looking for it takes a tenth of the start
     if not (home / DATABASE).exists():
         with locked(home / STARTING):
             make_database(home / DATABASE, _WATCHED)

@@ -1,1 +1,1 @@
-"""An Azure ML workspace through the unmodified SDK, which nothing else imports. Answers are values of ours."""
+"""Access to an Azure ML workspace through the unmodified SDK, which no other package imports."""

@@ -1,4 +1,4 @@
-"""The data assets and environments of a workspace."""
+"""Data assets and environments of a workspace."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

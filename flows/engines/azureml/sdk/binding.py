@@ -1,4 +1,4 @@
-"""A spec as the SDK's own job: its YAML file loaded, its values set. The file stays the only definition."""
+"""Jobs for the SDK, made from a spec: its YAML file loaded, its values set. The file stays the only definition."""
 
 from collections.abc import Iterator
 from typing import Any

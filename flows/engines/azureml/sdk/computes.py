@@ -1,4 +1,4 @@
-"""The compute targets of a workspace."""
+"""Compute targets of a workspace."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ class Computes:
         pause = FIRST_SECONDS
         while True:
             try:
-                if poller is not None and poller.done():  # it asks every 30 s, too seldom; but it knows why one failed
+                if poller is not None and poller.done():  # it polls only every 30 s, but it knows why the making failed
                     await persistently(lambda: self._connection.call(lambda client: poller.result()))
                 found = await persistently(lambda: self.find(name))
             except UserError as error:

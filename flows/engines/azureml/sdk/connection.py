@@ -1,4 +1,4 @@
-"""The connection to a workspace: credential, threads, and the SDK's errors as ours."""
+"""Connection to a workspace: credential, threads, and the SDK's errors translated into Tandem's."""
 
 import asyncio
 import contextlib
@@ -63,9 +63,9 @@ class Connection:
     which keeps the tokens, is one for all. ``client_options`` are those of azure-core, such as ``retry_total``, for
     every request, that for a token among them.
 
-    A token that was revoked is refused long before it ends, and the credential and the clients would offer it until
-    then. So all of them are left for new ones once a token is refused. What keeps tokens outside of this process, such
-    as the Azure CLI, may still give the old one.
+    A token that was revoked is refused before it expires, and the credential and the clients would send it until then.
+    So when a token is refused, the credential and all clients are replaced. Whatever keeps tokens outside of this
+    process, such as the Azure CLI, may still return the old one.
     """
 
     def __init__(self, settings: Settings, **client_options: Any) -> None:
@@ -75,7 +75,7 @@ class Connection:
         self.name = settings.workspace["AZUREML_ARM_WORKSPACE_NAME"]
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="azure-ml")
         self._own = threading.local()
-        self._has_worked = False  # an identity that was accepted before is only out of reach for a while
+        self._has_worked = False  # then a failure to get a token is temporary
         self._identity = settings.managed_identity_client_id
         self._client_options: dict[str, Any] = client_options
         self._renewing = threading.Lock()
@@ -97,7 +97,7 @@ class Connection:
 
         Args:
             function: What is to be done. If the token is refused, it is done once more, with a new token.
-            again: False for what may be done once only: it is the caller who looks what became of it.
+            again: False for what must not be done twice (:func:`create_once`): the caller looks what became of it.
 
         Raises:
             TokenRefusedError: The token was refused, and a new one too, unless that was not tried.
@@ -108,9 +108,9 @@ class Connection:
         def once() -> R:
             credential = self.credential
             try:
-                return _translated(lambda: function(self._client(credential)), self._is_out_of_reach)
+                return _translated(lambda: function(self._client(credential)), self._is_unreachable)
             except TokenRefusedError:
-                self._leave(credential)
+                self._replace(credential)
                 raise
 
         loop = asyncio.get_running_loop()
@@ -131,7 +131,7 @@ class Connection:
         return answer
 
     async def look(self, find: Callable[[Any], R]) -> R | None:
-        """A call that may find nothing."""
+        """Make a call that may find nothing; None then."""
         try:
             return await self.call(find)
         except NotFoundError:
@@ -146,10 +146,10 @@ class Connection:
 
         return await self.call(quietly, again=again)
 
-    def _is_out_of_reach(self, refusal: str) -> bool:
-        """Whether no token could be had because whoever gives them does not answer.
+    def _is_unreachable(self, refusal: str) -> bool:
+        """Whether there is no token because the service that issues them does not answer.
 
-        The chain of credentials tells in words only what each has said: the one that it stopped at is asked again.
+        The chain of credentials says only in its text what each answered. The one at which it stopped is asked again.
         """
         if self._has_worked:
             return True
@@ -162,7 +162,9 @@ class Connection:
         except CredentialUnavailableError:
             return False  # it is not set up here
         except AzureError as error:
-            is_busy = re.search(r"HTTP (Error|status): (429|5\d\d)", str(error)) is not None  # nowhere but in its words
+            is_busy = (
+                re.search(r"HTTP (Error|status): (429|5\d\d)", str(error)) is not None
+            )  # the status is in the text only
             return is_busy or any(
                 isinstance(cause, ServiceRequestError | ServiceResponseError) for cause in _causes(error)
             )
@@ -175,8 +177,8 @@ class Connection:
             managed_identity_client_id=self._identity, workload_identity_client_id=pod, **self._client_options
         )
 
-    def _leave(self, credential: DefaultAzureCredential) -> None:
-        """Have a new credential, unless another thread has made one since. The old one may still be in use."""
+    def _replace(self, credential: DefaultAzureCredential) -> None:
+        """Make a new credential, unless another thread has done so since. The old one may still be in use."""
         with self._renewing:
             if credential is self.credential:
                 self._credentials.append(self._new_credential())
@@ -197,20 +199,20 @@ class Connection:
         return self._own.client
 
 
-def _translated(function: Callable[[], R], is_out_of_reach: Callable[[str], bool]) -> R:
+def _translated(function: Callable[[], R], is_unreachable: Callable[[str], bool]) -> R:
     try:
         return function()
     except AzureError as error:
-        raise _as_ours(error, _of_the_wire(error), is_out_of_reach) from error
+        raise _as_ours(error, _http_error(error), is_unreachable) from error
 
 
-def _of_the_wire(error: AzureError) -> AzureError:
-    """What a request ended with, where the SDK tells it as an error of its own; else the error itself."""
+def _http_error(error: AzureError) -> AzureError:
+    """The error of the HTTP request that the SDK has wrapped in one of its own; else the error itself."""
     of_azure = (cause for cause in _causes(error) if isinstance(cause, AzureError))
     return next((cause for cause in of_azure if not isinstance(cause, MlException)), error)
 
 
-def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str], bool]) -> TandemError:
+def _as_ours(error: AzureError, wire: AzureError, is_unreachable: Callable[[str], bool]) -> TandemError:
     text = _text(error)
     match wire:
         case ResourceNotFoundError():
@@ -219,7 +221,7 @@ def _as_ours(error: AzureError, wire: AzureError, is_out_of_reach: Callable[[str
             return AlreadyThereError(text)
         case HttpResponseError(status_code=401):
             return TokenRefusedError(f"Azure ML does not take the token any more: {text}\n{_SIGN_IN_AGAIN}")
-        case ClientAuthenticationError() if is_out_of_reach(str(wire)):
+        case ClientAuthenticationError() if is_unreachable(str(wire)):
             return ServiceError(f"No token can be had at the moment: {text}")
         case ClientAuthenticationError():
             return SettingsError(
@@ -249,7 +251,7 @@ def _asked(error: HttpResponseError) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it came of, step by step."""
+    """An error and its causes, the outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""The files of data assets in a workspace, brought to this machine."""
+"""Files of data assets, downloaded from a workspace."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,7 @@
-"""Who we are to the workspace: which credential answers, and whom its token names. The token itself stays here."""
+"""Identity of this machine at the workspace: which credential answers, and whom its token names.
+
+The token itself does not leave this module.
+"""
 
 import base64
 import contextlib

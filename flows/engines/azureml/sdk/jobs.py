@@ -1,4 +1,4 @@
-"""The jobs of a workspace."""
+"""Jobs of a workspace."""
 
 import tempfile
 from collections.abc import Collection, Mapping
@@ -139,7 +139,7 @@ class Jobs:
             # The public entities drop it; the run history, which the SDK's own log streaming reads, has it.
             return _error(await self._connection.call(lambda client: _run_history(client).get_run(name)))
         except TandemError:
-            return ""  # why a job failed is a courtesy; that it failed is known
+            return ""  # that the job failed is known; the reason is only additional
 
     async def log_of(self, name: str, lines: int) -> str:
         """The last lines of a finished job's log; empty if there is none."""

@@ -1,4 +1,4 @@
-"""The registered models of a workspace."""
+"""Registered models of a workspace."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How many cores may run in the workspace's region."""
+"""Core quotas of the workspace's region."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,6 +1,6 @@
-"""Where a workspace keeps its MLflow runs, asked of Azure Resource Manager itself.
+"""MLflow address of a workspace, asked of Azure Resource Manager.
 
-The SDK would tell it too, but imports `azure.ai.ml` and MLflow into this process first: some 3.5 s for one GET.
+The SDK can tell it too, but first imports `azure.ai.ml` and MLflow into this process: some 3.5 s for one GET.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A workspace: what it has, over one connection that all flow runs of this process share."""
+"""Workspace: its jobs, assets, compute targets and models, over one connection for all flow runs of a process."""
 
 import asyncio
 from collections.abc import AsyncGenerator

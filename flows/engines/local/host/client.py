@@ -1,4 +1,7 @@
-"""The client of the step host: start it early, before anything heavy is imported; use it from asyncio later."""
+"""Client of the step host, the process that starts the steps of a local run.
+
+The host is started early, before anything heavy is imported, and used from asyncio later.
+"""
 
 import asyncio
 import contextlib
@@ -151,7 +154,7 @@ class StepHost:
         process = Process(str(next(self._numbers)), loop.create_future(), loop.create_future())
         self._processes[process.identifier] = process
         self._send(_start_request(process.identifier, command, None))
-        await asyncio.shield(process.started)  # whoever gives up waiting must not take the answer's place away
+        await asyncio.shield(process.started)  # a waiter that is canceled must not cancel the future of the answer
         return process
 
     async def helper_streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -191,7 +194,7 @@ class StepHost:
                 try:
                     line = await reader.readline()
                 except ValueError as error:  # longer than any answer is
-                    _log.warning("The process that starts the steps said what makes no sense: %s", error)
+                    _log.warning("The step host said what makes no sense: %s", error)
                     continue
                 if not line:
                     break
@@ -200,11 +203,11 @@ class StepHost:
             await self._over()
 
     def _take(self, line: bytes) -> None:
-        """Do what an answer says. One that makes no sense is told, and no more: the next ones are waited for."""
+        """Do what an answer says. One that cannot be understood is logged, and the next ones are read all the same."""
         try:
             answer: dict[str, Any] = json.loads(line)
             if HELPER in answer.values():
-                return  # whoever talks with the helper sees its line end
+                return  # whoever talks with the helper sees that its output has ended
             if "started" in answer:
                 process = self._processes[answer["started"]]
                 process.pid = int(answer["pid"])
@@ -220,10 +223,10 @@ class StepHost:
                 _resolve(process.started, _refusal(answer["message"], answer["errno"]))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             said = line[:200].decode(errors="replace")
-            _log.warning("The process that starts the steps said what makes no sense: %r: %s", error, said)
+            _log.warning("The step host said what makes no sense: %r: %s", error, said)
 
     async def _over(self) -> None:
-        """End what the host has left, if it did not end in good order, and tell who waits for a step."""
+        """End what the host has left, if it did not end in good order, and raise in whoever waits for a step."""
         _kill(process.pid for process in self._processes.values() if process.pid is not None)
         self._ending = await asyncio.to_thread(self._how_it_ended)
         if self._process.returncode:  # else it has ended these itself
@@ -259,7 +262,7 @@ class StepHost:
 
 
 class _Child:
-    """A child of this process that it started before it became another program: what of ``Popen`` a host needs."""
+    """A child that this process started before an ``exec``: the part of ``Popen`` that a host needs."""
 
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None

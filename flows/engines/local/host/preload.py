@@ -1,4 +1,4 @@
-"""What a step's script will import, read from its source, so that the step host can import it ahead of time."""
+"""Modules that the steps' scripts import, found in their source, so that the step host imports them ahead of time."""
 
 import ast
 import re
@@ -15,8 +15,8 @@ from flows.spec.render import render_command
 _PLAIN = re.compile(r"[\w \t./,:=@%+'\"-]*")
 _INTERPRETERS = {"python", "python3"}
 
-# What libraries import late, inside functions, on the way of nearly every script that uses them. A name that is gone
-# in another version costs nothing: it is passed over.
+# What libraries import inside functions, and nearly every script that uses them needs. A name that another version does
+# not have is skipped.
 _LATE = {
     "mlflow": (
         "mlflow.store.tracking.sqlalchemy_store",

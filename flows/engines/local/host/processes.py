@@ -1,4 +1,4 @@
-"""The processes of a local run, started together when the first is needed: the step host and the MLflow worker.
+"""Processes of a local run: the step host and the MLflow worker, started together when the first is needed.
 
 They take seconds to import their libraries. So a command starts them before it imports Prefect (:func:`warm_up`), and a
 deployed flow run in its pull step, after which Prefect makes its process another program (:func:`start_host_early`).
@@ -35,7 +35,7 @@ FIRST_MODULES = ("skops.io",)
 
 
 class LocalProcesses:
-    """The step host and the MLflow worker of one run; the line of :class:`MlflowTracking`."""
+    """The step host and the MLflow worker of one run; a :class:`TrackingWorker`."""
 
     def __init__(self, settings: Settings, tracking: Where = "local", python: Path | None = None) -> None:
         self._settings = settings

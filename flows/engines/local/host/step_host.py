@@ -1,8 +1,9 @@
-"""Start steps as processes, fast. Run as a script by the interpreter of the steps; imports the standard library only.
+"""Step host: starts steps as processes, by a fork where that is the same for the step.
 
-One host serves one run. It reads requests as JSON lines on standard input and answers with JSON lines on standard
-output. It starts every step in a process group of its own and, when its standard input closes (its client ended,
-however it ended), stops all of them: no step outlives the run that waits for it.
+Run as a script by the interpreter of the steps; imports the standard library only. One host serves one run. It reads
+requests as JSON lines on standard input and answers with JSON lines on standard output. It starts every step in a
+process group of its own and, when its standard input closes (its client ended, however it ended), stops all of them: no
+step outlives the run that waits for it.
 
 A step whose command is a plain ``python script.py …`` is not started from nothing: libraries that are known to be safe
 to import before a fork are imported here once, while the client still does other things, and each step is a fork in
@@ -133,7 +134,7 @@ class Host:
                     return step
 
     def take(self, line: bytes) -> Request | None:
-        """Do what one request asks for; one that makes no sense is told, and no more."""
+        """Do what one request asks for. One that cannot be understood is logged and skipped."""
         try:
             request = json.loads(line)
             if "preload" in request:

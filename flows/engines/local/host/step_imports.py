@@ -1,4 +1,4 @@
-"""Import libraries in the step host, before it forks. Imports the standard library only."""
+"""Imports of the step host, made before it forks. Imports only the standard library itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMPORT_SECONDS = 120.0  # the longest that one import may take, and keep all oth
 
 
 class ImportTakesTooLong(BaseException):
-    """Ends an import that does not end by itself. No error that a library would catch."""
+    """Ends an import that takes too long. A ``BaseException``, so that no library catches it."""
 
 
 class Imports:
@@ -45,7 +45,9 @@ class Imports:
             return False
         try:
             self.running = True
-            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS, 1.0)  # again, if it comes where it cannot be heeded
+            signal.setitimer(
+                signal.ITIMER_REAL, IMPORT_SECONDS, 1.0
+            )  # again each second, if it comes where it is ignored
             imported = importlib.import_module(parent)
             # An attribute that is no module is what was meant; a lazy module is not loaded by being there.
             is_value = name in vars(imported) and not isinstance(vars(imported)[name], types.ModuleType)
@@ -68,9 +70,9 @@ class Imports:
 
 
 def shadowed(folder: str, script: str) -> bool:
-    """Whether a module of the script's folder has the name of one that is loaded here: it would not be found.
+    """Whether a module of the script's folder has the name of one that is loaded here, and so would not be found.
 
-    Also if the script is not there: Python says it best.
+    True as well if the script is not there, which a new Python process reports.
     """
     path = os.path.join(folder, script)
     if not os.path.isfile(path):
@@ -85,6 +87,6 @@ def shadowed(folder: str, script: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Tell a person what no answer can tell."""
+    """Write a line for a person to standard error."""
     with contextlib.suppress(OSError):  # nobody reads it
         print(f"step host: {text}", file=sys.stderr)

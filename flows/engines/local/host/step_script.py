@@ -1,9 +1,10 @@
-"""Run a script in a forked process as ``python script.py`` runs it in a new one. Imports the standard library only.
+"""Execution of a script in a forked process, as ``python script.py`` executes it in a new one.
 
-What the interpreter does before and after a script is done here: ``__main__``, arguments, search path; then the report
-of an exception, threads, exit handlers, open files, finalizers, exit code. Two things are not as in a new process. The
-stack has frames of this file below those of the script. And the libraries that were imported before the fork are not
-torn down in the end: that would copy all of their memory, page by page, which is more work than most steps do.
+Imports the standard library only. What the interpreter does before and after a script is done here: ``__main__``,
+arguments, search path; then the report of an exception, threads, exit handlers, open files, finalizers, exit code. Two
+things are not as in a new process. The stack has frames of this file below those of the script. And the libraries that
+were imported before the fork are not torn down in the end: that would copy all of their memory, page by page, which is
+more work than most steps do.
 """
 
 from __future__ import annotations
@@ -111,9 +112,9 @@ class Holder:
 
 
 def let_go(before: Sequence[object]) -> None:
-    """Let go what the script has made, so that finalizers run: its modules, and what it has imported.
+    """Drop what the script has made and imported, so that finalizers run.
 
-    First the modules, whose finalizers find all that they use; then the content of those that something else holds.
+    First the modules, whose finalizers find all that they use; then the names of modules that something else holds.
     """
     sys.last_type = sys.last_value = sys.last_traceback = None
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__

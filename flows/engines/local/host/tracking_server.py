@@ -1,6 +1,6 @@
-"""MLflow's tracking server over the local store, for steps that bring an MLflow of their own.
+"""MLflow tracking server of a local run, for steps that bring an MLflow of their own.
 
-A database is read by the versions of MLflow that know its schema. Over HTTP, as on Azure ML, an older one may log too.
+Another version of MLflow may not know the schema of the local database. Over HTTP, as on Azure ML, it can log too.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A parallel step on this machine: what the driver of its mini-batches is told, and what its mltable says."""
+"""Command of a parallel step, and the task that its driver reads, made from the inputs and the mltable."""
 
 import glob
 import json

@@ -1,7 +1,8 @@
-"""Run an entry script over mini-batches, in worker processes. Run as a script by the interpreter of the steps.
+"""Driver of a parallel step: runs an entry script over mini-batches, in worker processes.
 
-Its one argument is a JSON file, which :mod:`flows.engines.local.parallel.command` writes. It imports the standard
-library only, but for pandas where a mini-batch is rows.
+Run as a script by the interpreter of the steps. Its one argument is a JSON file, which
+:mod:`flows.engines.local.parallel.command` writes. It imports the standard library only, and pandas where a mini-batch
+is rows.
 
 Workers are forks, all in the process group of this process, so that whoever ends the step ends them too. Each calls
 ``init()`` once, then ``run(mini_batch)`` for whatever it is given, and in the end ``shutdown()``.

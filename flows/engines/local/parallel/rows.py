@@ -1,6 +1,6 @@
-"""Read the rows of an mltable, as the driver beside this file cuts them. It imports nothing else of Tandem.
+"""Rows of an mltable, read for the driver beside this file. It imports nothing else of Tandem.
 
-What cannot be read ends the driver with one message: it names the file or the transformation, and why.
+If something cannot be read, the driver ends with one message, which names the file or the transformation, and why.
 """
 
 from __future__ import annotations

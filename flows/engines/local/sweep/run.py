@@ -1,4 +1,4 @@
-"""A sweep on this machine: its trials as processes, some at once, and the outputs of the best as its own."""
+"""Sweep step on this machine: runs its trials, some at once, and delivers the outputs of the best one."""
 
 import asyncio
 import json
@@ -192,7 +192,7 @@ class LocalSweep:
             await asyncio.sleep(LOOK_SECONDS)
             for number in list(self._running):
                 trial = self._trials[number]
-                with suppress(TandemError):  # who needs the metric in the end will hear of it
+                with suppress(TandemError):  # whoever reads the metric in the end gets the error
                     trial.reports = await self._history(trial.run_id) if trial.run_id is not None else ()
             reports = {number: trial.reports for number, trial in self._trials.items()}
             for number, running in list(self._running.items()):

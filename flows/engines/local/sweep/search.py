@@ -1,4 +1,4 @@
-"""A sweep's search: the values of each trial, and which trials to stop early. Pure, but for a seeded generator."""
+"""Search of a sweep: the values of each trial, and which trials to stop early. Pure, but for a seeded generator."""
 
 import itertools
 import math
@@ -12,9 +12,10 @@ from flows.spec.model.sweep import EarlyTermination, Hyperparameter, Objective, 
 def trials(sweep: Sweep) -> Iterator[Mapping[str, str]]:
     """The values of each trial as text, ``max_total_trials`` at most.
 
-    A grid goes through all combinations, the last name changing fastest. Where all is a choice, random sampling repeats
-    no combination, and ends when there are no more. Bayesian sampling is random here: there is no model of the metric.
-    Without a seed, one space is always drawn from in the same way, so that an interrupted sweep finds its trials again.
+    A grid goes through all combinations, the last name changing fastest. If every parameter is a choice, random
+    sampling repeats no combination, and ends when there are no more. Bayesian sampling is random here: there is no
+    model of the metric. Without a seed, the same space always gives the same trials, so that an interrupted sweep finds
+    them again.
     """
     space = sweep.search_space
     chosen = all(one.type == "choice" for one in space.values())

@@ -1,4 +1,4 @@
-"""The trials of a sweep: how each ended and how good it was, for a person and for machines. Pure."""
+"""Trials of a sweep: how each ended and how good it was, as text and as JSON. Pure."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""List folders in the order of their names in the Python of the steps, as the mounted folders of Azure ML are listed.
+"""Folders listed by name in the Python of the steps, as the mounted folders of Azure ML are listed.
 
-Scripts rely on it that take ``os.listdir(folder)[0]``. The order that a file system of this machine has is none. Python
-imports this at its start; it may be an old one, and has another module of this name, perhaps, which is run as well.
+Scripts that take ``os.listdir(folder)[0]`` rely on that order; the file systems of this machine have none. Python
+imports this file at its start; it may be an old version. If there is another module of this name, that is run as well.
 """
 
 from __future__ import annotations
