@@ -1,7 +1,7 @@
 """What a command shows in the terminal while it runs: short lines, time and message. Prefect's UI has it all.
 
 Every letter of a message is shown as it is: no emoji for ``:x:``, no markup in ``[bold]``; the module
-``visible_text`` says what becomes of control characters.
+``flows.plain_text.visible`` says what becomes of control characters.
 
 Where the lines go to a terminal, a table below them shows the steps as they are at the moment.
 """
@@ -15,7 +15,7 @@ from rich.live import Live
 
 from flows.cli.state.usable import is_told_at_the_end
 from flows.cli.terminal.step_table import StepTable
-from flows.cli.terminal.visible_text import visible
+from flows.plain_text.visible import visible
 
 # Said better by the steps' own lines, or naming a temporary server that will be gone.
 _NOISE = (

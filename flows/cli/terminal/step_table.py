@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal.visible_text import visible
+from flows.plain_text.visible import visible
 from flows.engines.local.messages import ENDED, REUSED, STARTED
 
 _STYLES: Mapping[str, str] = {"running": "yellow", "completed": "green", "reused": "cyan", "failed": "bold red"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.cli.terminal.visible_text import visible
+from flows.plain_text.visible import visible
 
 
 @pytest.mark.parametrize(

@@ -23,3 +23,8 @@ def visible(text: str, encoding: str = "utf-8") -> str:
         return text
     shown = _COLOURS.sub("", text).translate(_SHOWN)
     return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def visible_line(text: str) -> str:
+    """The text as one line: line breaks and tabs are made visible, too."""
+    return visible(text).replace("\n", "^J").replace("\t", "^I")
