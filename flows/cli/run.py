@@ -139,7 +139,7 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
         os.environ.setdefault(variable, value)
     gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the time
     flow_function = run.flow()
-    from flows.cli.terminal.console import end_table
+    from flows.cli.terminal.console import end_table, steps_shown
 
     gc.freeze()
     gc.enable()
@@ -148,11 +148,8 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
         if closing is not None:
             closing.finish(api, lambda line: print(line, file=sys.stderr))
         entry.unsettled = True
-        try:
-            with interrupts.raised(), forget_when_told():
-                return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
-        finally:
-            end_table()
+        with steps_shown(), interrupts.raised(), forget_when_told():
+            return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
 
 
 def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[str] | None:

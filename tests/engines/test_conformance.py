@@ -1,12 +1,14 @@
 """What an engine does, whichever it is: every test here runs on this machine and on Azure ML."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from flows.engines.engine import Engine
 from flows.engines.runs import RunOutcome
+from flows.engines.step_events import StepEvent, listening_to_steps
 from flows.errors import RunError, StepFailed
 from tests.conftest import Write
 from tests.engines.jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
@@ -188,6 +190,36 @@ def test_failing_step_takes_only_its_dependants_with_it(jobs: JobRunner, write: 
     assert "    11\n" not in str(raised.value)
     assert ran.task_runs["fails"].state is not None
     assert ran.task_runs["fails"].state.message == ran.step("fails").message
+
+
+def test_life_of_every_step_is_told_in_events_that_its_log_and_its_task_run_agree_with(
+    jobs: JobRunner, write: Write
+) -> None:
+    text = f"echo {jobs.folder} > ${{{{outputs.out}}}}; sleep 0.3"
+    steps = {
+        "fine": command(text, outputs={"out": FILE}),
+        "fails": command("exit 3", inputs={"it": delivered_by("fine")}, outputs={"out": FILE}),
+        "never": command("echo never", inputs={"it": delivered_by("fails")}),
+    }
+    write({"job.yml": pipeline(steps)})
+    jobs.run()
+    events: list[StepEvent] = []
+    with listening_to_steps(events.append):
+        ran = jobs.run(jobs.request(inputs={}))
+    lives = {name: [event for event in events if event.step == name] for name in steps}
+    told = {
+        name: [event.phase.value for event in life if event.phase.value != "queued"] for name, life in lives.items()
+    }
+    assert told == {"fine": ["reused"], "fails": ["started", "failed"], "never": ["did not run"]}
+    last = {name: life[-1] for name, life in lives.items()}
+    assert {name: event.message for name, event in last.items()} == {name: ran.step(name).message for name in steps}
+    for name in ("fails", "never"):
+        state = ran.task_runs[name].state
+        assert state is not None
+        assert state.message == last[name].message
+    begun, ended = lives["fails"][-2:]
+    assert begun.at <= ended.at <= datetime.now(UTC)
+    assert ended.seconds == ran.step("fails").seconds > 0
 
 
 def test_no_step_starts_after_a_failure_that_is_to_stop_the_pipeline(jobs: JobRunner, write: Write) -> None:

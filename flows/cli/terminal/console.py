@@ -1,4 +1,4 @@
-"""What a command shows in the terminal while it runs: short lines, time and message. Prefect's UI has it all.
+"""The log of a running command in the terminal: short lines, time and message. Prefect's UI has it all.
 
 Every letter of a message is shown as it is: no emoji for ``:x:``, no markup in ``[bold]``; the module
 ``flows.plain_text.visible`` says what becomes of control characters.
@@ -7,6 +7,8 @@ Where the lines go to a terminal, a table below them shows the steps as they are
 """
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -15,6 +17,7 @@ from rich.live import Live
 
 from flows.cli.state.usable import is_told_at_the_end
 from flows.cli.terminal.step_table import StepTable
+from flows.engines.step_events import StepEvent, listening_to_steps
 from flows.plain_text.visible import visible
 
 # Said better by the steps' own lines, or naming a temporary server that will be gone.
@@ -33,8 +36,10 @@ class _Screen:
         self.table = StepTable()
         self.live: Live | None = None
 
-    def show_table(self) -> None:
-        if self.console is None or not self.console.is_terminal or self.live is not None:
+    def show(self, event: StepEvent) -> None:
+        self.table.observe(event)
+        # What is not a terminal may be forced to take colours, but nothing can be drawn over in it.
+        if self.live is not None or self.console is None or not self.console.file.isatty():
             return
         self.live = Live(
             self.table,
@@ -68,8 +73,6 @@ class ConsoleHandler(PrefectConsoleHandler):
             return False
         if record.exc_info and record.exc_info[1] is not None and is_told_at_the_end(record.exc_info[1]):
             return False  # told in one message at the end
-        if _screen.table.observe(record.msg, record.args):
-            _screen.show_table()
         return super().handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -81,6 +84,16 @@ class ConsoleHandler(PrefectConsoleHandler):
             raise
         except Exception:
             self.handleError(record)
+
+
+@contextmanager
+def steps_shown() -> Generator[None]:
+    """A block whose jobs are shown as a table of their steps, where the log goes to a terminal."""
+    try:
+        with listening_to_steps(_screen.show):
+            yield
+    finally:
+        end_table()
 
 
 def end_table() -> None:

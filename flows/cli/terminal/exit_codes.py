@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 
 from flows.cli.terminal import interrupts
-from flows.plain_text.visible import visible
 from flows.errors import TandemError
 from flows.machine.faults import cause_of, state_error
+from flows.plain_text.visible import visible
 from flows.settings import Settings
 
 

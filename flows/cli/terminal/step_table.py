@@ -1,52 +1,60 @@
-"""The steps of a running job as a table, made from what the engine says of them."""
+"""The steps of a running job as a table, made from their events."""
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
 
+from flows.engines.step_events import StepEvent, StepPhase
 from flows.plain_text.visible import visible
-from flows.engines.local.messages import ENDED, REUSED, STARTED
 
-_STYLES: Mapping[str, str] = {"running": "yellow", "completed": "green", "reused": "cyan", "failed": "bold red"}
+_STYLES: Mapping[StepPhase, str] = {
+    StepPhase.QUEUED: "dim",
+    StepPhase.STARTED: "yellow",
+    StepPhase.COMPLETED: "green",
+    StepPhase.REUSED: "cyan",
+    StepPhase.FAILED: "bold red",
+    StepPhase.CANCELED: "red",
+    StepPhase.NOT_RUN: "dim",
+}
 
 
-@dataclass(slots=True)
-class _Row:
-    state: str
-    since: float
-    seconds: float | None = None
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class StepTable:
-    """Steps with their states and times, in the order in which they began."""
+    """Steps with their states and times, in the order of their first events."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], datetime] = _now) -> None:
+        """An empty table.
+
+        Args:
+            clock: Tells the time, with which the seconds of a step that waits or runs are counted.
+        """
         self._clock = clock
-        self._rows: dict[str, _Row] = {}
+        self._events: dict[str, StepEvent] = {}
 
-    def observe(self, message: object, values: object) -> bool:
-        """Take note of a log record by its format and values; whether it says that a step has another state."""
-        if not isinstance(values, tuple):
-            return False
-        match message, values:
-            case str(said), (str(name),) if said == STARTED:
-                self._rows[name] = _Row("running", self._clock())
-            case str(said), (str(name), str(how), float(seconds)) if said == ENDED:
-                self._rows[name] = _Row(how, self._clock(), seconds)
-            case str(said), (str(name), _) if said == REUSED:
-                self._rows[name] = _Row("reused", self._clock(), 0.0)
-            case _:
-                return False
-        return True
+    def observe(self, event: StepEvent) -> None:
+        """Take note of an event."""
+        self._events[event.step] = event
 
     def __rich__(self) -> Table:
         """The table as it is now."""
         table = Table("step", "state", box=None, padding=(0, 2), header_style="bold")
         table.add_column("seconds", justify="right", header_style="bold")
-        for name, row in self._rows.items():
-            seconds = self._clock() - row.since if row.seconds is None else row.seconds
-            table.add_row(Text(visible(name)), row.state, f"{seconds:.1f}", style=_STYLES.get(row.state))
+        for event in list(self._events.values()):  # a copy: it is drawn in a thread of its own
+            state = "running" if event.phase is StepPhase.STARTED else event.phase.value
+            seconds = f"{self._seconds(event):.1f}"
+            table.add_row(Text(visible(event.step)), state, seconds, style=_STYLES[event.phase])
         return table
+
+    def _seconds(self, event: StepEvent) -> float:
+        match event.phase:
+            case StepPhase.QUEUED | StepPhase.STARTED:
+                return max(0.0, (self._clock() - event.at).total_seconds())  # it may be another machine's time
+            case StepPhase.REUSED:
+                return 0.0
+            case _:
+                return event.seconds

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import Task, get_run_logger
+from prefect import Task
 from prefect.artifacts import acreate_link_artifact
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
-from prefect.states import Cancelled, Completed, Failed
 
 from flows.engines.azureml.sdk.jobs import Jobs, RemoteJob
-from flows.engines.not_run import not_run, shown_after
-from flows.engines.polling import QUEUED, TERMINAL
+from flows.engines.polling import QUEUED, RUNNING, TERMINAL
 from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
+from flows.engines.step_events import StepEvent, StepPhase, end_of
+from flows.engines.task_runs import report, shown_after, task_state
 from flows.spec.model.job import Step
 
 FAILED = frozenset({"Failed", "NotResponding"})
@@ -70,19 +70,28 @@ class Steps:
     async def _show(self, step: Step) -> tuple[StepOutcome, State[Any]]:
         upstream = [(await asyncio.shield(self._running[name]))[1] for name in sorted(step.upstream)]
         outcomes: list[StepOutcome] = []
+        await self._until(lambda: self._picture.over or step.name in self._picture.children)
+        if not self._picture.over and not self._started(step.name):
+            report(StepEvent(step.name, StepPhase.QUEUED))
         # Its task run begins when the child job leaves the queue, as its start is understood.
         await self._until(lambda: self._picture.over or self._started(step.name))
 
         async def run_step() -> State[Any]:
             started = datetime.now(UTC)
+            child = self._picture.children.get(step.name)
+            if child is not None and not child.reused and (child.started or child.status in RUNNING):
+                report(StepEvent(step.name, StepPhase.STARTED, at=child.started or started))
             await self._until(lambda: self._picture.over or self._status(step.name) in TERMINAL)
             outcome = await self._outcome(step)
             outcomes.append(outcome)
             child = self._picture.children.get(step.name)
-            if child is None:
-                return not_run(outcome.message, upstream)
-            state = _state(outcome, child, started)
-            if not outcome.reused:
+            ended = end_of(outcome) if child is None else _end(outcome, child)
+            if child is not None and ended.url is not None:
+                key = _artifact_key(child.name)
+                await acreate_link_artifact(ended.url, link_text=f"{step.name} in studio", key=key)
+            report(ended)
+            state = task_state(ended, upstream, started)
+            if child is not None and not outcome.reused:
                 _show_times_of(child, state)
             return state
 
@@ -107,17 +116,15 @@ class Steps:
             await self._picture.changed.wait_for(holds)
 
     async def _outcome(self, step: Step) -> StepOutcome:
-        child, logger = self._picture.children.get(step.name), get_run_logger()
+        child = self._picture.children.get(step.name)
         if child is None:
             return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
-        if child.url is not None:
-            await acreate_link_artifact(child.url, link_text=f"{step.name} in studio", key=f"job-{_key(child.name)}")
         if child.status == "Completed":
-            logger.info("%s | %s", step.name, "reused" if child.reused else f"completed after {child.seconds:.1f} s")
             return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused, seconds=child.seconds)
         if child.status == "Canceled":
             limit = f" (its limit is {step.timeout_seconds} s)" if step.timeout_seconds else ""
-            return StepOutcome(step.name, RunStatus.CANCELED, message=f"The step {step.name} was canceled{limit}.")
+            message = f"The step {step.name} was canceled{limit}."
+            return StepOutcome(step.name, RunStatus.CANCELED, seconds=child.seconds, message=message)
         if child.status not in FAILED:
             return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
         error, log = await asyncio.gather(self._error(child), self._jobs.log_of(child.name, LAST_LINES))
@@ -132,18 +139,10 @@ class Steps:
         return child.error or await self._jobs.error_of(child.name)
 
 
-def _state(outcome: StepOutcome, child: RemoteJob, started: datetime) -> State[Any]:
-    """The state of a task run, which ends when its child job did; it was seen to start a moment after it had."""
-    at: dict[str, Any] = {} if child.ended is None else {"timestamp": max(child.ended.astimezone(UTC), started)}
-    match outcome.status:
-        case RunStatus.COMPLETED if outcome.reused:
-            return Completed(name="Cached", message="Reused.", **at)
-        case RunStatus.COMPLETED:
-            return Completed(message=_times(child), **at)
-        case RunStatus.FAILED:
-            return Failed(message=outcome.message, **at)
-        case _:
-            return Cancelled(message=outcome.message, **at)
+def _end(outcome: StepOutcome, child: RemoteJob) -> StepEvent:
+    """The last event of a step that has a child job."""
+    ran = "" if outcome.reused else _times(child)
+    return end_of(outcome, child.ended, message=ran, url=child.url)
 
 
 def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
@@ -159,14 +158,15 @@ def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
         task_run.total_run_time = (child.ended - child.started) - (state.timestamp - running.timestamp)
 
 
-def _times(child: RemoteJob) -> str | None:
+def _times(child: RemoteJob) -> str:
+    """When and where a child job ran; empty if that is not told."""
     if child.started is None or child.ended is None:
-        return None
+        return ""
     where = f" on {child.compute}" if child.compute else ""
     return f"Ran {child.seconds:.1f} s{where}, from {child.started:%H:%M:%S} to {child.ended:%H:%M:%S} UTC."
 
 
-def _key(name: str) -> str:
-    """A name as Prefect takes it for the key of an artifact."""
+def _artifact_key(name: str) -> str:
+    """The key of the artifact that leads to a child job, in the letters that Prefect takes."""
     plain = "".join(sign if sign.isalnum() else "-" for sign in name.lower()).strip("-")
-    return plain if len(plain) <= 60 else hashlib.sha256(name.encode()).hexdigest()[:20]
+    return f"job-{plain if len(plain) <= 60 else hashlib.sha256(name.encode()).hexdigest()[:20]}"

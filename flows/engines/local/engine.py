@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 from prefect import Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 
 from flows.data.assets import ResolvedData, resolve_data
 from flows.data.digests import data_digest
 from flows.engines.choice import Where
 from flows.engines.local.host.processes import LocalProcesses, take_processes
 from flows.engines.local.job_runs import JobRuns
-from flows.engines.local.messages import REUSED
 from flows.engines.local.shell_paths import ShellPaths
 from flows.engines.local.step import StepRunner
 from flows.engines.local.sweep.run import LocalSweep
-from flows.engines.not_run import not_run, shown_after
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.step_events import StepEvent, StepPhase, end_of
+from flows.engines.task_runs import report, shown_after, task_state
 from flows.errors import RunError, SettingsError, TandemError
 from flows.machine.faults import cause_of, state_error
 from flows.machine.private import hand_out, make_folder, tighten
@@ -194,11 +193,13 @@ class LocalEngine:
                 f"{' and '.join(missing)} did not deliver." if missing else "another step failed."
             )
             outcome = StepOutcome(step.name, RunStatus.NOT_STARTED, message=reason)
-            return outcome, await self._show_not_run(step, reason, [state for _, state in upstream])
+            return outcome, await self._show_not_run(end_of(outcome), [state for _, state in upstream])
         plan = job.plans.get(step.name) or await asyncio.to_thread(job.planner.plan, step, job.delivered)
         outcomes: list[StepOutcome] = []
 
         async def run_step() -> Any:
+            if job.slots.locked():
+                report(StepEvent(step.name, StepPhase.QUEUED))
             try:
                 async with job.slots:
                     outcome = await self._run(job, plan)
@@ -210,9 +211,11 @@ class LocalEngine:
                 told = state_error(error, job.folder)
                 outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {told}")
             outcomes.append(outcome)
+            ended = end_of(outcome)
+            report(ended)
             if outcome.status is RunStatus.COMPLETED:
                 return {"step": step.name, "key": plan.key, "job": job.request.job_name}
-            return Failed(message=outcome.message)
+            return task_state(ended)
 
         as_task: Any = Task(
             run_step,
@@ -230,10 +233,11 @@ class LocalEngine:
         if outcomes:
             outcome = outcomes[0]
         elif state.is_completed() and plan.record is not None:
-            get_run_logger().info(REUSED, step.name, plan.record.job_name)
             outcome = await self._reused(job, step.name, plan.record)
+            report(end_of(outcome, source=plan.record.job_name))
         else:
             outcome = StepOutcome(step.name, RunStatus.FAILED, message=state.message or f"The step {step.name} failed.")
+            report(end_of(outcome))
         job.delivered.update({StepOutput(step.name, name): path for name, path in outcome.outputs.items()})
         if outcome.status is RunStatus.FAILED and not job.spec.continue_on_step_failure:
             job.stopped = True
@@ -262,14 +266,14 @@ class LocalEngine:
             message=f"Reused from the job {record.job_name}.",
         )
 
-    async def _show_not_run(self, step: Step, reason: str, upstream: Sequence[State[Any]]) -> State[Any]:
+    async def _show_not_run(self, event: StepEvent, upstream: Sequence[State[Any]]) -> State[Any]:
         """Show a step that does not run."""
 
         async def over() -> State[Any]:
-            return not_run(reason, upstream)
+            return task_state(event, upstream)
 
-        as_task: Any = Task(over, name=step.name, task_run_name=step.name)
-        get_run_logger().warning("%s | %s", step.name, reason)
+        as_task: Any = Task(over, name=event.step, task_run_name=event.step)
+        report(event)
         return await as_task(wait_for=shown_after(upstream), return_state=True)
 
 

@@ -18,7 +18,6 @@ from flows.engines.local.host.preload import imported_modules, plain_script
 from flows.engines.local.host.processes import LocalProcesses
 from flows.engines.local.host.tracking_server import brings_its_own_mlflow, tracking_variables
 from flows.engines.local.job_runs import JobRuns
-from flows.engines.local.messages import ENDED, INPUT_CHANGED, STARTED
 from flows.engines.local.other_packages import other_packages, speaks_of_packages
 from flows.engines.local.parallel.command import driver_command
 from flows.engines.local.shell_paths import ShellPaths
@@ -30,6 +29,8 @@ from flows.engines.plan.interpreter import interpreter
 from flows.engines.plan.steps import StepInput, StepPlan
 from flows.engines.plan.store import StepRecord, StepStore
 from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
+from flows.engines.step_events import StepEvent, StepPhase
+from flows.engines.task_runs import report
 from flows.machine.own_folders import claim_empty
 from flows.machine.private import tighten
 from flows.settings import Settings
@@ -111,7 +112,7 @@ class StepRunner:
             if script
             else (),
         )
-        get_run_logger().info(STARTED, step.name)
+        report(StepEvent(step.name, StepPhase.STARTED))
         started = time.monotonic()
         try:
             ended, timed_out = await self._execute(command, step)
@@ -127,8 +128,6 @@ class StepRunner:
         if message:
             message += await asyncio.to_thread(self._hint, step, log, code)
             message += f"\n  Whole log: {log}"
-        get_run_logger().info(ENDED, step.name, "failed" if message else "completed", seconds)
-        if message:
             await self._runs.close(run_id, "FAILED")
             return StepOutcome(step.name, RunStatus.FAILED, seconds=seconds, log=log, message=message)
         return await self.keep(plan, outputs, log, seconds, run_id)
@@ -153,7 +152,12 @@ class StepRunner:
             mlflow_run_id=run_id,
         )
         if changed:
-            get_run_logger().warning(INPUT_CHANGED, name, " and ".join(changed))
+            get_run_logger().warning(
+                "%s | its input %s is not what it was when the step was planned: the step, or something else, wrote to "
+                "it. The step will not be reused. Azure ML mounts inputs read-only: write to an output, or to a copy",
+                name,
+                " and ".join(changed),
+            )
         else:
             self._store.save(record)
         await self._runs.close(run_id, "FINISHED")  # last: if that fails, the step is done all the same

@@ -7,7 +7,9 @@ import re
 import pytest
 from rich.console import Console
 
-from flows.cli.terminal.console import ConsoleHandler
+from flows.cli.terminal.console import ConsoleHandler, steps_shown
+from flows.cli.terminal.step_table import StepTable
+from flows.engines.step_events import StepEvent, StepPhase, tell
 
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
@@ -61,3 +63,22 @@ def test_a_terminal_that_has_not_every_letter_is_sent_numbers(monkeypatch: pytes
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
 
     assert logged(ConsoleHandler(stream=file), file, "żółw \udcff") == "prep | \\u017c\\xf3\\u0142w \\udcff\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_table_of_steps_is_drawn_on_a_terminal_only_even_if_colours_are_forced(
+    terminal: bool, file: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.cli.terminal.console._screen.live", None)
+    monkeypatch.setattr("flows.cli.terminal.console._screen.table", StepTable())
+    monkeypatch.setattr(file, "isatty", lambda: terminal)
+    handler = ConsoleHandler(stream=file)
+    handler.console = Console(file=file, force_terminal=True, width=80)
+    monkeypatch.setattr("flows.cli.terminal.console._screen.console", handler.console)
+
+    with steps_shown():
+        tell(StepEvent("prep", StepPhase.STARTED))
+        written = logged(handler, file, "a line")
+
+    assert ("running" in written) is terminal
+    assert "prep | a line" in written

@@ -14,13 +14,14 @@ from typing import Any
 from prefect import get_run_logger
 
 from flows.engines.local.job_runs import JobRuns
-from flows.engines.local.messages import ENDED, STARTED
 from flows.engines.local.step import StepRunner, TrialRun
 from flows.engines.local.sweep import search
 from flows.engines.local.sweep.trials import SweepTrial, best_of, table, trials_as_json
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.engines.runs import RunStatus, StepOutcome
+from flows.engines.step_events import StepEvent, StepPhase, end_of
+from flows.engines.task_runs import report
 from flows.errors import TandemError
 from flows.machine.own_folders import claim, remove
 from flows.mlflow_store.model_registry import MlflowTracking
@@ -70,7 +71,7 @@ class LocalSweep:
         self._log.parent.mkdir(exist_ok=True)
         self._log.write_text("")
         self._run_id = await self._runs.open_step(name)
-        self._logger.info(STARTED, name)
+        report(StepEvent(name, StepPhase.STARTED))
         started = time.monotonic()
         try:
             failure = await self._search()
@@ -88,7 +89,6 @@ class LocalSweep:
             await self._runs.close(self._run_id, "KILLED")
             raise
         seconds = time.monotonic() - started
-        self._logger.info(ENDED, name, "failed" if failure else "completed", seconds)
         if failure:
             await self._runs.close(self._run_id, "FAILED")
             message = f"The step {name} {failure}\n  Whole log: {self._log}"
@@ -128,11 +128,12 @@ class LocalSweep:
                 trial.status, trial.message = RunStatus.FAILED, str(error)
                 await self._runs.close(trial.run_id, "FAILED")
             self._write()
+            report(end_of(trial.outcome(self._trial_name(trial))))
             self._say(trial.ended(self._sweep.objective))
 
     async def _try(self, trial: SweepTrial) -> None:
         """Run one trial, or take what an earlier run of it delivered."""
-        number, name = trial.number, f"{self._step.name}/{trial.number}"
+        number, name = trial.number, self._trial_name(trial)
         plan = await asyncio.to_thread(self._planner.plan, bound(self._step, trial.values), self._delivered)
         if plan.record is not None and await self._reuse(trial, name, plan.record):
             return
@@ -169,6 +170,9 @@ class LocalSweep:
             trial.reports = await self._history(trial.run_id)
             # Not before: the script may log them itself, and MLflow takes no other text for a param that is there.
             await self._tracking.add_params(trial.run_id, trial.values)
+
+    def _trial_name(self, trial: SweepTrial) -> str:
+        return f"{self._step.name}/{trial.number}"
 
     async def _reuse(self, trial: SweepTrial, name: str, record: StepRecord) -> bool:
         """Take over a finished trial, if it is still known how good it was."""

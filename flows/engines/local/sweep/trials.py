@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.engines.local.sweep.search import best
-from flows.engines.runs import RunStatus
+from flows.engines.runs import RunStatus, StepOutcome
 from flows.spec.model.sweep import Objective
 
 
@@ -29,6 +29,10 @@ class SweepTrial:
         """The best value that it reported; None without any."""
         at = best(dict(enumerate(self.reports)), objective)
         return None if at is None else self.reports[at]
+
+    def outcome(self, name: str) -> StepOutcome:
+        """How it ended, as a step of this name."""
+        return StepOutcome(name, self.status, reused=self.reused, seconds=self.seconds, message=self.message)
 
     def ended(self, objective: Objective) -> str:
         """How it ended, as a sentence."""

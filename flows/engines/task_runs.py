@@ -1,0 +1,56 @@
+"""Steps as Prefect shows them: the log line and the state of the task run that an event of a step becomes."""
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import allow_failure, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed, Pending
+
+from flows.engines.step_events import StepEvent, StepPhase, tell
+
+_LEVELS = {StepPhase.QUEUED: logging.DEBUG, StepPhase.NOT_RUN: logging.WARNING}
+
+
+def report(event: StepEvent) -> None:
+    """Log an event of a step in the current run, and pass it to who listens."""
+    get_run_logger().log(_LEVELS.get(event.phase, logging.INFO), "%s | %s", event.step, event.line)
+    tell(event)
+
+
+def task_state(event: StepEvent, upstream: Iterable[State[Any]] = (), started: datetime | None = None) -> State[Any]:
+    """The state of the task run of a step that has ended.
+
+    A step that did not run is over, too: left to Prefect, its task run would be pending for ever, and the graph would
+    draw it as a bar that grows to the present day.
+
+    Args:
+        event: The last event of the step.
+        upstream: The states of the steps that it would have read from.
+        started: When its task run started, before which Prefect lets it not end.
+    """
+    at: dict[str, Any] = {"timestamp": max(event.at.astimezone(UTC), started or event.at)}
+    match event.phase:
+        case StepPhase.COMPLETED:
+            return Completed(message=event.message or None, **at)
+        case StepPhase.REUSED:
+            return Completed(name="Cached", message="Reused.", **at)
+        case StepPhase.FAILED:
+            return Failed(message=event.message, **at)
+        case StepPhase.NOT_RUN:
+            lacks_input = not all(state.is_completed() for state in upstream)
+            return Cancelled(name="NotReady" if lacks_input else None, message=event.message)
+        case _:
+            return Cancelled(message=event.message, **at)
+
+
+def shown_after(upstream: Iterable[State[Any]]) -> list[Any]:
+    """What a task waits for to be drawn below steps that are over, even if they did not complete."""
+    return [state if state.is_completed() else _edge(state) for state in upstream]
+
+
+def _edge(state: State[Any]) -> Any:
+    """A state of the same task run that Prefect lets a task begin after; of a canceled one it does not."""
+    return allow_failure(Pending(name="NotReady", state_details=state.state_details))
