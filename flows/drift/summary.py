@@ -1,12 +1,13 @@
 """Summary of a watch over incoming data, as text for the terminal and as Markdown for Prefect. Pure."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from flows.drift.statistics import DriftReport, FeatureDrift
+from flows.plain_text.table import aligned
 from flows.training.markdown import code_block, plain
 
 TRAIN = "python flows/create_aml_pipeline_train.py"
@@ -112,9 +113,9 @@ def train_command(model_name: str, data: str) -> str:
 
 def watch_summary_as_text(summary: WatchSummary) -> str:
     """The summary as aligned lines for a terminal."""
-    lines = ["", *_aligned(list(_facts(summary))), ""]
+    lines = ["", *aligned(list(_facts(summary))), ""]
     if summary.comparison is not None:
-        lines += [*_aligned([HEADER, *map(_row, summary.comparison.report.features)], range(1, 4)), ""]
+        lines += [*aligned([HEADER, *map(_row, summary.comparison.report.features)], right=range(1, 4)), ""]
         lines += [f"  Picture:  {summary.picture}"]
     if summary.next_command is not None:
         lines += [f"  Next:     {summary.next_command}"]
@@ -214,15 +215,3 @@ def _number(value: float | None, decimals: int | None = None) -> str:
 
 def _p(value: float) -> str:
     return "0" if value == 0 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
-
-
-def _aligned(rows: Sequence[Sequence[str]], to_the_right: range = range(0)) -> list[str]:
-    """Rows of cells as lines with aligned columns, some of them to the right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(
-            cell.rjust(widths[at]) if at in to_the_right else cell.ljust(widths[at]) for at, cell in enumerate(row)
-        ).rstrip()
-        for row in rows
-    ]

@@ -1,7 +1,7 @@
 """Summary of a finished run, as text for the terminal and as Markdown for Prefect. Pure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,7 @@ from typing import Any, cast
 from flows.data.assets import ResolvedData
 from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
 from flows.mlflow_store.model_registry import ModelVersion
+from flows.plain_text.table import aligned
 from flows.training.evaluation import METRICS, EvaluationReport, comparison
 from flows.training.gate import GateDecision
 from flows.training.markdown import code, plain
@@ -78,7 +79,7 @@ def summary_as_text(summary: RunSummary | SkippedRun) -> str:
     """The summary as aligned lines for a terminal."""
     if isinstance(summary, SkippedRun):
         return f"\n  {summary.verdict}: {summary.reason}.\n"
-    lines = ["", *_aligned(list(_facts(summary))), "", metrics_as_text(summary.report)]
+    lines = ["", *aligned(list(_facts(summary))), "", metrics_as_text(summary.report)]
     return "\n".join(lines) + "\n"
 
 
@@ -141,7 +142,7 @@ def summary_as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
 def metrics_as_text(report: EvaluationReport) -> str:
     """The metrics as aligned lines, beside the champion's where there is one."""
     header = ["metric", "challenger", *(["champion", "difference"] if report.champion else [])]
-    return "\n".join(_aligned([header, *metric_rows(report)], right_from=1))
+    return "\n".join(aligned([header, *metric_rows(report)], right=range(1, 4)))
 
 
 def metric_table(report: EvaluationReport) -> list[dict[str, str]]:
@@ -196,19 +197,6 @@ def _model(summary: RunSummary) -> tuple[str, str]:
     return "model", "none registered"
 
 
-def _aligned(rows: Sequence[Sequence[str]], right_from: int | None = None) -> list[str]:
-    """Rows of cells as lines with aligned columns; those from ``right_from`` on to the right."""
-    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(max(map(len, rows)))]
-    return [
-        "  "
-        + "  ".join(
-            cell.rjust(widths[at]) if right_from is not None and at >= right_from else cell.ljust(widths[at])
-            for at, cell in enumerate(row)
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
 
@@ -234,7 +222,7 @@ def outcome_as_text(outcome: RunOutcome) -> str:
     ]
     place = f"  job: {outcome.folder or outcome.job_name}"
     look = [f"  Look at it:  {outcome.url}"] if outcome.url else []
-    return "\n".join(["", *_aligned(rows), "", *(_aligned(outputs) if outputs else []), place, *look, ""])
+    return "\n".join(["", *aligned(rows), "", *aligned(outputs), place, *look, ""])
 
 
 def outcome_as_json(outcome: RunOutcome) -> str:

@@ -1,9 +1,11 @@
 """Tables as every command prints them."""
 
+import re
 import subprocess
 import sys
 
 from flows.plain_text.table import aligned
+from tests.terminal import PROJECT
 
 
 def test_every_column_is_as_wide_as_its_widest_cell_and_no_line_ends_in_blanks() -> None:
@@ -60,3 +62,9 @@ def test_cell_that_is_too_wide_has_a_line_of_its_own() -> None:
 def test_table_of_plain_letters_imports_no_rich() -> None:
     code = "import sys; from flows.plain_text.table import aligned; aligned([['a', 'b']]); print('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_no_other_module_aligns_columns_by_hand() -> None:
+    by_hand = re.compile(r"\.[lr]just\(|:[<>]\{")
+    files = [file for file in (PROJECT / "flows").rglob("*.py") if by_hand.search(file.read_text(encoding="utf-8"))]
+    assert files == []

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from flows.plain_text.table import aligned
+
 CHECKS = (
     *("versions", "state", "disk", "prefect api", "work pool"),
     *("variables", "identity", "workspace", "compute", "quota", "environment", "data asset"),
 )
-_STATUS_WIDTH = 4
-_INDENT = 2 + _STATUS_WIDTH + 2 + max(map(len, CHECKS)) + 2
+_WIDTHS = (4, max(map(len, CHECKS)))  # a finding is printed before the next is known
+_INDENT = sum(_WIDTHS) + 3 * 2
 
 
 class Status(StrEnum):
@@ -59,20 +61,19 @@ def skip(check: str, message: str) -> Finding:
 
 def finding_as_text(finding: Finding, width: int | None = None, colour: bool = False) -> str:
     """A finding in one line; where ``width`` is given, wrapped to it but for the command, the remedy below."""
-    status = finding.status.ljust(_STATUS_WIDTH)
-    if colour:
-        status = f"\033[{_COLOURS[finding.status]}m{status}\033[0m"
-    head = f"  {status}  {finding.check.ljust(_INDENT - _STATUS_WIDTH - 4)}"
     message = " ".join(finding.message.split())
     advice = [part for part in (finding.remedy, finding.command) if part]
     if width is None:
-        return head + " -> ".join(filter(None, (message, ": ".join(advice))))
-    lines = _wrapped(message, width)
-    if finding.remedy:
-        lines += _wrapped(f"-> {finding.remedy}" + (":" if finding.command else ""), width, "   ")
-    if finding.command:
-        lines.append(f"{'  ' if finding.remedy else '->'} {finding.command}")
-    return head + f"\n{' ' * _INDENT}".join(lines)
+        lines = [" -> ".join(filter(None, (message, ": ".join(advice))))]
+    else:
+        lines = _wrapped(message, width)
+        if finding.remedy:
+            lines += _wrapped(f"-> {finding.remedy}" + (":" if finding.command else ""), width, "   ")
+        if finding.command:
+            lines.append(f"{'  ' if finding.remedy else '->'} {finding.command}")
+    text = "\n".join(aligned([(finding.status, finding.check, tuple(lines))], least=_WIDTHS))
+    coloured = f"\033[{_COLOURS[finding.status]}m{finding.status}\033[0m"
+    return text.replace(finding.status, coloured, 1) if colour else text
 
 
 def findings_as_json(findings: Iterable[Finding]) -> str:

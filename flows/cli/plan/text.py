@@ -11,12 +11,14 @@ from flows.engines.plan.output_places import place_remedy
 from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.engines.plan.steps import StepPlan
 from flows.engines.plan.store import StepRecord
+from flows.plain_text.table import aligned
 from flows.spec.text.words import counted
 
 WIDTH = 100
 LONGEST_NAME = 32
 MOST_ALIKE = 2
 MOST_NAMES = 6
+_STATE_WIDTH = max(map(len, StepState))
 
 
 def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
@@ -97,17 +99,13 @@ def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]
 def _title(plan: JobPlan) -> Iterator[str]:
     waves = max((step.wave for step in plan.steps), default=0)
     size = f"{counted(len(plan.steps), 'step')} in {counted(waves, 'wave')}"
-    yield from _wrapped(f"{plan.spec.display_name or plan.spec.name}: {size}", WIDTH)
+    yield from _wrapped(f"{plan.spec.display_name or plan.spec.name}: {size}")
 
 
-def _table(steps: Sequence[PlannedStep]) -> Iterator[str]:
-    width = min(LONGEST_NAME, max((len(step.name) for step in steps), default=4))
-    yield f"  wave  {'step':<{width}}  plan        why"
-    for step in steps:
-        if len(step.name) > width:
-            yield f"  {step.wave:>4}  {step.name}"
-        start = f"  {step.wave:>4}  {step.name:<{width}}" if len(step.name) <= width else " " * (8 + width)
-        yield from _hanging(f"{start}  {step.state.value:<10}  ", _why(step))
+def _table(steps: Sequence[PlannedStep]) -> list[str]:
+    rows = [(str(step.wave), step.name, step.state.value, tuple(_why(step))) for step in steps]
+    header = ("wave", "step", "plan", "why")
+    return aligned([header, *rows], right=(0,), least=(0, 0, _STATE_WIDTH), most=LONGEST_NAME, width=WIDTH)
 
 
 def _why(step: PlannedStep) -> list[str]:
@@ -155,33 +153,22 @@ def _section(title: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
         return
     yield ""
     yield title
-    width = min(LONGEST_NAME, max(len(label) for label, _ in found))
-    for label, text in found:
-        if len(label) > width:
-            yield from _wrapped(label, WIDTH, "  ")
-        yield from _hanging(f"  {label if len(label) <= width else '':<{width}}  ", text.splitlines() or [""])
+    cells = [(label, tuple(text.splitlines())) for label, text in found]
+    yield from aligned(cells, most=LONGEST_NAME, width=WIDTH)
 
 
 def _end(plan: JobPlan, command: Sequence[str]) -> Iterator[str]:
     counts = [(plan.count(state), state) for state in StepState]
     yield ", ".join(f"{number} {state.value}" for number, state in counts if number) + "."
     if plan.refused:
-        yield from _wrapped(f"Nothing runs before {_names([step.name for step in plan.refused])} can.", WIDTH)
+        yield from _wrapped(f"Nothing runs before {_names([step.name for step in plan.refused])} can.")
     elif plan.refused_writes:
-        yield from _wrapped("Nothing runs before every output is written where it may be. To allow it:", WIDTH)
+        yield from _wrapped("Nothing runs before every output is written where it may be. To allow it:")
     yield f"  {shlex.join(command)}"
 
 
-def _hanging(start: str, lines: Sequence[str]) -> Iterator[str]:
-    """Lines beside a start, each wrapped, all aligned."""
-    room = max(WIDTH - len(start), 40)
-    wrapped = [piece for line in lines for piece in _wrapped(line, room) or [""]]
-    for at, piece in enumerate(wrapped):
-        yield f"{start if at == 0 else ' ' * len(start)}{piece}".rstrip()
-
-
-def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent)
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
 def _steps(names: Sequence[str], all_steps: int) -> str:

@@ -1,13 +1,14 @@
 """Jobs that nobody waits for: how they are recognised, and how they are printed. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from flows.errors import ParameterError
+from flows.plain_text.table import aligned
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -106,10 +107,10 @@ def orphans_as_text(findings: Sequence[ReapDecision], now: datetime) -> str:
         part: [_row(finding, now) for finding in findings if (order.index(finding.fate), finding.reason) == part]
         for part in parts
     }
-    lines = _aligned([header, *(row for part in parts for row in rows[part])])
-    text = [f"  {next(lines)}"]
+    lines = iter(aligned([header, *(row for part in parts for row in rows[part])]))
+    text = [next(lines)]
     for fate, reason in parts:
-        text += [f"{order[fate]}: {reason}", *(f"  {next(lines)}" for _ in rows[fate, reason])]
+        text += [f"{order[fate]}: {reason}", *(next(lines) for _ in rows[fate, reason])]
     return "\n".join(text)
 
 
@@ -147,9 +148,3 @@ def _age(seconds: float | None) -> str:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} {seconds % size // smaller_size:.0f} {smaller}"
     return f"{seconds // 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

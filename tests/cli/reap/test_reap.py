@@ -98,6 +98,12 @@ def test_table_is_parted_by_what_may_become_of_the_jobs_and_why() -> None:
     ]
 
 
+def test_name_that_someone_gave_a_flow_run_is_shown_in_one_line_and_commands_no_terminal() -> None:
+    named = FlowRunFact("a\nb\x1b[2J [bold] :x:", "Crashed", True)
+    lines = orphans_as_text([judge(JOB, [named], None)], NOW).splitlines()
+    assert lines[2:] == ["  a-job  Running  2 h 5 min  cpu-cluster-01  a^Jb^[[2J [bold] :x:  Crashed"]
+
+
 # The command
 
 

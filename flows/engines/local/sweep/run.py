@@ -16,7 +16,7 @@ from prefect import get_run_logger
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.step import StepRunner, TrialRun
 from flows.engines.local.sweep import search
-from flows.engines.local.sweep.trials import SweepTrial, best_of, table, trials_as_json
+from flows.engines.local.sweep.trials import SweepTrial, best_of, trials_as_json, trials_as_lines
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.engines.runs import RunStatus, StepOutcome
@@ -79,7 +79,7 @@ class LocalSweep:
             best = best_of(trials, objective)
             failure = failure or await self._why_no_best(best)
             self._write(best)
-            for line in table(trials, objective, best):
+            for line in trials_as_lines(trials, objective, best):
                 self._say(line)
             outputs = {} if best is None or failure else await asyncio.to_thread(self._take_outputs, best)
             if best is not None and best.run_id is not None and self._run_id is not None:

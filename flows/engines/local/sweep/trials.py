@@ -1,13 +1,14 @@
 """Trials of a sweep: how each ended and how good it was, as text and as JSON. Pure."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flows.engines.local.sweep.search import best
 from flows.engines.runs import RunStatus, StepOutcome
+from flows.plain_text.table import aligned
 from flows.spec.model.sweep import Objective
 
 
@@ -74,7 +75,7 @@ def trials_as_json(trials: Sequence[SweepTrial], objective: Objective, chosen: S
     }
 
 
-def table(trials: Sequence[SweepTrial], objective: Objective, chosen: SweepTrial | None) -> Iterator[str]:
+def trials_as_lines(trials: Sequence[SweepTrial], objective: Objective, chosen: SweepTrial | None) -> list[str]:
     """The trials as aligned lines."""
     names = list(trials[0].values) if trials else []
     lines = [["trial", *names, objective.primary_metric, "status", "seconds", ""]]
@@ -84,6 +85,4 @@ def table(trials: Sequence[SweepTrial], objective: Objective, chosen: SweepTrial
         values = [trial.values[name] for name in names]
         ended = [str(trial.status), f"{trial.seconds:.1f}", "best" if trial is chosen else ""]
         lines.append([str(trial.number), *values, metric, *ended])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+    return aligned(lines, indent="")
