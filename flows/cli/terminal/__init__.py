@@ -1,1 +1,1 @@
-"""What a person sees: log lines, the table of steps, exit codes."""
+"""The terminal of a command: log lines, the table of steps, Ctrl+C, exit codes."""

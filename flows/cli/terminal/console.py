@@ -38,7 +38,7 @@ class _Screen:
 
     def show(self, event: StepEvent) -> None:
         self.table.observe(event)
-        # What is not a terminal may be forced to take colours, but nothing can be drawn over in it.
+        # Colours may be forced on a file or a pipe, but a table cannot be drawn anew there.
         if self.live is not None or self.console is None or not self.console.file.isatty():
             return
         self.live = Live(
@@ -97,5 +97,5 @@ def steps_shown() -> Generator[None]:
 
 
 def end_table() -> None:
-    """Take the table away, so that what comes next stands where it was."""
+    """Remove the table, so that later output starts in its place."""
     _screen.end_table()

@@ -1,4 +1,4 @@
-"""How a command ends: with its result, or with one message and an exit code."""
+"""Exit codes: a command ends with its result, or with one message on standard error and an exit code."""
 
 import os
 import select
@@ -14,7 +14,7 @@ from flows.settings import Settings
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
-    """Run a command; an error that is raised on purpose becomes one message and its exit code."""
+    """Run a command and return its exit code; a :class:`TandemError` becomes one message, without a traceback."""
     try:
         return _exit_code_of(command)
     finally:
@@ -50,7 +50,7 @@ def _exit_code_of(command: Callable[[], int]) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether who read our standard output is gone (``tandem plan … | head``); what is left of it is dropped."""
+    """Whether the reader of our standard output is gone (``tandem plan … | head``); if so, the rest is discarded."""
     output = sys.stdout.fileno()
     poll = select.poll()
     poll.register(output)

@@ -1,9 +1,9 @@
-"""Ctrl+C over the whole life of a command: one line and exit code 130, whatever it meets.
+"""Ctrl+C handling: at any moment of a command it prints one line and ends with exit code 130.
 
-As an exception in the middle of an import it may come out as another error, or as a traceback of some library. So it is
-raised only while a command does work that is to be ended in good order (:class:`raised`). Before that it ends the
-process at once: the processes that this one has started end when its pipes close. After that, what is still to be
-written is written first.
+A KeyboardInterrupt in the middle of an import may turn into another error, or into a traceback of a library. So it is
+raised only while a command does work that must be stopped properly (:class:`raised`). Before that, Ctrl+C ends the
+process at once, and the processes that it has started end when its pipes close. After that, the command writes what it
+still has to write, and then ends.
 """
 
 import atexit
@@ -19,7 +19,7 @@ _begun = _noted = False
 
 
 def handle_interrupts() -> None:
-    """Take care of Ctrl+C from now on; the first thing that a command does. One that ignores it goes on to do so."""
+    """Handle Ctrl+C from now on. A command calls this first. A process that ignores Ctrl+C still ignores it."""
     global _begun
     if _begun or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
@@ -29,12 +29,12 @@ def handle_interrupts() -> None:
 
 
 def on_quit(callback: Callable[[], object]) -> None:
-    """Call this if the process is ended at once. It must be short, and wait for nothing."""
+    """Register a function to call when Ctrl+C ends the process at once. It must be short and must not wait."""
     _on_quit.append(callback)
 
 
 def command_is_over() -> None:
-    """From now on Ctrl+C lets the process end as it would anyway, with exit code 130; a second one ends it at once."""
+    """From now on Ctrl+C only sets the exit code to 130 and lets the process finish; a second one ends it at once."""
     if _begun:
         signal.signal(signal.SIGINT, _note)
 

@@ -1,1 +1,1 @@
-"""The Azure ML engine."""
+"""The Azure ML engine: jobs in a workspace."""

@@ -1,4 +1,4 @@
-"""The Azure ML engine: the same YAML submitted through the SDK, once, and waited for until it is really over."""
+"""Azure ML engine: submits the same YAML through the SDK, exactly once, and waits until the job has ended."""
 
 import asyncio
 import re
@@ -81,7 +81,7 @@ class AzureMlEngine:
         return await persistently(lambda: self._workspace.data_files.download(name, version, folder))
 
     async def submit(self, request: PipelineRequest) -> Submission:
-        """Send a job exactly once: its name is looked up before it is sent, and after any doubt."""
+        """Send a job exactly once: its name is looked up before it is sent, and again after an unclear answer."""
         if request.spec.is_component:
             raise UserError(
                 f"{request.spec.source} is a component, which Azure ML runs only as a step of a pipeline. "
@@ -331,7 +331,7 @@ def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec
 
 
 def _effective_status(job: RemoteJob, children: "Any") -> str:
-    """A pipeline job says Running while its children wait for a machine; for us that is queued time."""
+    """The status that counts: a pipeline job says Running while all its children are queued; that is queued time."""
     active = [child.status for child in children if child.status not in TERMINAL]
     return "Queued" if job.status == "Running" and active and all(status in QUEUED for status in active) else job.status
 

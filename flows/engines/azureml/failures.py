@@ -1,8 +1,8 @@
-"""Whose fault a failed job is, by what Azure ML says of it. Pure."""
+"""Classify failed jobs: did the machine or service fail, or the job's own code? Pure."""
 
 import re
 
-# The service and its machines, whatever the code that ran.
+# Errors of the service and its machines, whatever code ran.
 _SERVICE = re.compile(
     r"^(ServiceError|SystemError|InternalServerError|InternalError|InfrastructureError|ServiceUnavailable"
     r"|\w*Preempt\w*|\w*Evict\w*|Node\w*|\w*NotResponding)\b",
@@ -13,15 +13,15 @@ _MACHINE = re.compile(
     r"|lost (the |its )?(node|heartbeat|connection to the node)|(not|stopped) responding|no heartbeat",
     re.IGNORECASE,
 )
-# The end of the code's own words, which may well speak of nodes.
+# The job's own code ended with an exit code; its message may mention nodes, too.
 _EXIT = re.compile(r"exit(ed)?( with)?( status| non-?zero)*( code)?|user process|user code", re.IGNORECASE)
 
 
 def is_infrastructure(error: str) -> bool:
-    """Whether a job failed through no fault of its code or input, so that it may do better on another machine.
+    """Whether the machine or the service made a job fail, so that it may succeed on another machine.
 
     Args:
-        error: ``code: message``, as the run history has it. Without any, the code is to blame.
+        error: ``code: message``, as the run history has it; if it is empty, the code is taken to be at fault.
     """
     if _SERVICE.search(error):
         return True

@@ -1,4 +1,4 @@
-"""The model registry of an Azure ML workspace. The champion is the newest version that carries a tag.
+"""Model registry of an Azure ML workspace. The champion is the newest version that carries a tag.
 
 Azure ML has no lock, and the SDK makes no conditional requests for models (no If-Match). But it gives a version number
 to one model only. So a version that is to be promoted is made with the champion's tag in the same request, under the

@@ -1,4 +1,4 @@
-"""The steps of an Azure ML job in Prefect: every child job a task run of the flow run, with its state and its times."""
+"""Child jobs as Prefect task runs: each step of an Azure ML job has one, with its state and its times."""
 
 import asyncio
 import hashlib
@@ -25,12 +25,12 @@ LAST_LINES = 20
 
 @dataclass(slots=True)
 class JobProgress:
-    """What is known of a job while it runs; whoever waits for a change of it is woken."""
+    """What is known of a job while it runs. Every change wakes the tasks that wait for one."""
 
     job: RemoteJob
     children: dict[str, RemoteJob] = field(default_factory=dict[str, RemoteJob])
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    given_up: str = ""  # why nobody waits any more, though the job is not over
+    given_up: str = ""  # why the wait was given up before the job had ended
 
     @property
     def over(self) -> bool:
@@ -38,7 +38,7 @@ class JobProgress:
         return self.job.status in TERMINAL or bool(self.given_up)
 
     async def change(self, **values: Any) -> None:
-        """Set some fields, and let those know who wait for it."""
+        """Set some fields, and wake the tasks that wait for a change."""
         async with self.changed:
             for name, value in values.items():
                 setattr(self, name, value)
@@ -48,10 +48,10 @@ class JobProgress:
 class Steps:
     """The steps of a job as Prefect task runs, each as long as its child job."""
 
-    def __init__(self, jobs: Jobs, request: PipelineRequest, picture: JobProgress) -> None:
+    def __init__(self, jobs: Jobs, request: PipelineRequest, progress: JobProgress) -> None:
         self._jobs = jobs
         self._request = request
-        self._picture = picture
+        self._progress = progress
         self.errors: dict[str, str] = {}
         self._running: dict[str, asyncio.Task[tuple[StepOutcome, State[Any]]]] = {}
 
@@ -62,7 +62,7 @@ class Steps:
         return (await asyncio.shield(self._running[name]))[0]
 
     async def close(self) -> None:
-        """Let go of steps that are still shown."""
+        """Cancel the tasks of steps that have not ended."""
         for running in self._running.values():
             running.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -70,21 +70,21 @@ class Steps:
     async def _show(self, step: Step) -> tuple[StepOutcome, State[Any]]:
         upstream = [(await asyncio.shield(self._running[name]))[1] for name in sorted(step.upstream)]
         outcomes: list[StepOutcome] = []
-        await self._until(lambda: self._picture.over or step.name in self._picture.children)
-        if not self._picture.over and not self._started(step.name):
+        await self._until(lambda: self._progress.over or step.name in self._progress.children)
+        if not self._progress.over and not self._started(step.name):
             report(StepEvent(step.name, StepPhase.QUEUED))
         # Its task run begins when the child job leaves the queue, as its start is understood.
-        await self._until(lambda: self._picture.over or self._started(step.name))
+        await self._until(lambda: self._progress.over or self._started(step.name))
 
         async def run_step() -> State[Any]:
             started = datetime.now(UTC)
-            child = self._picture.children.get(step.name)
+            child = self._progress.children.get(step.name)
             if child is not None and not child.reused and (child.started or child.status in RUNNING):
                 report(StepEvent(step.name, StepPhase.STARTED, at=child.started or started))
-            await self._until(lambda: self._picture.over or self._status(step.name) in TERMINAL)
+            await self._until(lambda: self._progress.over or self._status(step.name) in TERMINAL)
             outcome = await self._outcome(step)
             outcomes.append(outcome)
-            child = self._picture.children.get(step.name)
+            child = self._progress.children.get(step.name)
             ended = end_of(outcome) if child is None else _end(outcome, child)
             if child is not None and ended.url is not None:
                 key = _artifact_key(child.name)
@@ -96,8 +96,8 @@ class Steps:
             return state
 
         as_task: Any = Task(run_step, name=step.name, task_run_name=step.name)
-        # A step that runs reads what did not complete through optional inputs only, and is not shown below it.
-        shown = [state for state in upstream if state.is_completed() or step.name not in self._picture.children]
+        # A step that runs reads incomplete steps only through optional inputs; it is not drawn below them.
+        shown = [state for state in upstream if state.is_completed() or step.name not in self._progress.children]
         state: State[Any] = await as_task(wait_for=shown_after(shown), return_state=True)
         outcome = (
             outcomes[0] if outcomes else StepOutcome(step.name, RunStatus.NOT_STARTED, message=state.message or "")
@@ -105,18 +105,18 @@ class Steps:
         return outcome, state
 
     def _status(self, name: str) -> str:
-        child = self._picture.children.get(name)
+        child = self._progress.children.get(name)
         return "NotStarted" if child is None else child.status
 
     def _started(self, name: str) -> bool:
         return self._status(name) not in QUEUED
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        async with self._picture.changed:
-            await self._picture.changed.wait_for(holds)
+        async with self._progress.changed:
+            await self._progress.changed.wait_for(holds)
 
     async def _outcome(self, step: Step) -> StepOutcome:
-        child = self._picture.children.get(step.name)
+        child = self._progress.children.get(step.name)
         if child is None:
             return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
         if child.status == "Completed":
@@ -150,7 +150,7 @@ def _show_times_of(child: RemoteJob, state: State[Any]) -> None:
     context = TaskRunContext.get()
     if context is None or child.started is None or child.ended is None:
         return
-    # Prefect sets them with the states, whose own times have to go forward, and leaves what is set.
+    # Prefect would take these times from the states, whose times must increase; times that are already set it keeps.
     task_run: Any = context.task_run
     running: State[Any] | None = task_run.state
     task_run.start_time, task_run.end_time = child.started, child.ended

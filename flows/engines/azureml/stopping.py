@@ -1,4 +1,4 @@
-"""The end of a job that nobody waits for any more."""
+"""Cancel a job and wait until it has ended."""
 
 import asyncio
 import time
@@ -15,9 +15,9 @@ GROWTH = 1.2
 
 
 async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], object]) -> str | None:
-    """Cancel a job unless it is over, and wait until it is: CancelRequested is not the end.
+    """Cancel a job unless it is over, and wait until it is over. CancelRequested does not count as over.
 
-    Passing trouble is lived through. Nothing is said of a job that is over already.
+    Passing errors of the service are retried. For a job that is over already, ``say`` is not called.
 
     Args:
         jobs: The jobs of the workspace.

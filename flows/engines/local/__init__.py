@@ -1,1 +1,1 @@
-"""The local engine."""
+"""The local engine: jobs on this machine."""

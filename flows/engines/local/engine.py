@@ -1,4 +1,4 @@
-"""The local engine: an Azure ML job as a Prefect graph on this machine, a process a step, unchanged steps reused."""
+"""Local engine: runs an Azure ML job as a Prefect graph, each step in a process of its own, unchanged steps reused."""
 
 import asyncio
 import json
@@ -227,7 +227,7 @@ class LocalEngine:
             result_storage=self._settings.prefect_home / "results",
             result_serializer="json",
         )
-        # One that did not complete is read through an optional input only, and does not hold this step up.
+        # A step that did not complete is read through an optional input only; this step does not wait for it.
         delivered = [state for _, state in upstream if state.is_completed()]
         state: State[Any] = await as_task(wait_for=delivered, return_state=True)
         if outcomes:
@@ -252,7 +252,7 @@ class LocalEngine:
         return await sweep.run()
 
     async def _reused(self, job: _Job, name: str, record: StepRecord) -> StepOutcome:
-        """Deliver what an earlier run of the step (by whatever name) delivered, its params and metrics too."""
+        """Deliver the outputs, params and metrics of an earlier run, in which the step may have had another name."""
         store = job.planner.store
         run_id = await job.runs.repeat_step(name, record.mlflow_run_id)
         return StepOutcome(

@@ -1,4 +1,4 @@
-"""The MLflow runs of a job on this machine: the job's own, and below it one for every step."""
+"""MLflow runs of a local job: one for the job, and below it one for every step."""
 
 import asyncio
 from contextlib import suppress
@@ -55,7 +55,7 @@ class JobRuns:
         return copy
 
     async def close(self, run_id: str | None, status: RunEnd) -> None:
-        """End a run. That one which did not complete cannot be ended is not the error that matters."""
+        """End a run. Unless it completed, an error of MLflow is ignored: why it did not complete matters more."""
         if run_id is None:
             return
         ending = self._tracking.finish_run(run_id, status)
@@ -74,7 +74,7 @@ class JobRuns:
         }
 
     def _process(self) -> dict[str, str]:
-        """The tag by which the runs are found if this process is killed; its entry says first that there are some."""
+        """The tag by which runs are found if this process is killed, which is first marked as having MLflow runs."""
         entry = current()
         if entry is None or self._workspace is not None:
             return {}

@@ -1,4 +1,4 @@
-"""Why a script may have failed that runs elsewhere: it was written for other packages than the interpreter has."""
+"""Hints for scripts that failed because the interpreter lacks a package, or has another version of it."""
 
 import re
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ _CHANGED = re.compile(
 
 
 def speaks_of_packages(lines: Sequence[str]) -> bool:
-    """Whether the last words of a script are those of one that misses a package, or meets another version of it."""
+    """Whether the last lines of a script's log tell of a missing package, or of another version of one."""
     return any(_ABSENT.match(line) or _CHANGED.match(line) for line in lines)
 
 
 def other_packages(
     lines: Sequence[str], environment: Environment | None, interpreter: Interpreter, python: Path, code: Path
 ) -> str:
-    """What a failed script misses in an interpreter, and the remedy; empty if its last words speak of no package.
+    """Which package a failed script lacks, and the remedy; empty if the last lines of its log tell of none.
 
     Args:
-        lines: Its last words.
+        lines: The last lines of its log.
         environment: The definition of the environment that it asks for.
         interpreter: What the interpreter has.
         python: Where that is.

@@ -1,7 +1,8 @@
-"""Paths as a command may hold them: Azure ML puts them in without quotes, so a blank in one would break it in two.
+"""Shell-safe paths: links that stand in for paths with blanks or special characters.
 
-On Azure ML no path has a blank or a sign that a shell gives a meaning to; on a laptop many do. Where one does, the
-command gets another path to the same place, through a link in a temporary folder.
+Azure ML puts paths into a command without quotes, so a path with a blank would become two words. On Azure ML no path
+has a blank or another character that means something to a shell; on a laptop many do. For such a path the command gets
+another one to the same place, through a link in a temporary folder.
 """
 
 import re

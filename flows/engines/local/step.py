@@ -1,4 +1,4 @@
-"""One step of a job on this machine: its command in a copy of its code, its log, and what it delivers."""
+"""Step runner: runs a step's command in a copy of its code, follows its log, and keeps its outputs."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ TERMINATION_GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """What a trial of a sweep has that a step has not: an MLflow run that is there already, and further variables."""
+    """What a trial of a sweep has in addition to a step: an MLflow run that was made before, and more variables."""
 
     run_id: str | None
     variables: Mapping[str, str]
@@ -137,7 +137,8 @@ class StepRunner:
     ) -> StepOutcome:
         """Write down what a step has delivered, so that it will be reused, and end its MLflow run.
 
-        Not where its data is no longer what it was planned with: whose result this is, nobody knows then.
+        It is not written down if an input has changed since the step was planned: then it is not known to which content
+        the result belongs.
         """
         name = plan.step.name
         changed = await asyncio.to_thread(_changed_inputs, plan)
@@ -171,7 +172,7 @@ class StepRunner:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await _end(host, await starting)  # it has been asked for, and will start
+            await _end(host, await starting)  # the start was requested already, and cannot be taken back
             raise
         tail = asyncio.create_task(
             follow(command.log, process.ended, lambda line: logger.info("%s | %s", step.name, line))
@@ -197,7 +198,7 @@ class StepRunner:
         return brings_its_own_mlflow(command, code, installs, interpreter(python), interpreter())
 
     def _close(self, folder: Path, run_id: str | None) -> None:
-        """Close what a step has left, which may have copied files with their modes."""
+        """Let only the user read what a step wrote: it may have copied files together with their modes."""
         tighten(folder)
         if run_id is not None:
             tighten(self._settings.mlflow_artifacts / run_id)
@@ -252,7 +253,7 @@ def _changed_inputs(plan: StepPlan) -> list[str]:
 
 
 def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:
-    """Say why a step failed, with its last words; empty if it did not fail."""
+    """Say why a step failed, with the last lines of its log; empty if it did not fail."""
     if timed_out:
         what = f"ran longer than its limit of {step.timeout_seconds} s and was stopped"
     elif ended.code < 0:
@@ -269,7 +270,7 @@ def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Pa
 
 
 async def _end(host: StepHost, process: Process) -> Ended:
-    """End a process and all that it has started: first politely, then for good."""
+    """End a process and all that it has started: SIGTERM first, SIGKILL if that does not end it in time."""
     host.signal(process, signal.SIGTERM)
     try:
         return await asyncio.wait_for(asyncio.shield(process.ended), TERMINATION_GRACE_SECONDS)

@@ -1,10 +1,10 @@
-"""Follow the log of a step while it grows, line by line.
+"""Follow a growing log file, line by line.
 
 The lines go to Prefect's log and to the terminal. The log file keeps every byte; the lines differ from it in this:
 
 - Bytes that are not UTF-8 are shown as ``�``, and a NUL, which a database refuses, as ``␀``.
-- Of a line that was written over again and again (a progress bar, which returns the carriage), it is what was left.
-- Of a line of more than :data:`LONGEST_LINE` characters it is the beginning, and how many bytes follow.
+- A line that was overwritten with carriage returns, such as a progress bar, is shown as it was last.
+- A line of more than :data:`LONGEST_LINE` characters is cut, and the number of further bytes is added.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ async def follow(log: Path, ended: "asyncio.Future[Any]", write: Callable[[str],
             while chunk := stream.read(_CHUNK_BYTES):
                 for line in lines.of(chunk):
                     write(line)
-                await asyncio.sleep(0)  # others have something to do, too
+                await asyncio.sleep(0)  # lets other tasks run
             if over:
                 break
             await asyncio.wait((ended,), timeout=POLL_SECONDS)
@@ -45,7 +45,7 @@ def last_lines(log: Path) -> list[str]:
 
 
 class Lines:
-    """Makes lines of bytes that come in pieces, and keeps no more of a line than is shown of it."""
+    """Splits bytes that come in pieces into lines, and keeps no more of a line in memory than will be shown."""
 
     def __init__(self) -> None:
         self._rest = b""

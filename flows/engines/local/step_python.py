@@ -1,8 +1,8 @@
-"""What ``python`` and ``pip`` mean in a step's command: the interpreter of the steps, or a copy of it to throw away.
+"""The ``python`` and ``pip`` of a step: the interpreter of the steps, or a temporary virtual environment.
 
-A container of Azure ML is gone after its step, so a command may install what it likes. Here such a step gets a virtual
-environment of its own, which has all that the interpreter has and goes with the step: nothing is installed into the
-interpreter's own environment.
+On Azure ML a container is deleted after its step, so a command may install what it likes. Here a step that installs
+packages gets a virtual environment of its own, which has all packages of the interpreter and is deleted after the step.
+Nothing is installed into the interpreter's own environment.
 """
 
 import os
@@ -29,7 +29,7 @@ _MOST_SCRIPTS = 400
 _MAKE_SECONDS = 300
 _PYTHONS, _PIPS, _CONDAS = ("python", "python3"), ("pip", "pip3"), ("conda", "mamba", "micromamba")
 _FOLDERS = "import sys; print(chr(10).join(p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))))"
-# Installing for the user would go past the environment.
+# `pip install --user` would install outside of the environment.
 _PIP = """#!/bin/sh
 for word in "$@"; do
   shift
@@ -47,7 +47,8 @@ exit 1
 def command_folders(python: Path, home: Path) -> list[Path]:
     """The folders that come first in ``PATH``, so that ``python``, ``python3`` and ``pip`` are an interpreter's own.
 
-    That of this process needs none but its folder. Another may lie among others under a name such as ``python3.9``.
+    For the interpreter of this process, its own folder is enough. Another one may have a name such as ``python3.9``
+    and lie beside others, so it gets a folder of small scripts with the usual names.
     """
     if python == Path(sys.executable):
         return [python.parent]

@@ -1,10 +1,10 @@
-"""Which environment variables of this machine are passed on to the steps: all that do not look like a secret.
+"""Environment variables of the steps: those of this machine that do not look like a secret.
 
 On Azure ML a step has none of them. Here it needs many, and nobody can list them all: PATH, HOME, the locale, proxies,
 CUDA and library paths, caches such as HF_HOME, threads of OpenMP, and whatever a person's own scripts read. A list of
-what is allowed would break those silently; so this is a list of what is withheld, by name and by value, and broad: a
-variable too many is named when a step fails for want of it (:func:`wanted`). What a step shall have all the same is
-named in ``TANDEM_PASS_TO_STEPS``, such as ``"HF_TOKEN AWS_*"``.
+what is allowed would break those silently; so this is a list of what is withheld, by name and by value. It is broad: if
+a step fails and its log names a variable that was withheld, the message says so (:func:`wanted`). To pass a variable on
+anyway, name it in ``TANDEM_PASS_TO_STEPS``, such as ``"HF_TOKEN AWS_*"``.
 
 Withheld are Prefect's settings, the clouds' and what gives an identity in them, what signs in to an MLflow server (a
 step logs to the local store or to the workspace), passwords, tokens, keys, connection strings, the agent of ssh, and
@@ -25,7 +25,7 @@ _PREFIXES = (
     *("AWS_", "GOOGLE_", "GCP_", "GCLOUD_", "CLOUDSDK_", "OCI_", "ALIBABA_CLOUD_", "DATABRICKS_", "SNOWFLAKE_"),
     *("VAULT_", "MLFLOW_TRACKING_USERNAME"),
 )
-# Of a name, PG_PASSWORD or dbPassword, one word is this, has this in it, or ends like this.
+# A name such as PG_PASSWORD is split into words. One of them equals, contains or ends with one of these.
 _WORDS = frozenset(
     {
         *("AUTH", "OAUTH", "BEARER", "COOKIE", "COOKIES", "JWT", "OTP", "PAT", "PIN", "PASS", "ASKPASS", "PWD", "SAS"),
@@ -87,7 +87,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def wanted(lines: Iterable[str], environment: Mapping[str, str], tracking: Where = "local") -> str:
-    """What to do where the last words of a step name variables that were withheld; empty if they name none."""
+    """How to pass on the withheld variables that the last lines of a step's log name; empty if they name none."""
     words = set(re.findall(r"\w+", "\n".join(lines)))
     names = sorted(words & (environment.keys() - passed_on(environment, tracking).keys()))
     if not names:

@@ -96,7 +96,7 @@ class LocalSweep:
         return await self._runner.keep(self._plan, outputs, self._log, seconds, self._run_id)
 
     async def _search(self) -> str:
-        """Run all trials. Returns why the sweep has failed, empty if nobody knows of a reason yet."""
+        """Run all trials. Returns why the sweep has failed; empty if no reason is known yet."""
         sweep = self._sweep
         instead = search.is_random_instead(sweep)
         if instead is not None:
