@@ -10,7 +10,6 @@ runs. A change here runs every step again: what one step needs alone belongs int
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 import os
@@ -206,6 +205,8 @@ def embedded(pictures: dict[str, bytes], captions: dict[str, str]) -> str:
         pictures: PNG files by name; the name is the class of the HTML figure.
         captions: The text below each picture, by the same names.
     """
+    import html  # here, because prep and train write no pages
+
     return "\n".join(
         f'<figure class="{name}"><img alt="{html.escape(captions[name])}" '
         f'src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
