@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from flows.engines.azureml.sdk.tracking import WorkspaceTracking, find_tracking
-from flows.engines.choice import EngineChoice, chosen_engine
 from flows.engines.local.host.processes import step_environment, tracking_environment
+from flows.engines.open_engine import ENGINES, EngineChoice, chosen_engine
 from flows.errors import SettingsError
 from flows.settings import WORKSPACE_VARIABLES, Settings
 from tests.azure_ml_service.blobs import DATASTORES
@@ -328,7 +328,7 @@ def settings_with(tmp_path: Path, **values: str) -> Settings:
 
 def test_on_the_azure_ml_engine_tracking_is_in_the_workspace_whatever_is_asked(tmp_path: Path) -> None:
     settings = settings_with(tmp_path, **dict.fromkeys(WORKSPACE_VARIABLES, "ws"))
-    assert chosen_engine("auto", settings, "local") == EngineChoice("azureml", "workspace ws", "azureml")
+    assert chosen_engine("auto", settings, "local") == EngineChoice(ENGINES["azureml"], "workspace ws", "azureml")
     assert chosen_engine("local", settings, "local").tracking == "local"
     assert chosen_engine("local", settings, "azureml").tracking == "azureml"
 

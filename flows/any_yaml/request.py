@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.any_yaml.bound import bound_job
 from flows.any_yaml.local_data import with_local_data
 from flows.data.given import given_assets
-from flows.engines.choice import chosen_engine
+from flows.engines.open_engine import chosen_engine
 from flows.engines.plan.interpreter import python_named
 from flows.engines.plan.output_places import OutputFolders, check_output_places
 from flows.engines.runs import PipelineRequest
@@ -47,7 +47,7 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
     """
     assets = given_assets(parameters.assets, Path(parameters.file))
     spec = bound_job(parameters.file, parameters.inputs, assets.components)
-    if chosen_engine(parameters.engine, settings, parameters.tracking).name == "local":
+    if chosen_engine(parameters.engine, settings, parameters.tracking).kind.runs_here:
         check_output_places(spec, output_folders(parameters, settings))
         spec = with_local_data(spec, assets, settings)
     return PipelineRequest(

@@ -45,7 +45,7 @@ async def run_file(parameters: FileParameters) -> State[Any]:
     ):
         request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id)
         outcome = await _outcome_of(engine, request)
-        if engine.name == "local":
+        if engine.runs_here:
             folders = output_folders(parameters, settings)
             outcome = await asyncio.to_thread(_left_here, outcome, request, settings, folder, folders)
         elif folder is not None:

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.data.assets import ResolvedData, check_asset_name, is_path, resolve_data
-from flows.data.digests import data_digest
 from flows.data.snapshot import Snapshot
-from flows.data.store import DataStore
-from flows.engines.choice import chosen_engine
 from flows.engines.local.step_variables import passed_on
+from flows.engines.open_engine import chosen_engine
 from flows.errors import DataAssetError
 from flows.prefect_api.server import find_prefect_api, use_prefect_api
 from flows.settings import Settings
@@ -32,20 +30,14 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
     """
     check_asset_name(name)
     settings = Settings.from_environment()
-    choice = chosen_engine(engine, settings)
+    kind = chosen_engine(engine, settings).kind
     path = resolve_data(file if is_path(file) else f"./{file}", settings.data_assets).path
     assert path is not None  # a path that is there
     _check(path, settings)
-    if choice.name == "azureml":
-        data, created = asyncio.run(_register_in_workspace(settings, path, name))
-    else:
-        found = DataStore(settings.registered_data, settings.data_assets[:1]).register(path, name)
-        asset, created = found.asset, found.created
-        label = f"{asset.name}:{asset.version}"
-        data = ResolvedData(label, asset.type, asset.path, asset.name, asset.version, found.sha256)
+    data, created = asyncio.run(kind.register_data(settings, path, name))
     told = _tell(settings, data)
     if as_json:
-        print(json.dumps(_as_data(data, created, choice.name, told), indent=2))
+        print(json.dumps(_as_data(data, created, kind.name, told), indent=2))
     else:
         print(_as_text(data, created, told))
     return 0
@@ -70,18 +62,6 @@ def _check(path: Path, settings: Settings) -> None:
         said = "\n".join(line.removeprefix("prep: ") for line in done.stderr.splitlines()[-20:])
         said = said or f"prep ended with {done.returncode}, without a word (-9: it took more memory than there is)"
         raise DataAssetError(f"{path} is not data that the pipeline takes; nothing was registered:\n{said}")
-
-
-async def _register_in_workspace(settings: Settings, path: Path, name: str) -> tuple[ResolvedData, bool]:
-    from flows.engines.azureml.sdk.retries import TRIES_FOR_A_PERSON, persistently
-    from flows.engines.azureml.sdk.workspace import open_workspace
-
-    sha256 = data_digest(path)
-    async with open_workspace(settings) as workspace:
-        found, created = await persistently(
-            lambda: workspace.assets.register_data(path, name, sha256), TRIES_FOR_A_PERSON
-        )
-    return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, sha256), created
 
 
 def _tell(settings: Settings, data: ResolvedData) -> bool | None:

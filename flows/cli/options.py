@@ -6,12 +6,16 @@ may take time, since ``tandem --help`` and the completion read all of it.
 
 import argparse
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from flows.cli.flags import Argument, Flag
 from flows.cli.terminal import interrupts
+from flows.engines.open_engine import ENGINES
 
-EngineChoice = Literal["auto", "local", "azureml"]
+if TYPE_CHECKING:
+    EngineChoice = str
+else:  # a choice, as a command line shows it
+    EngineChoice = Literal["auto", *ENGINES]
 File = Annotated[str, Argument("Azure ML job, pipeline or component YAML.", "FILE.yml", is_file=True)]
 Json = Annotated[bool, Flag("Print the result as JSON on standard output.")]
 Inputs = Annotated[tuple[str, ...], Flag("A new value of an input.", "inputs.NAME=VALUE", "--set")]

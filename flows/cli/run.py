@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
@@ -23,10 +24,7 @@ from flows.cli.state.closing import Closing
 from flows.cli.state.usable import check_usable, explained
 from flows.cli.terminal import interrupts
 from flows.cli.terminal.exit_codes import exit_code_of
-from flows.engines.choice import Where, chosen_engine
-from flows.engines.local.host.preload import modules_to_preload
-from flows.engines.local.host.processes import warm_up
-from flows.engines.plan.steps import Planner
+from flows.engines.open_engine import chosen_engine
 from flows.engines.runs import PipelineRequest
 from flows.errors import (
     CannotRunHere,
@@ -67,13 +65,12 @@ class Run(Generic[P]):
     """One run of a flow: its parameters, what it will ask its engine for, and what imports the flow.
 
     ``request`` is what is known of the job before anything runs, None for a flow that runs none; the flow is imported
-    late, since it brings Prefect. ``python`` is the interpreter of local steps, where it is not that of this process.
+    late, since it brings Prefect.
     """
 
     parameters: P
     request: Callable[[P, Settings], PipelineRequest] | None
     flow: Callable[[], Any]
-    python: Path | None = None
 
 
 def run_command(
@@ -123,8 +120,10 @@ def run_flow(run: Run[Any], quiet: bool = False) -> Any:
 
 def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     choice = chosen_engine(run.parameters.engine, settings, run.parameters.tracking)
-    print(f"Engine: {choice.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
-    preload = _local_preload(run, settings, choice.tracking) if choice.name == "local" else None
+    print(f"Engine: {choice.kind.name} ({choice.reason})", file=sys.stderr if quiet else sys.stdout, flush=True)
+    start = None
+    if run.request is not None:  # wrong input is found here
+        start = choice.kind.prepare(partial(run.request, run.parameters, settings), settings, choice.tracking)
     check_usable(settings)
     entry = record_process(settings.home, as_typed())
     interrupts.on_quit(entry.end_if_settled)
@@ -133,8 +132,8 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     api = use_prefect_api(settings)
     if api.origin == "configured":
         entry.tell(api=elsewhere(api.url, settings.prefect_home))
-    if preload is not None:
-        warm_up(settings, preload, choice.tracking, run.python)
+    if start is not None:
+        start()
     for variable, value in CONSOLE_SETTINGS.items():
         os.environ.setdefault(variable, value)
     gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the time
@@ -150,17 +149,6 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
         entry.unsettled = True
         with steps_shown(), interrupts.raised(), forget_when_told():
             return asyncio.run(_result(flow_function, run.parameters.model_dump(), entry))
-
-
-def _local_preload(run: Run[Any], settings: Settings, tracking: Where) -> list[str] | None:
-    """What the steps that will run here will import; None if nothing is to run. Wrong input is found here."""
-    if run.request is None:
-        return None
-    asked = run.request(run.parameters, settings)
-    plans = Planner(asked.spec, settings, asked.force_rerun, asked.python).known()
-    if tracking == "local" and len(plans) == len(asked.spec.steps) and all(plan.reused for plan in plans.values()):
-        return None
-    return modules_to_preload(asked.spec, plans)
 
 
 async def _result(flow_function: Any, parameters: dict[str, Any], entry: Living) -> Any:

@@ -8,7 +8,6 @@ from flows.any_yaml.bound import settings_from_pairs
 from flows.any_yaml.request import FileParameters, file_request
 from flows.cli.options import RunOptions
 from flows.cli.run import Run, check_writable, run_flow
-from flows.engines.plan.interpreter import python_named
 from flows.engines.runs import RunOutcome
 from flows.errors import StepFailed
 from flows.training.summary import outcome_as_json, outcome_as_text
@@ -37,7 +36,6 @@ def run_yaml(options: RunOptions) -> int:
         parameters,
         lambda parameters, settings: file_request(parameters, settings, flow_run_id=""),
         _flow,
-        None if options.python is None else python_named(options.python),
     )
     told = outcome_as_json if options.json else outcome_as_text
     try:

@@ -14,7 +14,17 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """``local`` or ``azureml``."""
+        """What a person calls it."""
+        ...
+
+    @property
+    def outlives_process(self) -> bool:
+        """Whether a job goes on when the process that started it has ended; else it ends with that process."""
+        ...
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the steps run on this machine, so that their outputs are local files and may go to local paths."""
         ...
 
     @property

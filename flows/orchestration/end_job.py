@@ -4,25 +4,18 @@ A hook runs in the flow's own process if that still can; else in the process tha
 starts. So it finds the job by what Prefect's API tells of the flow run.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger
 
-from flows.engines.choice import chosen_engine
-from flows.engines.polling import TERMINAL
-from flows.engines.runs import attempt_name
+from flows.engines.open_engine import chosen_engine
 from flows.errors import TandemError
 from flows.settings import Settings
-from flows.tags import FLOW_RUN
-
-if TYPE_CHECKING:
-    from flows.engines.azureml.sdk.jobs import Jobs
-
 
 JobNameOf = Callable[[Mapping[str, Any], Settings, str], str]
 """The name of the first job of a flow run: from its parameters, the settings and its id."""
@@ -31,16 +24,18 @@ JobNameOf = Callable[[Mapping[str, Any], Settings, str], str]
 def end_job(job_name_of: JobNameOf) -> FlowStateHook[..., Any]:
     """Make the hook of a flow, which names its jobs by ``job_name_of``.
 
-    The hook cancels the Azure ML job of a flow run that is over, and waits until the job is over too. It never raises.
+    The hook cancels the job of a flow run that is over, where the job outlives its process, and waits until the job is
+    over too. It never raises.
     """
 
     async def end_job_of_flow_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         logger = flow_run_logger(flow_run, flow)
         try:
             settings = Settings.from_environment()
-            if chosen_engine(flow_run.parameters.get("engine", "auto"), settings).name == "azureml":
-                name = known_job_name(job_name_of, flow_run.parameters, settings, str(flow_run.id))
-                await _end_jobs(name, flow_run, settings, logger.warning)
+            kind = chosen_engine(flow_run.parameters.get("engine", "auto"), settings).kind
+            run_id = str(flow_run.id)
+            name = partial(known_job_name, job_name_of, flow_run.parameters, settings, run_id)
+            await kind.end_jobs(settings, name, run_id, logger.warning)
         except Exception as error:
             what = str(error) if isinstance(error, TandemError) else repr(error)
             logger.error(
@@ -48,32 +43,6 @@ def end_job(job_name_of: JobNameOf) -> FlowStateHook[..., Any]:
             )
 
     return end_job_of_flow_run
-
-
-async def _end_jobs(name: str | None, flow_run: FlowRun, settings: Settings, say: Callable[[str], object]) -> None:
-    from flows.engines.azureml.sdk.retries import persistently
-    from flows.engines.azureml.sdk.workspace import open_workspace
-    from flows.engines.azureml.stopping import LONG_SECONDS, stop_job
-
-    async with open_workspace(settings) as workspace:
-        if name is not None and await _end_attempts(workspace.jobs, name, say):
-            return
-        for job in await persistently(lambda: workspace.jobs.tagged(FLOW_RUN)):
-            if job.tags[FLOW_RUN] == str(flow_run.id) and job.status not in TERMINAL:
-                await stop_job(workspace.jobs, job.name, LONG_SECONDS, say)
-
-
-async def _end_attempts(jobs: "Jobs", name: str, say: Callable[[str], object]) -> bool:
-    """End the job of a name, and those that it was submitted again as; whether there was any."""
-    from flows.engines.azureml.stopping import LONG_SECONDS, stop_job
-
-    for number in itertools.count():
-        status = await stop_job(jobs, attempt_name(name, number), LONG_SECONDS, say)
-        if status is None:
-            return number > 0
-        if status not in TERMINAL:
-            return True
-    raise AssertionError("unreachable")
 
 
 def known_job_name(

@@ -4,12 +4,13 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from flows.data.assets import is_path
+from flows.engines.open_engine import ENGINES
 from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
@@ -17,7 +18,10 @@ from flows.spec.text.words import did_you_mean
 from flows.training.gate import GatePolicy
 from flows.training.wrong_values import wrong_values
 
-EngineName = Literal["auto", "local", "azureml"]
+if TYPE_CHECKING:
+    EngineName = str
+else:  # a choice, as a form and a command line show it
+    EngineName = Literal["auto", *ENGINES]
 TrackingName = Literal["local", "azureml"]
 SuspendWish = Literal["auto", "always", "never"]
 Solver = Literal["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"]

@@ -42,6 +42,8 @@ class AzureMlEngine:
     """Runs jobs in an Azure ML workspace. One engine serves one flow run; use :func:`open_azure_ml_engine`."""
 
     name = "azureml"
+    outlives_process = True
+    runs_here = False
 
     def __init__(self, settings: Settings, workspace: Workspace, timeouts: Timeouts) -> None:
         self._settings = settings

@@ -1,12 +1,16 @@
 """Cancel a job and wait until it has ended."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 
 from flows.engines.azureml.sdk.jobs import Jobs
+from flows.engines.azureml.sdk.retries import persistently
 from flows.engines.polling import TERMINAL
+from flows.engines.runs import attempt_name
 from flows.errors import ServiceError, SettingsError, UserError
+from flows.tags import FLOW_RUN
 
 LONG_SECONDS = 900.0  # a cluster may take minutes to let go of a job
 FIRST_SECONDS = 0.5
@@ -58,3 +62,23 @@ async def stop_job(jobs: Jobs, name: str, seconds: float, say: Callable[[str], o
             return status
         await asyncio.sleep(pause)
         pause = min(pause * GROWTH, LONGEST_SECONDS)
+
+
+async def end_jobs(jobs: Jobs, name: str | None, flow_run_id: str, say: Callable[[str], object]) -> None:
+    """Cancel the jobs of a flow run that is over: those of a name, or else those that carry the flow run's tag."""
+    if name is not None and await _end_attempts(jobs, name, say):
+        return
+    for job in await persistently(lambda: jobs.tagged(FLOW_RUN)):
+        if job.tags[FLOW_RUN] == flow_run_id and job.status not in TERMINAL:
+            await stop_job(jobs, job.name, LONG_SECONDS, say)
+
+
+async def _end_attempts(jobs: Jobs, name: str, say: Callable[[str], object]) -> bool:
+    """End the job of a name, and those that it was submitted again as; whether there was any."""
+    for number in itertools.count():
+        status = await stop_job(jobs, attempt_name(name, number), LONG_SECONDS, say)
+        if status is None:
+            return number > 0
+        if status not in TERMINAL:
+            return True
+    raise AssertionError("unreachable")

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 
 from flows.data.assets import ResolvedData, resolve_data
 from flows.data.digests import data_digest
-from flows.engines.choice import Where
+from flows.engines.kind import Where
 from flows.engines.local.host.processes import LocalProcesses, take_processes
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.shell_paths import ShellPaths
@@ -69,6 +69,8 @@ class LocalEngine:
     """Runs jobs on this machine. One engine serves one flow run; use :func:`open_local_engine`."""
 
     name = "local"
+    outlives_process = False
+    runs_here = True
 
     def __init__(self, settings: Settings, processes: LocalProcesses) -> None:
         self._settings = settings

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from flows.engines.choice import Where
+from flows.engines.kind import Where
 
 PASS = "TANDEM_PASS_TO_STEPS"
 

@@ -53,7 +53,7 @@ async def may_suspend(engine: Engine, wish: SuspendWish) -> bool:
     Raises:
         SettingsError: It is to, and cannot: nobody would resume it.
     """
-    if wish == "never" or engine.name == "local":
+    if wish == "never" or not engine.outlives_process:
         return False
     if deployment.id is not None:
         async with get_client() as client:

@@ -7,9 +7,10 @@ where it was killed. It keeps nothing: whoever starts it anew reads from Prefect
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -19,16 +20,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.engines.choice import chosen_engine
+from flows.engines.kind import LastingJobs
+from flows.engines.open_engine import chosen_engine
 from flows.errors import ServiceError, TandemError
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.suspension.suspended_runs import SuspendedRuns, said_of
 from flows.orchestration.suspension.watch_plan import LOOK_SECONDS, STATUS_GONE, Action, Wait, WatchPlan, actions
 from flows.orchestration.suspension.watchers import Watchers
 from flows.settings import Settings
-
-if TYPE_CHECKING:
-    from flows.engines.azureml.sdk.jobs import Jobs
+from flows.tags import FLOW_RUN
 
 IDLE_SECONDS = 5.0  # a flow run that starts the watcher is suspended a moment later
 IDLE_LOOKS = 2
@@ -38,12 +38,13 @@ GIVE_UP_SECONDS = 900.0  # without an answer of Prefect's API; the schedule star
 @flow(name="watch-jobs", flow_run_name="watch jobs")
 @failures_as_states
 async def watch_jobs() -> State[Any]:
-    """Resume suspended flow runs as their Azure ML jobs end, until none is suspended.
+    """Resume suspended flow runs as their jobs end, until none is suspended.
 
     Ends the job of one that was cancelled while it was suspended: that one has no process which could.
     """
     settings = Settings.from_environment()
-    if chosen_engine("auto", settings).name != "azureml":
+    jobs = chosen_engine("auto", settings).kind.open_jobs(settings)
+    if jobs is None:
         return Completed(name="NothingSuspended", message="No workspace is set: nothing here runs on Azure ML.")
     async with get_client() as client:
         own, watchers = UUID(str(flow_run.id)), await Watchers.deployed(client)
@@ -51,7 +52,7 @@ async def watch_jobs() -> State[Any]:
             return Completed(name="AlreadyWatched", message="Another watcher is at work.")
         beat = None if watchers is None else partial(watchers.beat, own)
         watcher = Watcher(SuspendedRuns(client), beat)
-        await watcher.watch(settings)
+        await watcher.watch(jobs)
     if not watcher.looks:
         return Completed(name="NothingSuspended", message="No flow run is suspended.")
     return Completed(message=f"{watcher.resumed} flow runs resumed, {watcher.ended} jobs canceled.")
@@ -69,19 +70,17 @@ class Watcher:
     ended: int = 0
     said: str = ""
 
-    async def watch(self, settings: Settings) -> None:
-        """Look until nothing is suspended. The workspace is opened, which takes a second, only if something is."""
+    async def watch(self, opening: AbstractAsyncContextManager[LastingJobs]) -> None:
+        """Look until nothing is suspended. The jobs are opened, which takes a second, only if something is."""
         if not await self._until(1):
             return
-        from flows.engines.azureml.sdk.workspace import open_workspace
-
-        async with open_workspace(settings) as workspace:
+        async with opening as jobs:
             while waits := await self._until(IDLE_LOOKS):
                 began = time.monotonic()
-                await self.look(workspace.jobs, waits)
+                await self.look(jobs, waits)
                 await asyncio.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - began)))
 
-    async def look(self, jobs: "Jobs", waits: Sequence[Wait]) -> None:
+    async def look(self, jobs: LastingJobs, waits: Sequence[Wait]) -> None:
         """Look once, at as many jobs as the plan allows; lives through a service that does not answer."""
         self.looks += 1
         statuses: Mapping[str, str] = {}
@@ -118,9 +117,7 @@ class Watcher:
                 return waits
             await asyncio.sleep(IDLE_SECONDS)
 
-    async def _statuses(self, jobs: "Jobs", wanted: set[str]) -> Mapping[str, str]:
-        from flows.tags import FLOW_RUN
-
+    async def _statuses(self, jobs: LastingJobs, wanted: set[str]) -> Mapping[str, str]:
         statuses, calls = dict[str, str](), 0
         if pages := self.plan.pages(wanted):
             found, calls = await jobs.newest(FLOW_RUN, wanted, pages)
@@ -134,7 +131,7 @@ class Watcher:
         self.plan.saw(statuses.keys(), wanted, time.monotonic())
         return statuses
 
-    async def _act(self, jobs: "Jobs", wait: Wait, action: Action) -> str:
+    async def _act(self, jobs: LastingJobs, wait: Wait, action: Action) -> str:
         """Do one thing; why it could not be done, if so. The next look finds it still to be done."""
         try:
             match action:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,12 +15,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Running, Scheduled
 
+from flows.engines.kind import LastingJobs
 from flows.errors import ServiceError
 from flows.orchestration.suspension import watch_jobs as watching
 from flows.orchestration.suspension.suspended_runs import SuspendedRuns
 from flows.orchestration.suspension.watch_jobs import Watcher, watch_jobs
 from flows.orchestration.suspension.watchers import DEAD_SECONDS, Watchers, is_alive
-from flows.settings import Settings
 from flows.tags import LOOKED_AT
 
 T = TypeVar("T")
@@ -116,9 +117,14 @@ def test_watcher_ends_when_nobody_at_the_api_has_answered_for_a_long_time(monkey
     monkeypatch.setattr(watching, "GIVE_UP_SECONDS", 1.0)
     monkeypatch.setattr(watching, "get_run_logger", logging.getLogger)  # there is no flow run here
 
+    @asynccontextmanager
+    async def no_jobs() -> AsyncGenerator[LastingJobs]:
+        raise AssertionError("opened though nothing is suspended")
+        yield
+
     async def watch() -> None:
         async with get_client() as client:
-            await Watcher(SuspendedRuns(client)).watch(Settings.from_environment())
+            await Watcher(SuspendedRuns(client)).watch(no_jobs())
 
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_CLIENT_MAX_RETRIES: 0}),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import flows
-from flows.engines.choice import Where
+from flows.engines.kind import Where
 from flows.engines.local.host.client import Command, StepHost
 from flows.engines.local.host.tracking_server import serve_tracking
 from flows.engines.local.step_python import command_folders
