@@ -1,4 +1,4 @@
-"""A job as this machine can run it: all of its data in local files and folders; or why it cannot be run here."""
+"""Replace the data of a job by local files and folders, or say why the job cannot run on this machine."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

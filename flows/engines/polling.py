@@ -1,4 +1,4 @@
-"""How often to look at a job, and how long to wait for it. Pure: time is given, never taken."""
+"""How often to look at a job, and how long to wait for it. Pure: the time is an argument."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What Prefect calls when a flow run is canceled or has crashed: it leaves no job behind that nobody waits for.
+"""Prefect hooks that end the job of a flow run which was canceled or has crashed, so that no job is left behind.
 
-A hook runs in the flow's own process if that still can; else in the process that served it, or in one that its worker
-starts. So it finds the job by what Prefect's API tells of the flow run.
+A hook runs in the process of the flow run, if that process still can run it; else in the process that served the flow,
+or in a new one that the worker starts. So it finds the job by what Prefect's API tells of the flow run.
 """
 
 from collections.abc import Callable, Mapping

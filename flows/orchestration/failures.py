@@ -1,7 +1,7 @@
-"""How a flow ends when something is wrong: with a state and a message, and never with a job left behind.
+"""Errors of a flow as states of its flow run, with a message; retries only where a retry may help.
 
-Prefect would retry every flow run that ends as failed. So a flow has no retries until an error comes that a retry may
-cure; then it is given one, and the error is left to Prefect.
+Prefect would retry every flow run that fails. So a flow has no retries of its own. Where an error may go away by
+itself, the flow run is given one more retry, and the error is raised to Prefect.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from flows.settings import Settings
 P = ParamSpec("P")
 
 RETRY_DELAYS = "TANDEM_RETRY_DELAYS_SECONDS"
-_JITTER = 0.2  # so that the runs that one outage has stopped do not all come back at once
+_JITTER = 0.2  # so that runs which one outage stopped are not all retried at the same time
 
 _NAME = "_prefect_sigterm_handler"
 _PREFECTS_HANDLER = getattr(prefect_engine, _NAME)
@@ -42,13 +42,13 @@ _PREFECTS_HANDLER = getattr(prefect_engine, _NAME)
 
 @contextmanager
 def canceled_by_sigterm() -> Generator[None]:
-    """Let SIGTERM cancel the current task, in which whatever runs is then ended in good order.
+    """Let SIGTERM cancel the current task, so that all that runs in it is cleaned up.
 
-    Prefect's own handler raises in whatever code the signal meets; in a task that nobody awaits it would be lost, and
-    the flow run go on. What it would have raised is raised in the end.
+    Prefect's own handler raises in the code that runs when the signal arrives. In a task that nobody awaits, that
+    exception would be lost and the flow run would go on. What Prefect would have raised is raised at the end.
 
-    A runner that cancels a flow run lets the flow know first, which Prefect takes note of only while the handler is the
-    one that it knows; else the flow run would end as crashed. So Prefect is made to know this one.
+    A runner that cancels a flow run tells the flow first. Prefect takes that into account only while the handler is its
+    own; otherwise the flow run would end as crashed. So this handler is registered as Prefect's own.
 
     After a flow that is nobody's subflow has ended well, the signal is ignored until Prefect has written down its state
     and puts back what was there before: Prefect's handler would break that request, and the process is ending anyway.
@@ -84,12 +84,12 @@ def canceled_by_sigterm() -> Generator[None]:
 
 @contextmanager
 def survive_closed_output() -> Generator[None]:
-    """Let a deployed flow run go on when nobody reads what it prints any more, as when its worker was killed.
+    """Let a deployed flow run go on when its output is closed, for example because its worker was killed.
 
-    The library that Prefect's log is printed with would end the process at the next line.
+    Otherwise the library that prints Prefect's log would end the process at the next line.
     """
     if deployment.id is None:
-        yield  # what a person has started, and does not want to read, is to end
+        yield  # a command that a person pipes into `head` is to end
         return
     previous, Console.on_broken_pipe = Console.on_broken_pipe, _be_quiet
     try:

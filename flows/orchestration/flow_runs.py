@@ -1,4 +1,4 @@
-"""The entry of a flow run among those who use the local state, for as long as its function runs."""
+"""Record that a flow run uses the local state, for as long as its function runs."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from flows.settings import Settings
 
 @contextmanager
 def written_down() -> Generator[None]:
-    """Write down that the current flow run uses the local state, unless its process has an entry already.
+    """Record that the current flow run uses the local state, unless its process has an entry already.
 
-    A command has one, under which its flow runs are found by their tag; the task runs do not get that tag too.
+    A command has an entry, and its flow runs are found by a tag. Their task runs do not get that tag.
     """
     with TagsContext(current_tags=set()):
         if current() is not None:

@@ -1,9 +1,9 @@
-"""Runs that were begun and did not end: a second start of the same run goes on with the job of the first.
+"""Resume the job of an interrupted command.
 
-The id that a job's name is derived from is written down before the job is submitted, in a file that the process keeps
-locked. If the process dies, by whatever means, the system takes the lock away; the next start that asks for the same
-finds the file unlocked, takes the id over, and so asks the workspace for the same job. A run that ended takes its file
-away; one that is still alive keeps its lock, so that two runs at once are two jobs.
+The name of a job is derived from an id. The id is written to a file before the job is submitted, and the process keeps
+the file locked. If the process dies, the system releases the lock. The next start of the same command finds the file
+unlocked, takes over its id, and so asks the workspace for the same job. A run that ends deletes its file. A run that is
+alive holds its lock, so that two equal commands at once are two jobs.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from flows.machine.locks import locked, try_lock
 
 LOCK = ".lock"
 _until_told: ExitStack | None = None
-LONGEST_SECONDS = 7 * 24 * 3600.0  # what is older is not what a person means by starting the same again
+LONGEST_SECONDS = 7 * 24 * 3600.0  # an older run is not resumed: a person who starts the command again means a new run
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class RunIdentity:
 
 @contextmanager
 def resumable_run(folder: Path, wanted: Iterable[object], run_id: str) -> Generator[RunIdentity]:
-    """Write down that a run begins; yield the id that it goes by.
+    """Write down that a run begins, and yield its id: a new one, or that of an equal run that was interrupted.
 
     Args:
         folder: Where the runs that have not ended are written down.
-        wanted: All that makes two starts ask for the same, as values that JSON takes.
-        run_id: The id to go by unless an earlier start of the same has not ended.
+        wanted: What makes two runs equal, as values that JSON takes.
+        run_id: The id to take if no equal run was interrupted.
 
     Raises:
         SettingsError: The folder cannot be written.
@@ -70,11 +70,10 @@ def resumable_run(folder: Path, wanted: Iterable[object], run_id: str) -> Genera
 
 @contextmanager
 def forget_when_told() -> Generator[None]:
-    """A block at whose end a run that has ended well is forgotten, and not before.
+    """Keep the files of runs that end within this block until the block ends; keep them if it raises.
 
-    Between the end of a flow's function and the moment in which a person is told of it, Prefect has still to write down
-    the flow run's state. Whoever dies in between is to come to the same decision when started again. A block that is
-    left by an exception forgets nothing.
+    After the flow's function has returned, Prefect still has to record the state of the flow run. A process that dies
+    in between must come to the same decision when it is started again.
     """
     global _until_told
     _until_told = ExitStack()
@@ -100,7 +99,7 @@ def process_is_gone(folder: Path, run_id: str) -> bool | None:
 
 
 def _forget(folder: Path, file: Path) -> None:
-    """Take away what is written down of a run, and the folder of its kind if no other run is in it."""
+    """Delete the file of a run, and the folder of equal runs if it is empty then."""
     with locked(folder / LOCK):  # nobody puts a file into the folder meanwhile
         file.unlink(missing_ok=True)
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The id of a run on its engine: what its job is named by, and what a retry or a second start asks for again."""
+"""The id of a run, from which the name of its job is derived; retries and second starts have the same id."""
 
 import hashlib
 from collections.abc import AsyncGenerator
@@ -24,9 +24,9 @@ from flows.tags import goes_on_with
 async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel, file: Path) -> AsyncGenerator[str]:
     """The id that the run goes by: that of the flow run, which all its retries share.
 
-    A flow run that nobody deployed is not tried again by Prefect, but by a person who starts the same command. If the
-    earlier start was interrupted, such a start takes over its id: on Azure ML, where the job of a process that died
-    goes on, it goes on with that job; and a model that was promoted just before the process died is known as its own.
+    A flow run without a deployment is not retried by Prefect, but by a person who starts the same command again. If the
+    earlier start was interrupted, the new one takes over its id. So it goes on with a job that outlived its process,
+    and it recognises a model that the earlier start had promoted.
     """
     own = str(flow_run.id)
     if deployment.id is not None:
@@ -42,7 +42,7 @@ async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel
 
 
 async def _tell_prefect(run_id: str) -> None:
-    """Tag the flow run, lest `tandem reap` on another machine take the job for one that nobody waits for."""
+    """Tag the flow run, so that `tandem reap` on another machine sees that somebody waits for the job."""
     async with get_client() as client:
         await client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, goes_on_with(run_id)})
 

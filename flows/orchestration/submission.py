@@ -1,4 +1,4 @@
-"""One run on an engine, from the request to the outcome, with as many jobs as it takes and no more."""
+"""Run a job on an engine, from the request to the outcome, and submit it again where a machine failed."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -19,10 +19,10 @@ async def run_to_end(
 ) -> RunOutcome:
     """Run a job and return how it ended.
 
-    A job whose machine failed it is submitted again under the next name, and reuses what it has finished. The names
-    are counted up from the request's own, so that whoever starts again finds every job that was submitted before; one
-    that was canceled meanwhile is left behind for the next. While a job runs, the flow run may be suspended; once it is
-    resumed, it goes on with the job that it was suspended for, however that has ended.
+    A job that failed because of its machine is submitted again under the next name, and reuses the steps that were
+    finished. The names are the request's own with a number, so that a second start finds every job that was submitted
+    before; it passes over those that were canceled. While a job runs, the flow run may be suspended. When it is
+    resumed, it goes on with the job that it was suspended for, whether that is over or not.
 
     Raises:
         StepFailed: A step failed, or machines failed more than ``max_resubmissions`` times.
@@ -51,7 +51,7 @@ async def run_to_end(
 
 
 async def _label_flow_run(submission: Submission) -> None:
-    """Write down at the flow run what it waits for: what a message shows of a run that failed."""
+    """Label the flow run with its job and data, which messages about a failed run show."""
     tags = submission.request.tags
     labels = {JOB: submission.job_name, DATA: tags.get(DATA), STUDIO_URL: submission.url}
     async with get_client() as client:

@@ -1,6 +1,6 @@
-"""The pull step of the deployments: where a flow run works, on whichever machine its worker is.
+"""The pull step of the deployments: the folder that a flow run works in, on the machine of its worker.
 
-The code is where the worker's environment has it installed, so no file has to say where that is.
+The code is installed in the worker's environment, so the deployment does not say where it is.
 """
 
 import os
@@ -11,7 +11,7 @@ from flows.settings import Settings
 
 
 def flow_run_folder(warm_up: bool = True) -> dict[str, str]:
-    """Work in a folder of the flow run's own, lest two runs at once put their evaluations into the same place.
+    """Work in a folder of the flow run's own, so that two runs at once do not write to the same place.
 
     ``warm_up`` starts here what the run's engine will need, while Prefect loads the flow.
     """

@@ -1,4 +1,4 @@
-"""Registers a job's model, with tags that say where it came from."""
+"""Register the model of a job, with tags that say where it came from."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ async def as_submitted(
 
 
 def why_skipped(request: PipelineRequest, champion: ModelVersion | None) -> str:
-    """Why training again would change nothing; empty if it might, and where there is no champion."""
+    """Why training again would change nothing; empty if it may change something, or there is no champion."""
     if champion is None:
         return ""
     return nothing_new(request.tags[BASIS], champion.tags.get(BASIS), champion.tags.get(REJECTED_BASIS))

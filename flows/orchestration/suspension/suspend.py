@@ -1,12 +1,11 @@
-"""A flow run that waits for its job without a process of its own.
+"""Suspend a flow run while its job runs, so that no process waits.
 
-It suspends itself, as Prefect calls it: its process ends, and the flow run stays, in the state Suspended. When the job
-is over, the flow ``watch-jobs`` resumes it: a worker runs the flow from the top, under the same id, so that it finds
-the job that it has submitted.
+The process ends, and the flow run stays in Prefect's state Suspended. When the job is over, the flow ``watch-jobs``
+resumes it: a worker runs the flow from the top under the same id, so that it finds the job that it has submitted.
 
-A suspended flow run has no time limit in Prefect: at its end the flow run would fail, and the job go on. Limits of
-waiting and running stay what they are, the job's own: ``watch-jobs`` also resumes a flow run when one may have passed,
-and it is the resumed run that cancels the job, or suspends itself again.
+The suspension has no time limit in Prefect, because the flow run would fail at that limit while the job goes on. The
+limits for waiting and running are the job's. ``watch-jobs`` resumes a flow run when such a limit may have passed; the
+resumed run then cancels the job, or suspends itself again.
 """
 
 import time
@@ -25,7 +24,7 @@ from flows.orchestration.suspension.watchers import Watchers
 from flows.tags import JOB, RESUBMISSIONS, WAKE_AT, WATCHED
 from flows.training.parameters import SuspendWish
 
-GRACE_SECONDS = 20.0  # a pipeline that reuses everything is over sooner than a process would be started again
+GRACE_SECONDS = 20.0  # a pipeline that reuses every step ends sooner than a new process would start
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ async def may_suspend(engine: Engine, wish: SuspendWish) -> bool:
     """Whether the current flow run is to wait for its job without a process.
 
     Raises:
-        SettingsError: It is to, and cannot: nobody would resume it.
+        SettingsError: ``wish`` is ``always``, and nothing would resume it.
     """
     if wish == "never" or not engine.outlives_process:
         return False
@@ -68,7 +67,7 @@ async def may_suspend(engine: Engine, wish: SuspendWish) -> bool:
 
 
 async def suspend_until_over(engine: Engine, submission: Submission, resubmissions: int) -> None:
-    """End this process, unless the job is over soon: whoever resumes the flow run comes back to here when it is."""
+    """Suspend the flow run and end this process, unless the job is over soon. A resumed flow run gets here again."""
     unfinished = await engine.unfinished(submission, GRACE_SECONDS)
     if unfinished is None:
         return

@@ -1,7 +1,7 @@
-"""The flow that resumes flow runs which wait for their jobs without a process: one small process for all of them.
+"""The flow ``watch-jobs``: resumes suspended flow runs when their jobs are over, in one process for all of them.
 
-It is started by a flow run that suspends itself, and ends when none is suspended any more; a schedule starts it again
-where it was killed. It keeps nothing: whoever starts it anew reads from Prefect what there is to do.
+A flow run that suspends itself starts it. It ends when no flow run is suspended; if it is killed, a schedule starts it
+again. It has no state of its own: it reads from Prefect what there is to do.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ GIVE_UP_SECONDS = 900.0  # without an answer of Prefect's API; the schedule star
 async def watch_jobs() -> State[Any]:
     """Resume suspended flow runs as their jobs end, until none is suspended.
 
-    Ends the job of one that was cancelled while it was suspended: that one has no process which could.
+    Cancels the job of a flow run that was cancelled while it was suspended, since that one has no process.
     """
     settings = Settings.from_environment()
     jobs = chosen_engine("auto", settings).kind.open_jobs(settings)
@@ -60,7 +60,7 @@ async def watch_jobs() -> State[Any]:
 
 @dataclass(slots=True)
 class Watcher:
-    """Looks at the jobs that suspended flow runs wait for, and sees to what follows."""
+    """Looks at the jobs of suspended flow runs; resumes the flow runs, or cancels the jobs."""
 
     runs: SuspendedRuns
     beat: Callable[[], Awaitable[None]] | None = None
@@ -81,7 +81,7 @@ class Watcher:
                 await asyncio.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - began)))
 
     async def look(self, jobs: LastingJobs, waits: Sequence[Wait]) -> None:
-        """Look once, at as many jobs as the plan allows; lives through a service that does not answer."""
+        """Look once, at as many jobs as the plan allows. A service that does not answer is asked again next time."""
         self.looks += 1
         statuses: Mapping[str, str] = {}
         try:

@@ -1,8 +1,8 @@
-"""How one watcher follows many jobs with few calls. Pure: time is given, never taken.
+"""Which jobs a watcher asks for at each look, and what follows from their statuses. Pure: the time is an argument.
 
-A look may make so many calls to Azure ML and no more, however many flow runs wait. A few jobs are asked for one by one.
-Many are found in the list of jobs, newest first, a page for a call; what is not among its first pages is asked for in
-turn, those first that nobody has seen for longest.
+The number of calls to Azure ML at one look is limited, however many flow runs wait. A few jobs are asked for one by
+one. Many are looked up in the list of jobs, newest first, with one call for a page. Jobs that are not on its first
+pages are asked for in turn, beginning with those that were not seen for longest.
 """
 
 from collections.abc import Collection, Mapping, Sequence

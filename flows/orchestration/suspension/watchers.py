@@ -1,7 +1,7 @@
-"""The flow runs of ``watch-jobs``: one is enough, two do no harm, and one that is dead does not count.
+"""The flow runs of ``watch-jobs``: start one if none is alive. Two at once do no harm.
 
-A watcher writes down when it has looked last. Prefect itself would take one whose process was killed for running, and
-hold back the next: its limits of concurrency may outlive who has used them up.
+A watcher records the time of its last look. Prefect's own concurrency limits are not used: a watcher whose process was
+killed would count as running, and hold back the next one.
 """
 
 from datetime import UTC, datetime
