@@ -10,6 +10,7 @@ ENVIRONMENT = "tandem.environment"
 GIT_COMMIT = "tandem.git_commit"
 DECISION = "tandem.decision"
 JOB = "tandem.job"
+MADE_OF = "tandem.made_of"  # the digest of all that a command job on Azure ML is made of
 BASIS = "tandem.basis"  # what the promotion rested on
 REJECTED_BASIS = "tandem.rejected_basis"  # at the champion: what the last rejection against it rested on
 STUDIO_URL = "tandem.studio_url"  # of the job; only at the flow run

@@ -1,4 +1,4 @@
-"""What a local job leaves behind: its outputs where the YAML wants them, and in a folder for a person to look at."""
+"""The outputs of a job on this machine: where the YAML wants them, and in a folder for a person to look at."""
 
 import os
 import shlex
@@ -63,7 +63,7 @@ def register_outputs(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> 
 
 
 def lay_out(outcome: RunOutcome, folder: Path, folders: OutputFolders) -> RunOutcome:
-    """Copy all that a local job has left, complete or not, to a folder a person looks into.
+    """Copy all that a job has left, complete or not, to a folder a person looks into.
 
     ``outputs/<name>`` has the outputs of the job, ``steps/<step>/outputs`` those of a step and what it wrote to its own
     ``./outputs``, ``steps/<step>/logs/std_log.txt`` its log, ``job.json`` the outcome. What an earlier job has laid out
@@ -82,18 +82,13 @@ def lay_out(outcome: RunOutcome, folder: Path, folders: OutputFolders) -> RunOut
     )
     outputs: dict[str, str] = {}
     for name, source in outcome.outputs.items():
+        if name in outcome.remote_only:
+            outputs[name] = source
+            continue
         target = inside(folder / "outputs", name)
         _copy(Path(source), target, folders)
         outputs[name] = str(target)
-    return write_outcome(replace(outcome, steps=steps, outputs=outputs), folder)
-
-
-def write_outcome(outcome: RunOutcome, folder: Path) -> RunOutcome:
-    """Write the whole outcome to ``job.json`` of a folder, and return it.
-
-    Raises:
-        SettingsError: The folder cannot be written.
-    """
+    outcome = replace(outcome, steps=steps, outputs=outputs)
     try:
         make_folder(folder)
         hand_out_text(outcome_as_json(outcome) + "\n", folder / OUTCOME)

@@ -1,6 +1,7 @@
 """The flow behind ``tandem run``: any Azure ML job or pipeline YAML that the engine can run."""
 
 import asyncio
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.any_yaml.outputs import deliver, lay_out, register_outputs, write_outcome
+from flows.any_yaml.outputs import deliver, lay_out, register_outputs
 from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders
 from flows.engines.engine import Engine
 from flows.engines.open_engine import open_engine
 from flows.engines.plan.interpreter import python_named
-from flows.engines.plan.output_places import OutputFolders
 from flows.engines.runs import PipelineRequest, RunOutcome
 from flows.errors import StepFailed
 from flows.orchestration.end_job import end_job
@@ -22,7 +22,6 @@ from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_identity import run_identity
 from flows.orchestration.submission import run_to_end
 from flows.settings import Settings
-from flows.spec.text.names import inside
 from flows.training.parameters import with_parameters
 
 
@@ -45,11 +44,16 @@ async def run_file(parameters: FileParameters) -> State[Any]:
     ):
         request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id)
         outcome = await _outcome_of(engine, request)
+        folders = output_folders(parameters, settings)
         if engine.runs_here:
-            folders = output_folders(parameters, settings)
-            outcome = await asyncio.to_thread(_left_here, outcome, request, settings, folder, folders)
-        elif folder is not None:
-            await _brought_here(engine, outcome, folder)
+            copied = await asyncio.to_thread(deliver, outcome, request.spec, folders)
+            outcome = await asyncio.to_thread(register_outputs, outcome, request.spec, settings)
+            if folder is None:
+                outcome = replace(outcome, outputs={**outcome.outputs, **copied})
+        if folder is not None:
+            with tempfile.TemporaryDirectory() as place:
+                brought = await engine.bring(outcome, Path(place))
+                outcome = await asyncio.to_thread(lay_out, brought, folder, folders)
     try:
         outcome.raise_for_status()
     except StepFailed as error:
@@ -66,19 +70,3 @@ async def _outcome_of(engine: Engine, request: PipelineRequest) -> RunOutcome:
         if not isinstance(error.outcome, RunOutcome):
             raise
         return error.outcome
-
-
-def _left_here(
-    outcome: RunOutcome, request: PipelineRequest, settings: Settings, folder: Path | None, folders: OutputFolders
-) -> RunOutcome:
-    copied = deliver(outcome, request.spec, folders)
-    outcome = register_outputs(outcome, request.spec, settings)
-    if folder is not None:
-        return lay_out(outcome, folder, folders)
-    return replace(outcome, outputs={**outcome.outputs, **copied})
-
-
-async def _brought_here(engine: Engine, outcome: RunOutcome, folder: Path) -> None:
-    for name in outcome.outputs.keys() - outcome.remote_only:
-        await engine.fetch(outcome, name, inside(folder / "outputs", name))
-    await asyncio.to_thread(write_outcome, outcome, folder)

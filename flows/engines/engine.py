@@ -73,6 +73,20 @@ class Engine(Protocol):
         """
         ...
 
+    async def bring(self, outcome: RunOutcome, folder: Path) -> RunOutcome:
+        """Bring to this machine what a job has left, complete or not: its outputs, and the logs of its steps.
+
+        What is elsewhere is downloaded into ``folder``; what is here stays where it is.
+
+        Returns:
+            The outcome, with the paths on this machine. Outputs that are ``remote_only`` keep their address.
+
+        Raises:
+            RunError: A job that has completed did not deliver an output.
+            SettingsError: ``folder`` cannot be written.
+        """
+        ...
+
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
         """Tags that tell what an output is: equal for what must not be registered twice."""
         ...

@@ -90,11 +90,10 @@ class RunOutcome:
     """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
 
     An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``. ``remote_only`` are the outputs
-    that can be registered where they are, but not fetched; ``files`` are those that are one file. ``tags`` are those
-    that the job was submitted with. ``delivered`` has, for the outputs of a job in a workspace, the child job that made
-    each, and its name there.
-    ``registered`` has the name and version under which an output was registered on this machine.
+    that can be registered where they are, but not fetched. ``tags`` are those that the job was submitted with.
+    ``folder`` is that of a job on this machine, ``url`` the page of a job or of its MLflow run in a workspace.
     ``infrastructure``: it failed, and for a reason that no user could help, such as a machine that was taken away.
+    ``registered`` has the name and version under which an output was registered on this machine.
     """
 
     job_name: str
@@ -105,8 +104,6 @@ class RunOutcome:
     folder: Path | None = None
     url: str | None = None
     remote_only: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset()
-    delivered: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     infrastructure: bool = False
     message: str = ""

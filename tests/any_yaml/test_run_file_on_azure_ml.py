@@ -126,6 +126,11 @@ def test_pipeline_started_twice_at_once_leaves_its_outputs_where_each_was_asked_
         outputs = tandem.home / name / "outputs"
         assert (outputs / "joined" / "said").read_text() == "3 rows\n"
         assert (outputs / "counted").read_text() == "3\n"
+        assert found["outputs"] == {name: str(outputs / name) for name in ("joined", "counted")}
+        logs = [tandem.home / name / "steps" / step / "logs" / "std_log.txt" for step in ("count", "join")]
+        assert [step["log"] for step in found["steps"]] == [str(log) for log in logs]
+        assert all(log.is_file() for log in logs)
+        assert json.loads((tandem.home / name / "job.json").read_text()) == found
     assert len(names) == 2
     assert not azure_ml.violations
 

@@ -7,7 +7,7 @@ from tests.chaos.plan import Case, Program
 
 COMPARED_WITH = "tandem.compared_with"
 METRIC = "tandem.metric.roc_auc"
-SAME_MODEL = ("tandem.model_sha256", "tandem.job")  # either makes two versions the same model
+SAME_MODEL = ("tandem.model_sha256", "tandem.made_of", "tandem.job")  # each makes two versions the same model
 
 
 @dataclass(frozen=True, slots=True)

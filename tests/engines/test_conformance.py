@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flows.engines.engine import Engine
+from flows.engines.plan.environment import environment_version
 from flows.engines.runs import RunOutcome
 from flows.engines.step_events import StepEvent, listening_to_steps
 from flows.errors import RunError, StepFailed
@@ -369,3 +370,18 @@ def test_command_finds_its_variables_and_its_outputs_folder(jobs: JobRunner, wri
     assert (ran.fetched["out"] / "said").read_text() == (
         f"${{{{inputs.rate}}}} is not put in here, 0.1, {ran.outcome.job_name}, tests\n"
     )
+
+
+def test_outcome_has_the_tags_that_its_job_was_submitted_with_and_the_environment(
+    jobs: JobRunner, write: Write
+) -> None:
+    environment = "name: own\nimage: ubuntu:22.04\n"
+    write({"job.yml": job("true", environment="azureml:own@latest"), "project/environment/own.yml": environment})
+
+    tags = jobs.run(jobs.request(tags={"tandem.data": "rows:1"})).outcome.tags
+
+    version = environment_version(jobs.folder / "project" / "environment" / "own.yml")
+    assert {name: tags.get(name) for name in ("tandem.data", "tandem.environment")} == {
+        "tandem.data": "rows:1",
+        "tandem.environment": f"own:{version}",
+    }

@@ -14,22 +14,24 @@ from prefect import get_run_logger
 
 from flows.data.assets import ResolvedData, asset_named, is_path, other_data_here, resolve_data
 from flows.engines.azureml.failures import is_infrastructure
+from flows.engines.azureml.made_of import what_it_is_made_of
 from flows.engines.azureml.registry import AzureModelRegistry
 from flows.engines.azureml.sdk.jobs import RemoteJob
 from flows.engines.azureml.sdk.retries import create_once, persistently
 from flows.engines.azureml.sdk.workspace import Workspace, open_workspace
 from flows.engines.azureml.steps import JobProgress, Steps
 from flows.engines.azureml.stopping import stop_job
-from flows.engines.plan.environment import environment_version, find_environment_file
+from flows.engines.plan.environment import own_environments
 from flows.engines.polling import QUEUED, TERMINAL, Timeouts, Watch, covered_seconds
-from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, Submission, Unfinished
+from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
+from flows.machine.private import hand_out_text, make_folder
 from flows.settings import Settings
 from flows.spec.bind import with_environment
 from flows.spec.graph import order
-from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import JobKind, JobSpec
-from flows.tags import ENVIRONMENT
+from flows.spec.text.names import inside
+from flows.tags import ENVIRONMENT, MADE_OF
 
 CANCELED = frozenset({"CancelRequested", "Canceled"})
 CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
@@ -50,6 +52,9 @@ class AzureMlEngine:
         self._workspace = workspace
         self._timeouts = timeouts
         self._registry = AzureModelRegistry(workspace)
+        # Of the jobs that were waited for: whether an output is one file, and the child job that made it, as what.
+        self._outputs: dict[tuple[str, str], tuple[bool, tuple[str, str] | None]] = {}
+        self._jobs_of_steps: dict[tuple[str, str], str] = {}
 
     @property
     def registry(self) -> AzureModelRegistry:
@@ -137,16 +142,19 @@ class AzureMlEngine:
             await steps.close()
             await asyncio.gather(shown, return_exceptions=True)
         error = await self._failure(picture, steps)
+        made_by = _delivered(request.spec, picture.children)
+        for name, port in request.spec.outputs.items():
+            self._outputs[request.job_name, name] = port.type == "uri_file", made_by.get(name)
+        for name, child in picture.children.items():
+            self._jobs_of_steps[request.job_name, name] = child.name
         return RunOutcome(
             job_name=request.job_name,
             status=RunStatus.FAILED if picture.given_up else RunStatus(picture.job.status),
             steps=tuple(outcomes),
             outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
             url=submission.url,
-            delivered=_delivered(request.spec, picture.children),
             # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
             remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
-            files=frozenset(name for name, port in request.spec.outputs.items() if port.type == "uri_file"),
             tags=picture.job.tags,
             infrastructure=bool(error) and all(map(is_infrastructure, error)),
             message=_job_message(request.job_name, error) if picture.job.status == "Failed" or picture.given_up else "",
@@ -154,19 +162,48 @@ class AzureMlEngine:
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Download a named output, of the job or else of the child that made it: the SDK is silent if nothing comes."""
-        is_file, download = output in outcome.files, self._workspace.jobs.download
-        for job, name in ((outcome.job_name, output), *filter(None, [outcome.delivered.get(output)])):
+        is_file, made_by = self._outputs.get((outcome.job_name, output), (False, None))
+        download = self._workspace.jobs.download
+        for job, name in ((outcome.job_name, output), *filter(None, [made_by])):
             if await persistently(lambda job=job, name=name: download(job, name, folder, is_file=is_file)):
                 return folder
         raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
 
+    async def bring(self, outcome: RunOutcome, folder: Path) -> RunOutcome:
+        """See :meth:`Engine.bring`. Outputs of steps that are none of the job's stay in the workspace."""
+        outputs = dict(outcome.outputs)
+        for name in outcome.outputs.keys() - outcome.remote_only:
+            try:
+                outputs[name] = str(await self.fetch(outcome, name, inside(folder / "outputs", name)))
+            except RunError:
+                if outcome.status is RunStatus.COMPLETED:
+                    raise
+                del outputs[name]
+        steps = await asyncio.gather(*(self._with_log(outcome, step, folder) for step in outcome.steps))
+        return replace(outcome, outputs=outputs, steps=tuple(steps))
+
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
-        """The job and the output: what one job delivers under one name never changes."""
+        """What a command job is made of, as long as its run was not forced; else the job, whose outputs never change.
+
+        The service reuses what is unchanged in a pipeline. It runs a command job again, which delivers the same.
+        """
+        if made_of := outcome.tags.get(MADE_OF):
+            return {MADE_OF: f"{made_of}/{output}"}
         return {"tandem.model_of": f"{outcome.job_name}/{output}"}
 
     async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
         """The job's page in studio, which has its outputs and metrics."""
         return outcome.url or folder.as_uri()
+
+    async def _with_log(self, outcome: RunOutcome, step: StepOutcome, folder: Path) -> StepOutcome:
+        """A step with its log in a folder, if it ran."""
+        child = self._jobs_of_steps.get((outcome.job_name, step.name))
+        if child is None:
+            return step
+        log = inside(folder / "steps", step.name) / "logs" / "std_log.txt"
+        make_folder(log.parent)
+        hand_out_text(await self._workspace.jobs.log_of(child), log)
+        return replace(step, log=log)
 
     async def _children(self, request: PipelineRequest, job: RemoteJob) -> dict[str, RemoteJob]:
         """The child jobs by the name of their step; the child of a job that is no pipeline is the job itself."""
@@ -202,17 +239,12 @@ class AzureMlEngine:
                     f"Nothing was submitted. Make it with `tandem compute create {compute}`, or choose --compute_name."
                 )
         spec, tags = request.spec, dict(request.tags)
-        names = {step.component.environment.reference for step in spec.steps.values() if step.component.environment}
-        for reference in sorted(name for name in names if name and name.endswith("@latest")):
-            named = AssetReference.short(reference)
-            file = find_environment_file(reference, self._settings.environments)
-            if named is None or file is None:
-                continue  # one of the workspace's own, or of a registry
-            name = named.name
-            version = environment_version(file)
-            await self._workspace.assets.ensure_environment(file, name, version)
-            spec = with_environment(spec, f"{name}:{version}")
-            tags[ENVIRONMENT] = f"{name}:{version}"
+        for own in await asyncio.to_thread(own_environments, spec, self._settings.environments):
+            await self._workspace.assets.ensure_environment(own.file, own.name, own.version)
+            spec = with_environment(spec, own.label)
+            tags[ENVIRONMENT] = own.label
+        if not request.force_rerun and (made_of := await asyncio.to_thread(what_it_is_made_of, spec)):
+            tags[MADE_OF] = made_of
         return replace(request, spec=spec, tags=tags)
 
     async def _send(self, request: PipelineRequest) -> RemoteJob:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.shell_paths import ShellPaths
 from flows.engines.local.step import StepRunner
 from flows.engines.local.sweep.run import LocalSweep
+from flows.engines.plan.environment import own_environments
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
@@ -35,6 +36,7 @@ from flows.settings import Settings
 from flows.spec.graph import order
 from flows.spec.model.job import JobSpec, Step, StepOutput
 from flows.spec.text.names import inside
+from flows.tags import ENVIRONMENT
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.tracking import WorkspaceTracking
@@ -101,7 +103,7 @@ class LocalEngine:
         await self._tracking.track_into(self._workspace.uri)
 
     async def submit(self, request: PipelineRequest) -> Submission:
-        """Make the job's folder; nothing runs yet."""
+        """Make the job's folder, and note the environment that it would have in a workspace; nothing runs yet."""
         folder = inside(self._settings.jobs, request.job_name)
         try:
             (folder / "steps").mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,9 @@ class LocalEngine:
                 f"The folder of local jobs cannot be written: {folder}: {error.strerror}. "
                 "Free it, or set TANDEM_HOME to a folder of yours."
             ) from error
-        return Submission(request)
+        own = await asyncio.to_thread(own_environments, request.spec, self._settings.environments)
+        named = {ENVIRONMENT: own[-1].label} if own else {}
+        return Submission(replace(request, tags={**request.tags, **named}))
 
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
         """None: what runs here ends with this process."""
@@ -162,6 +166,10 @@ class LocalEngine:
             return target
         except OSError as error:
             raise SettingsError(f"The output {output!r} cannot be written to {folder}: {error}.") from error
+
+    async def bring(self, outcome: RunOutcome, folder: Path) -> RunOutcome:
+        """The outcome as it is: all is here."""
+        return outcome
 
     async def resolve_data(self, text: str) -> ResolvedData:
         """Find a data asset under ``data/``, or a file."""
@@ -316,6 +324,7 @@ def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
         mlflow_run_id=job.runs.run_id,
         folder=job.folder,
         url=job.runs.page,
+        tags=job.request.tags,
     )
 
 

@@ -10,7 +10,7 @@ from flows.data.snapshot import Snapshot
 from flows.engines.plan.fingerprint import Part
 from flows.engines.plan.interpreter import Interpreter, normalized
 from flows.spec.model.asset_reference import AssetReference
-from flows.spec.model.job import Environment
+from flows.spec.model.job import Environment, JobSpec
 from flows.spec.reading.assets import read_environment
 
 _NAMED = re.compile(r"(?:[\w./-]+::)?(?P<name>[\w][\w.-]*)\s*(?P<rest>.*)", re.DOTALL)
@@ -59,6 +59,31 @@ def find_environment_file(reference: str, folder: Path) -> Path | None:
 def environment_version(file: Path) -> str:
     """The version that an environment has in a workspace: a hash of the folder of its YAML file."""
     return Snapshot.of(file.parent).digest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEnvironment:
+    """An environment that a job names in its latest version, and that is defined here; ``version`` is its content's."""
+
+    name: str
+    version: str
+    file: Path
+
+    @property
+    def label(self) -> str:
+        """As it is named in this version."""
+        return f"{self.name}:{self.version}"
+
+
+def own_environments(spec: JobSpec, folder: Path) -> tuple[OwnEnvironment, ...]:
+    """The environments that the steps of a job name in their latest version, as far as ``folder`` defines them."""
+    named = {step.component.environment.reference for step in spec.steps.values() if step.component.environment}
+    found: list[OwnEnvironment] = []
+    for reference in sorted(name for name in named if name and name.endswith("@latest")):
+        asked, file = AssetReference.short(reference), find_environment_file(reference, folder)
+        if asked is not None and file is not None:  # else one of the workspace's own, or of a registry
+            found.append(OwnEnvironment(asked.name, environment_version(file), file))
+    return tuple(found)
 
 
 def environment_part(environment: Environment | None) -> Part:

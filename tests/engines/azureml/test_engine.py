@@ -53,6 +53,20 @@ def test_job_is_registered_from_its_own_output(terminal: Terminal, azure_ml: Ser
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "azureml"])
+def test_same_model_that_the_job_flow_delivers_twice_is_one_version_unless_a_run_was_forced(
+    terminal: Terminal, azure_ml: Service, engine: str
+) -> None:
+    flags = ("--model_name", f"same-{engine}", "--engine", engine)
+    first, again, forced = (terminal.summary(JOB, *flags, *more) for more in ((), (), ("--force_rerun",)))
+    assert [(it["model"]["version"], it["model"]["created"]) for it in (first, again, forced)] == [
+        (1, True),
+        (1, False),
+        (2, True),
+    ]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("after_work", [False, True], ids=["before the work", "after the work"])
 def test_answer_that_is_lost_while_submitting_leads_to_one_job(
     terminal: Terminal, azure_ml: Service, after_work: bool

@@ -141,8 +141,8 @@ class Jobs:
         except TandemError:
             return ""  # that the job failed is known; the reason is only additional
 
-    async def log_of(self, name: str, lines: int) -> str:
-        """The last lines of a finished job's log; empty if there is none."""
+    async def log_of(self, name: str, lines: int | None = None) -> str:
+        """The log of a finished job, or the last ``lines`` (of 64 KiB at most) of it; empty if there is none."""
 
         def look(client: Any) -> str:
             logs: Mapping[str, str] = _run_history(client).get_run_details(name).log_files or {}
@@ -151,13 +151,14 @@ class Jobs:
                 return ""
             blob = BlobClient.from_blob_url(logs[known[0]], retry_total=2)
             size = int(blob.get_blob_properties().size)
-            return blob.download_blob(offset=max(0, size - _LOG_BYTES)).readall().decode(errors="replace")
+            begin = 0 if lines is None else max(0, size - _LOG_BYTES)
+            return blob.download_blob(offset=begin).readall().decode(errors="replace")
 
         try:
             text = await self._connection.call(look)
         except TandemError:
             return ""
-        return "\n".join(text.splitlines()[-lines:])
+        return text if lines is None else "\n".join(text.splitlines()[-lines:])
 
     async def download(self, name: str, output: str, target: Path, *, is_file: bool) -> bool:
         """Download a named output of a finished job to ``target``; whether anything came."""
