@@ -102,7 +102,7 @@ def test_token_that_ends_at_any_request_changes_nothing(
 def test_version_that_the_last_try_has_made_is_found_though_its_answer_was_lost(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.engines.azureml.sdk.retries.TRIES", 1)
+    monkeypatch.setattr("flows.engines.azureml.sdk.retries.CREATE_TRIES", 1)
     service.faults.add(Fault("PUT", r"/models/last-try", "expired", after_work=True))
     (made,) = together(lambda: promote("last-try", "a"))
     assert isinstance(made, ModelVersion)

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 TRIES = 5
+CREATE_TRIES = 8  # more, since azure-core does not repeat these requests itself
 TRIES_FOR_A_PERSON = 2  # who can type the command again
-FIRST_SECONDS = 1.0  # the pause after the first try; each next one is twice as long
+FIRST_SECONDS = 1.0  # the pause after the first try; each next one is twice as long, up to the longest
+LONGEST_SECONDS = 8.0
 JITTER = 0.2  # so that those whom one outage has stopped do not all come back at once
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -55,9 +57,9 @@ class CreateOnce(SansIOHTTPPolicy[Any, Any]):
 
 
 def pauses(tries: int | None = None) -> Iterator[float]:
-    """The pauses after each of so many tries, in seconds: 1, 2, 4, … with a jitter of 20 %."""
+    """The pauses after each of so many tries, in seconds: 1, 2, 4, 8, 8, … with a jitter of 20 %."""
     for number in range(TRIES if tries is None else tries):
-        yield FIRST_SECONDS * 2**number * random.uniform(1 - JITTER, 1 + JITTER)
+        yield min(FIRST_SECONDS * 2**number, LONGEST_SECONDS) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 async def persistently(call: Callable[[], Awaitable[R]], tries: int | None = None) -> R:
@@ -99,7 +101,7 @@ async def create_once(
         AlreadyThereError: The name is taken by something else.
     """
     doubt: ServiceError | AlreadyThereError | None = None
-    for pause in pauses():
+    for pause in pauses(CREATE_TRIES):
         if doubt is not None:
             on_doubt(doubt)
         try:
