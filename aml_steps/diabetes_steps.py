@@ -17,6 +17,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # prep and train draw nothing
 
 PATIENT = "PatientID"
 LABEL = "Diabetic"
+# Measurements that nobody alive can have as zero: where the file has a zero, nothing was measured.
+ZERO_IS_MISSING = ["PlasmaGlucose", "DiastolicBloodPressure", "TricepsThickness", "SerumInsulin", "BMI"]
 # The environment variable that says how many rows of a table are read at most. Ten million take some four gigabytes.
 MAX_ROWS = "TANDEM_MAX_ROWS"
 DEFAULT_MAX_ROWS = 10_000_000
@@ -115,7 +118,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     """Read rows that prep has written, without PatientID: no step needs it, and as text it takes the most memory.
 
     Returns:
-        Features and label, of shape (n_rows, n_features + 1); features are NaN where they are missing.
+        Features and label, of shape (n_rows, n_features + 1); features are NaN where the file has no value.
 
     Raises:
         DataError: The file cannot be read as Parquet, or holds something else than prep writes.
@@ -161,6 +164,11 @@ def _checked_columns(path: Path) -> list[str]:
         if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
             raise DataError(f"{path}, column {field.name}: holds {field.type!s:.80}; must be numbers")
     return names
+
+
+def as_measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """A copy of rows with NaN for each zero that stands for a missing measurement: for counts and pictures only."""
+    return rows.assign(**{name: rows[name].replace(0, np.nan) for name in ZERO_IS_MISSING if name in rows})
 
 
 def too_few(label_0: int, label_1: int) -> str | None:

@@ -38,7 +38,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="CSV or Parquet file")
     prep.add_parameters(parser)
     train.add_parameters(parser)
-    evaluate.add_parameters(parser)
     parser.add_argument("--model", type=Path, required=True, help="empty folder for the MLflow model")
     parser.add_argument("--evaluation", type=Path, required=True, help="folder for the evaluation")
     arguments = parser.parse_args(argv)
@@ -55,12 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     parameters = train.read_parameters(arguments)
     use_identity_of_job()
     with mlflow.start_run():
-        mlflow.log_params({**prepared.report["parameters"], **asdict(parameters), "threshold": arguments.threshold})
+        mlflow.log_params({**prepared.report["parameters"], **asdict(parameters)})
         training = train.train(train_rows, parameters)
-        scores = {"challenger": evaluate.score(training.model, test_rows)}
-        evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, arguments.threshold)
+        train.save(training.model, train_rows, arguments.model)
+        saved = evaluate.load_model(arguments.model)  # what is evaluated is what is registered
+        scores, thresholds = {"challenger": evaluate.score(saved, test_rows)}, {"challenger": saved.threshold}
+        evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, thresholds)
         mlflow.log_metrics({**training.metrics, **evaluate.tracked(evaluation)})
-    train.save(training.model, train_rows, arguments.model)
     print(train.summary(training))
     print(evaluate.summary(evaluation))
     return 0

@@ -5,16 +5,17 @@ Writes into ``evaluation_output``: ``metrics.json``, ``report.html`` (which need
 ``metrics.json`` holds, as ``metrics.schema.json`` says in full:
 
 - ``schema_version``: 1.
-- ``threshold``: the probability from which a patient counts as diabetic, 0 to 1.
+- ``threshold``: the probability from which a patient counts as diabetic, 0 to 1; that of the challenger.
 - ``challenger``: the figures below.
 - ``champion``: the same figures, or null without a champion.
 - ``warnings``: reasons why the figures say little, a sentence each; usually empty.
 
 The figures of a model are ``accuracy``, ``roc_auc``, ``average_precision``, ``precision``, ``recall``, ``f1`` (0 to 1,
 greater is better), ``brier_score_loss`` (0 to 1, less is better), ``log_loss`` (0 or greater, less is better),
-``confusion_matrix`` (``tn``, ``fp``, ``fn``, ``tp``: rows), ``rows`` and ``positives``; and ``slices``, the same
-figures for each age band that has rows: ``{"Age": {"21-30": {...}, ...}}``. A figure that the rows do not define is
-null: roc_auc if all rows have one label, precision if none is predicted to be diabetic.
+``confusion_matrix`` (``tn``, ``fp``, ``fn``, ``tp``: rows), ``rows`` and ``positives``; ``threshold``, the
+model's own, since each is judged as it is used; and ``slices``, the same figures for each age band that has rows:
+``{"Age": {"21-30": {...}, ...}}``. A figure that the rows do not define is null: roc_auc if all rows have one label,
+precision if none is predicted to be diabetic.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import skops.io
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,12 +39,11 @@ from matplotlib.ticker import PercentFormatter
 from sklearn import metrics
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from diabetes_model import DiabetesModel, load_classifier
 from diabetes_steps import LABEL, DataError, embedded, in_one_line, png, read_rows, too_few, use_identity_of_job
 
 SLICED_BY = "Age"
 AGE_BANDS = {"0-20": 20, "21-30": 30, "31-40": 40, "41-50": 50, "51-60": 60, "61+": np.inf}  # name: last age, in years
-# What skops is to trust beyond its own list. Never taken from the model's file, which could name anything.
-TRUSTED_TYPES = ["numpy.dtype"]
 SCORES = {
     "accuracy": "Accuracy",
     "roc_auc": "ROC AUC",
@@ -80,14 +79,18 @@ class ModelError(ValueError):
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def load_model(folder: Path) -> Any:
-    """Load an MLflow model that scikit-learn made, without unpickling anything or running code that came with it.
+def load_model(folder: Path) -> DiabetesModel:
+    """Load a model from its folder, without unpickling anything or running code that came with it.
+
+    It scores by this step's own copy of the code that :mod:`diabetes_model` saves with a model, so a model is judged as
+    ``mlflow.pyfunc`` scores with it, whoever has registered it.
 
     Args:
         folder: The model's folder, with its ``MLmodel`` file.
 
     Raises:
-        ModelError: It is no such model, is stored in another format than skops, or holds a type that is not trusted.
+        ModelError: It is no model of the sklearn flavour, is stored in another format than skops, holds a type that is
+            not trusted, or gives no probabilities of the labels 0 and 1.
     """
     try:
         flavour = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["sklearn"]
@@ -102,35 +105,33 @@ def load_model(folder: Path) -> Any:
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ModelError(f"{folder} points to a file outside of it: {flavour['pickled_model']}")
     try:
-        return skops.io.load(file, trusted=TRUSTED_TYPES)
+        classifier = load_classifier(file)
     except UntrustedTypesFoundException as error:
         raise ModelError(f"{folder} holds types that are not trusted: {error}") from error
     except Exception as error:  # a damaged archive raises any error of zipfile, json and skops
         raise ModelError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
+    try:
+        return DiabetesModel(classifier)
+    except ValueError as error:
+        raise ModelError(f"{folder}: {error}") from error
 
 
-def score(model: Any, rows: pd.DataFrame) -> np.ndarray:
+def score(model: DiabetesModel, rows: pd.DataFrame) -> np.ndarray:
     """Compute the probability of diabetes for each row.
 
     Args:
-        model: A fitted binary classifier with ``feature_names_in_`` and ``predict_proba``.
-        rows: Test rows, with at least the model's features.
+        model: The model.
+        rows: Test rows as they were measured, with at least the model's features.
 
     Returns:
         Probabilities of shape (n_rows,), 0 to 1.
 
     Raises:
-        ModelError: The model needs columns that the rows lack, or gives no probability of label 1 for a row.
+        ModelError: The model needs columns that the rows lack, or gives a row no probability of label 1.
     """
-    features = list(getattr(model, "feature_names_in_", []))
-    missing = [feature for feature in features if feature not in rows]
-    if missing or not features:
-        raise ModelError(f"wants columns that the test rows lack: {', '.join(missing) or 'it does not say which'}")
-    if list(getattr(model, "classes_", [])) != [0, 1] or not hasattr(model, "predict_proba"):
-        raise ModelError("gives no probabilities of the labels 0 and 1")
     try:
-        with np.errstate(all="ignore"):  # the result is checked below
-            probability = np.asarray(model.predict_proba(rows[features])[:, 1], dtype=np.float64)
+        with np.errstate(all="ignore"):  # the probabilities are checked below
+            probability = model.probabilities(rows)
     except (ValueError, ArithmeticError) as error:
         raise ModelError(f"cannot score the test rows: {in_one_line(error)}") from error
     if len(wrong := np.flatnonzero(~((probability >= 0) & (probability <= 1)))):
@@ -179,23 +180,23 @@ def figures_with_slices(rows: pd.DataFrame, probability: np.ndarray, threshold: 
         here = np.isnan(band_of) if band == "missing" else band_of == position
         if here.any():
             slices[band] = figures(label[here], probability[here], threshold)
-    return {**figures(label, probability, threshold), "slices": {SLICED_BY: slices}}
+    return {**figures(label, probability, threshold), "threshold": threshold, "slices": {SLICED_BY: slices}}
 
 
-def evaluate(rows: pd.DataFrame, scores: dict[str, np.ndarray], threshold: float) -> dict[str, Any]:
+def evaluate(rows: pd.DataFrame, scores: dict[str, np.ndarray], thresholds: dict[str, float]) -> dict[str, Any]:
     """Build the content of ``metrics.json``.
 
     Args:
         rows: Test rows with label and age.
         scores: Probabilities of shape (n_rows,) of the ``challenger`` and, where there is one, the ``champion``.
-        threshold: The probability from which a row counts as 1.
+        thresholds: For each of them the probability from which it takes a row as 1.
     """
-    measured = {name: figures_with_slices(rows, probability, threshold) for name, probability in scores.items()}
+    measured = {name: figures_with_slices(rows, scores[name], thresholds[name]) for name in scores}
     positives = measured["challenger"]["positives"]
     warning = too_few(measured["challenger"]["rows"] - positives, positives)
     return {
         "schema_version": 1,
-        "threshold": threshold,
+        "threshold": thresholds["challenger"],
         "challenger": measured["challenger"],
         "champion": measured.get("champion"),
         "warnings": [warning] if warning else [],
@@ -315,7 +316,7 @@ def _cell(column: int, row: int, colour: str, alpha: float) -> Any:
     return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, color=colour, alpha=alpha, linewidth=0)
 
 
-def draw_score_distributions(label: np.ndarray, scores: dict[str, np.ndarray], threshold: float) -> Figure:
+def draw_score_distributions(label: np.ndarray, scores: dict[str, np.ndarray], evaluation: dict[str, Any]) -> Figure:
     """Draw how the probabilities of the two classes are distributed, one panel for each model."""
     figure = _figure(6.4, 2.3 * len(scores) + 0.9)
     edges = np.linspace(0, 1, 31)
@@ -326,11 +327,11 @@ def draw_score_distributions(label: np.ndarray, scores: dict[str, np.ndarray], t
             counts = np.histogram(probability[label == value], edges)[0]
             axes.stairs(counts / counts.sum().clip(1), edges, color=colour, fill=True, alpha=0.35)
             axes.stairs(counts / counts.sum().clip(1), edges, color=colour, linewidth=1.6, label=text)
-        axes.axvline(threshold, color=INK, linestyle="--", linewidth=1)
+        axes.axvline(evaluation[name]["threshold"], color=INK, linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), ylabel="Share of the class", title=name)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(loc="upper right", frameon=False)
-    panels[-1].set_xlabel(f"Predicted probability (dashed: threshold {threshold:g})")
+    panels[-1].set_xlabel("Predicted probability (dashed: threshold)")
     return figure
 
 
@@ -343,7 +344,7 @@ def draw(rows: pd.DataFrame, scores: dict[str, np.ndarray], evaluation: dict[str
     label = rows[LABEL].to_numpy()
     drawn = {
         "confusion_matrix": draw_confusion_matrix(evaluation),
-        "score_distributions": draw_score_distributions(label, scores, evaluation["threshold"]),
+        "score_distributions": draw_score_distributions(label, scores, evaluation),
     }
     if 0 < label.sum() < len(label):
         drawn["roc"] = draw_roc(label, scores)
@@ -421,28 +422,15 @@ def _table(head: list[str], body: list[list[str]]) -> str:
 # --- the step --------------------------------------------------------------------------------------------------------
 
 
-def probability(text: str) -> float:
-    """Read a probability, 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is outside 0 to 1")
-    return value
-
-
-def add_parameters(parser: argparse.ArgumentParser) -> None:
-    """Add the option that sets the threshold."""
-    parser.add_argument("--threshold", type=probability, default=0.5)
-
-
 def write_evaluation(
-    folder: Path, rows: pd.DataFrame, scores: dict[str, np.ndarray], threshold: float
+    folder: Path, rows: pd.DataFrame, scores: dict[str, np.ndarray], thresholds: dict[str, float]
 ) -> dict[str, Any]:
     """Evaluate, and write figures, pictures and report into an existing folder.
 
     Returns:
         The content of ``metrics.json``.
     """
-    evaluation = evaluate(rows, scores, threshold)
+    evaluation = evaluate(rows, scores, thresholds)
     pictures = draw(rows, scores, evaluation)
     (folder / "metrics.json").write_text(json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
     for name, picture in pictures.items():
@@ -465,7 +453,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--test_data", type=Path, required=True, help="Parquet, as prep writes it")
     parser.add_argument("--challenger", type=Path, required=True, help="folder of an MLflow model")
     parser.add_argument("--champion", type=Path, help="folder of an MLflow model; leave out when there is none")
-    add_parameters(parser)
     parser.add_argument("--evaluation_output", type=Path, required=True)
     arguments = parser.parse_args(argv)
     try:
@@ -476,17 +463,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     scores: dict[str, np.ndarray] = {}
+    thresholds: dict[str, float] = {}
     for name in COLOURS:
         if folder := getattr(arguments, name):
             try:
-                scores[name] = score(load_model(folder), rows)
+                model = load_model(folder)
+                scores[name], thresholds[name] = score(model, rows), model.threshold
             except ModelError as error:
                 print(f"evaluate: the {name}: {error}", file=sys.stderr)
                 return 2
-    evaluation = write_evaluation(arguments.evaluation_output, rows, scores, arguments.threshold)
+    evaluation = write_evaluation(arguments.evaluation_output, rows, scores, thresholds)
     use_identity_of_job()
     with mlflow.start_run():
-        mlflow.log_params({"threshold": arguments.threshold})
+        mlflow.log_params({"threshold": evaluation["threshold"]})
         mlflow.log_metrics(tracked(evaluation))
     print(summary(evaluation))
     return 0

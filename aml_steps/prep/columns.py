@@ -18,7 +18,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "Age": (0, 130),  # years
 }
 FEATURES = list(RANGES)
-ZERO_IS_MISSING = ["PlasmaGlucose", "DiastolicBloodPressure", "TricepsThickness", "SerumInsulin", "BMI"]
 NUMBERS = [*FEATURES, LABEL]
 COLUMNS = [PATIENT, *NUMBERS]
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from columns import FEATURES, NUMBERS
 from data_file import Data
-from diabetes_steps import PATIENT, too_few
+from diabetes_steps import PATIENT, as_measured, too_few
 
 
 def count_classes(labels: np.ndarray) -> dict[str, int]:
@@ -18,18 +18,16 @@ def count_classes(labels: np.ndarray) -> dict[str, int]:
     return {"0": len(labels) - ones, "1": ones}
 
 
-def describe(
-    data: Data, values: pd.DataFrame, hashes: np.ndarray, classes: dict[str, dict[str, int]]
-) -> dict[str, Any]:
+def describe(data: Data, hashes: np.ndarray, classes: dict[str, dict[str, int]]) -> dict[str, Any]:
     """Build the report, but for the file and the parameters.
 
     Args:
         data: The rows as the file has them.
-        values: The same features and labels as they are written; NaN where missing.
         hashes: The hash of each row's patient, of shape (n_rows,), uint64.
         classes: What :func:`count_classes` says of the rows as a ``whole`` and of the parts ``train`` and ``test``.
     """
-    # Counted in the rows as they were read, and by hash: comparing ten million whole rows would take minutes.
+    values = as_measured(data.values)
+    # Counted in the rows as they are in the file, and by hash: comparing ten million whole rows would take minutes.
     contents = pd.util.hash_pandas_object(data.values, index=False).to_numpy() ^ hashes
     warning = too_few(classes["test"]["0"], classes["test"]["1"])
     return {

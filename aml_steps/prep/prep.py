@@ -1,4 +1,7 @@
-"""Check the diabetes data, mark what was not measured, and divide the rows into a training and a test part."""
+"""Check the diabetes data, report on them, and divide the rows into a training and a test part.
+
+No value is changed: what prepares values is part of the model, so that it scores any row as it was judged.
+"""
 
 # PyArrow has no types and makes its compute functions when it is imported.
 # pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportAttributeAccessIssue=false
@@ -17,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from columns import ZERO_IS_MISSING
 from data_file import Data, read
 from data_report import count_classes, describe, summary
 from diabetes_steps import LABEL, PATIENT, DataError
@@ -42,7 +44,7 @@ class Prepared:
 
 
 def prepare(data: Data, parameters: Parameters) -> Prepared:
-    """Mark what was not measured, divide the rows and describe the result.
+    """Divide the rows and describe the result.
 
     Raises:
         DataError: A part would hold rows of one label only.
@@ -58,21 +60,11 @@ def prepare(data: Data, parameters: Parameters) -> Prepared:
                 f"the {part} part would hold {classes[part]['0']} rows of label 0 and {classes[part]['1']} of label 1; "
                 "both are needed: set another test_share or split_seed, or bring more rows"
             )
-    values = data.values
-    if parameters.zeros_as_missing:
-        values = values.assign(**{column: values[column].replace(0, np.nan) for column in ZERO_IS_MISSING})
-    report = describe(data, values, hashes, classes)
-    table = pa.Table.from_pandas(values.astype({LABEL: "int64"}), preserve_index=False)
+    report = describe(data, hashes, classes)
+    table = pa.Table.from_pandas(data.values.astype({LABEL: "int64"}), preserve_index=False)
     if data.patients is not None:
         table = table.add_column(0, PATIENT, data.patients)
     return Prepared(table, train, test, report)
-
-
-def boolean(text: str) -> bool:
-    """Read a boolean as Azure ML writes it into a command: ``True`` or ``False``."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
 
 
 def share(text: str) -> float:
@@ -96,12 +88,11 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test_share", type=share, default=Parameters.test_share)
     parser.add_argument("--split", choices=SPLITS, default=Parameters.split)
     parser.add_argument("--split_seed", type=seed, default=Parameters.split_seed)
-    parser.add_argument("--zeros_as_missing", type=boolean, default=Parameters.zeros_as_missing)
 
 
 def read_parameters(arguments: argparse.Namespace) -> Parameters:
     """Take the options of :func:`add_parameters` from parsed arguments."""
-    return Parameters(arguments.test_share, arguments.split, arguments.split_seed, arguments.zeros_as_missing)
+    return Parameters(arguments.test_share, arguments.split, arguments.split_seed)
 
 
 def prepare_file(path: Path, parameters: Parameters) -> Prepared:

@@ -33,13 +33,11 @@ class Parameters:
         test_share: Share of the patients (or rows) that go to the test part, 0.05 to 0.95.
         split: ``patient`` keeps a patient's rows together, ``random`` divides rows as ``train_test_split`` does.
         split_seed: Another seed gives another split, of either kind; 0 to 4294967295.
-        zeros_as_missing: Whether a zero in a physiological measurement stands for "not measured".
     """
 
     test_share: float = 0.3
     split: str = "patient"
     split_seed: int = 0
-    zeros_as_missing: bool = True
 
 
 def hash_keys(keys: Iterable[bytes], count: int, seed: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from diabetes_steps import LABEL, DataError, embedded, png, read_rows
+from diabetes_steps import LABEL, DataError, as_measured, embedded, png, read_rows
 
 ROWS_DRAWN = 200_000  # of more training rows a sample is drawn; the table is computed from all
 COLOURS = {"train": "#2f6fde", "test": "#c56a08"}
@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     files = {"train": arguments.train_data, "test": arguments.test_data}
     try:
-        parts = {part: read_rows(path) for part, path in files.items()}
+        parts = {part: as_measured(read_rows(path)) for part, path in files.items()}
         if list(parts["train"]) != list(parts["test"]):
             raise DataError(f"{files['train']} and {files['test']} do not have the same columns in the same order")
         if len(parts["train"].columns) == 1:

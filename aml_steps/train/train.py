@@ -13,22 +13,25 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import sklearn as mlflow_sklearn
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from diabetes_steps import LABEL, PATIENT, DataError, read_rows, use_identity_of_job
+import diabetes_model
+from diabetes_model import PROBABILITIES, TRUSTED_TYPES
+from diabetes_steps import LABEL, PATIENT, ZERO_IS_MISSING, DataError, read_rows, use_identity_of_job
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
 # What a saved model needs to be served. Told to MLflow, which else loads the model in a new process to find out.
 MODEL_REQUIREMENTS = [f"{package}=={version(package)}" for package in ("mlflow", "pandas", "scikit-learn", "skops")]
-# The one type in the saved pipeline that skops does not trust by itself: the imputer keeps the dtype of its columns.
-TRUSTED_TYPES = ["numpy.dtype"]
 EXAMPLE_ROWS = 5  # saved with the model as its input example
 
 
@@ -40,11 +43,15 @@ class Parameters:
         reg_rate: Strength of the L2 regularisation, the inverse of scikit-learn's ``C``; 1e-9 or greater.
         solver: One of ``SOLVERS``.
         max_iter: Most iterations the solver may take; 1 or greater.
+        zeros_as_missing: Whether a zero in a measurement of ``ZERO_IS_MISSING`` stands for "not measured".
+        threshold: The probability from which a patient counts as diabetic, 0 to 1.
     """
 
     reg_rate: float = 0.01
-    solver: str = "lbfgs"
+    solver: str = "liblinear"
     max_iter: int = 1000
+    zeros_as_missing: bool = True
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,12 @@ class Training:
     """A fitted classifier and how the fit went.
 
     Attributes:
-        model: Imputer, scaler and classifier, fitted.
+        model: All that turns a row as it was measured into a label, fitted.
         metrics: Figures of the training part: accuracy, roc_auc, log_loss, rows; ``converged`` (0 or 1) and ``n_iter``.
         warning: The solver's warning if it did not converge, else None.
     """
 
-    model: Pipeline
+    model: FixedThresholdClassifier
     metrics: dict[str, float]
     warning: str | None
 
@@ -67,20 +74,22 @@ def features_and_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     return frame.drop(columns=[PATIENT, LABEL], errors="ignore"), frame[LABEL]
 
 
-def fit(frame: pd.DataFrame, parameters: Parameters) -> Pipeline:
-    """Fit imputer, scaler and classifier on these rows.
+def fit(frame: pd.DataFrame, parameters: Parameters) -> FixedThresholdClassifier:
+    """Fit imputer, scaler and classifier on these rows, and add the threshold.
+
+    All of it is of scikit-learn's own classes, which skops reads without running code from the file.
 
     Args:
         frame: Training rows: features (NaN where missing), label and perhaps PatientID; of shape (n_rows, n_columns).
         parameters: How to fit.
 
     Returns:
-        The fitted pipeline, which takes the features as a frame.
+        The fitted classifier, which takes the features as a frame, as they were measured.
     """
     features, label = features_and_label(frame)
     pipeline = Pipeline(
         [
-            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
+            ("impute", _imputer([name for name in ZERO_IS_MISSING if name in features], parameters)),
             # The imputer has made a copy already; a second one of millions of rows would take too much memory.
             ("scale", StandardScaler(copy=False)),
             (
@@ -94,7 +103,24 @@ def fit(frame: pd.DataFrame, parameters: Parameters) -> Pipeline:
             ),
         ]
     )
-    return pipeline.fit(features, label)
+    return FixedThresholdClassifier(pipeline, threshold=parameters.threshold, response_method="predict_proba").fit(
+        features, label
+    )
+
+
+def _imputer(measurements: list[str], parameters: Parameters) -> SimpleImputer | ColumnTransformer:
+    """Put the median of what was measured where nothing was, and where a zero says that nothing was."""
+    median = SimpleImputer(strategy="median", keep_empty_features=True)
+    if not parameters.zeros_as_missing or not measurements:
+        return median
+    # Empty cells become zeros first, so that one imputer finds both.
+    zeros = Pipeline(
+        [
+            ("empty", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)),
+            ("zero", SimpleImputer(missing_values=0.0, strategy="median", keep_empty_features=True)),
+        ]
+    )
+    return ColumnTransformer([("measurements", zeros, measurements)], remainder=median)
 
 
 def train(frame: pd.DataFrame, parameters: Parameters) -> Training:
@@ -114,29 +140,34 @@ def train(frame: pd.DataFrame, parameters: Parameters) -> Training:
     features, label = features_and_label(frame)
     probability = model.predict_proba(features)[:, 1]
     metrics = {
-        "training_accuracy": float(accuracy_score(label, probability > 0.5)),
+        "training_accuracy": float(accuracy_score(label, probability >= parameters.threshold)),
         "training_roc_auc": float(roc_auc_score(label, probability)),
         "training_log_loss": float(log_loss(label, probability)),
         "training_rows": float(len(frame)),
         "converged": float(not complaints),
-        "n_iter": float(model.named_steps["classify"].n_iter_.max()),
+        "n_iter": float(model.estimator_.named_steps["classify"].n_iter_.max()),
     }
     return Training(model, metrics, str(complaints[0].message).splitlines()[0] if complaints else None)
 
 
-def save(model: Pipeline, rows: pd.DataFrame, path: Path) -> None:
-    """Save a fitted pipeline as an MLflow model in the skops format, which is read without unpickling.
+def save(model: FixedThresholdClassifier, rows: pd.DataFrame, path: Path) -> None:
+    """Save a fitted classifier as an MLflow model in the skops format, which is read without unpickling.
+
+    ``mlflow.sklearn`` gives the classifier back. ``mlflow.pyfunc`` scores by :mod:`diabetes_model`, which is saved with
+    the model and takes rows as a caller has them.
 
     Args:
-        model: The fitted pipeline.
+        model: The fitted classifier.
         rows: Prepared rows, the first few of which are kept with the model as its input example.
         path: A folder that is empty or does not exist.
     """
     example = features_and_label(rows)[0].head(EXAMPLE_ROWS)
-    # Not inferred from the example, where a column that misses a value would become optional.
+    # Any type: for a column of doubles MLflow would refuse the integers that pandas reads from a CSV file. Not inferred
+    # from the example, where a column that misses a value would become optional.
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.double, str(name)) for name in example]),
+        inputs=Schema([ColSpec(AnyType(), str(name)) for name in example]),
         outputs=Schema([TensorSpec(np.dtype("int64"), (-1,))]),
+        params=ParamSchema([ParamSpec(PROBABILITIES, DataType.boolean, default=False)]),
     )
     mlflow_sklearn.save_model(
         model,
@@ -146,7 +177,13 @@ def save(model: Pipeline, rows: pd.DataFrame, path: Path) -> None:
         pip_requirements=MODEL_REQUIREMENTS,
         serialization_format="skops",
         skops_trusted_types=TRUSTED_TYPES,
+        code_paths=[str(diabetes_model.__file__)],
     )
+    description = Model.load(path)
+    flavour = description.flavors["python_function"]
+    flavour |= {"loader_module": diabetes_model.__name__, "data": flavour.pop("model_path")}
+    del flavour["predict_fn"]
+    description.save(path / "MLmodel")
 
 
 def positive_rate(text: str) -> float:
@@ -165,16 +202,35 @@ def iterations(text: str) -> int:
     return value
 
 
+def probability(text: str) -> float:
+    """Read a probability, 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0 to 1")
+    return value
+
+
+def boolean(text: str) -> bool:
+    """Read a boolean as Azure ML writes it into a command: ``True`` or ``False``."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
 def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Add the options that :class:`Parameters` holds."""
     parser.add_argument("--reg_rate", type=positive_rate, default=Parameters.reg_rate)
     parser.add_argument("--solver", choices=SOLVERS, default=Parameters.solver)
     parser.add_argument("--max_iter", type=iterations, default=Parameters.max_iter)
+    parser.add_argument("--zeros_as_missing", type=boolean, default=Parameters.zeros_as_missing)
+    parser.add_argument("--threshold", type=probability, default=Parameters.threshold)
 
 
 def read_parameters(arguments: argparse.Namespace) -> Parameters:
     """Take the options of :func:`add_parameters` from parsed arguments."""
-    return Parameters(arguments.reg_rate, arguments.solver, arguments.max_iter)
+    return Parameters(
+        arguments.reg_rate, arguments.solver, arguments.max_iter, arguments.zeros_as_missing, arguments.threshold
+    )
 
 
 def summary(training: Training) -> str:

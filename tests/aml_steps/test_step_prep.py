@@ -81,8 +81,8 @@ def test_prep_writes_two_parquet_parts_and_a_report_of_the_shipped_rows(shipped:
     assert report["columns"]["Age"]["min"] == 21 and report["columns"]["Age"]["max"] == 81
 
 
-def test_prep_keeps_zeros_when_told_that_they_were_measured(shipped: Path, tmp_path: Path) -> None:
-    assert run(shipped, tmp_path, zeros_as_missing=False) == 0
+def test_prep_counts_zeros_that_stand_for_missing_measurements_and_changes_none(shipped: Path, tmp_path: Path) -> None:
+    assert run(shipped, tmp_path) == 0
     assert not pd.read_parquet(tmp_path / "train_data").isna().any(axis=None)
     assert (pd.read_parquet(tmp_path / "train_data")["SerumInsulin"] == 0).any()
 
@@ -236,7 +236,6 @@ def test_prep_refuses_a_part_with_one_class_only(shipped: Path, tmp_path: Path) 
         {"split": "time"},
         {"split_seed": -1},
         {"split_seed": 0.5},
-        {"zeros_as_missing": 1},
     ],
 )
 def test_prep_refuses_parameters_out_of_range(shipped: Path, tmp_path: Path, options: dict[str, object]) -> None:
@@ -323,15 +322,14 @@ def test_all_rows_of_a_patient_stay_together(make_rows: Rows, tmp_path: Path) ->
     assert not train & test
 
 
-def test_without_ids_equal_rows_stay_together_whether_or_not_zeros_count_as_missing(
+def test_without_ids_equal_rows_stay_together(
     make_rows: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = make_rows(300).drop(columns="PatientID")
     pd.concat([rows, rows]).to_csv(tmp_path / "rows.csv", index=False)
-    for zeros in (True, False):
-        prepared = prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters(zeros_as_missing=zeros))
-        assert set(prepared.test % 300) == set(prepared.test) - set(range(300, 600))
-        assert prepared.report["repeated_rows"] == prepared.report["patients"] == 300
+    prepared = prep.prepare(data_file.read(tmp_path / "rows.csv"), prep.Parameters())
+    assert set(prepared.test % 300) == set(prepared.test) - set(range(300, 600))
+    assert prepared.report["repeated_rows"] == prepared.report["patients"] == 300
     assert run(tmp_path / "rows.csv", tmp_path) == 0
     assert "no column PatientID" in capsys.readouterr().out
 

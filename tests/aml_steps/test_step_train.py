@@ -18,6 +18,7 @@ import data_file
 import prep
 import train
 from columns import FEATURES
+from diabetes_steps import ZERO_IS_MISSING, as_measured
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +32,15 @@ def rows(prepared: prep.Prepared) -> pd.DataFrame:
 
 
 def test_imputer_and_scaler_know_the_training_part_only(prepared: prep.Prepared, rows: pd.DataFrame) -> None:
-    model = train.fit(rows, train.Parameters())
-    filled = rows[FEATURES].fillna(rows[FEATURES].median())
-    np.testing.assert_allclose(model.named_steps["impute"].statistics_, rows[FEATURES].median(), rtol=1e-12)
-    np.testing.assert_allclose(model.named_steps["scale"].mean_, filled.mean(), rtol=1e-12)
-    np.testing.assert_allclose(model.named_steps["scale"].scale_, filled.std(ddof=0), rtol=1e-12)
-    assert not np.allclose(model.named_steps["impute"].statistics_, prepared.table.to_pandas()[FEATURES].median())
+    steps = train.fit(rows, train.Parameters()).estimator_.named_steps
+    medians = as_measured(rows)[FEATURES].median()
+    filled = as_measured(rows)[FEATURES].fillna(medians)
+    order = [*ZERO_IS_MISSING, *(name for name in FEATURES if name not in ZERO_IS_MISSING)]  # of the imputed columns
+    imputed = pd.DataFrame(steps["impute"].transform(rows[FEATURES]), columns=order)
+    np.testing.assert_allclose(imputed[FEATURES], filled, rtol=1e-12)
+    np.testing.assert_allclose(steps["scale"].mean_, filled[order].mean(), rtol=1e-12)
+    np.testing.assert_allclose(steps["scale"].scale_, filled[order].std(ddof=0), rtol=1e-12)
+    assert not np.allclose(medians, as_measured(prepared.table.to_pandas())[FEATURES].median())
 
 
 def test_the_patient_id_is_no_feature(rows: pd.DataFrame) -> None:
@@ -55,7 +59,7 @@ def test_every_solver_converges_to_the_same_classifier(rows: pd.DataFrame, solve
 
 def test_a_column_that_was_never_measured_does_not_break_the_fit(rows: pd.DataFrame) -> None:
     blank = rows.assign(SerumInsulin=np.nan)
-    assert np.isfinite(train.train(blank, train.Parameters()).model.named_steps["classify"].coef_).all()
+    assert np.isfinite(train.train(blank, train.Parameters()).model.estimator_.named_steps["classify"].coef_).all()
 
 
 def test_fitting_leaves_the_rows_as_they_were(rows: pd.DataFrame) -> None:
@@ -73,13 +77,15 @@ def test_a_solver_that_stops_too_early_says_so_in_metrics_and_words(rows: pd.Dat
 
 def test_a_stronger_regularisation_gives_smaller_coefficients(rows: pd.DataFrame) -> None:
     sizes = [
-        np.abs(train.fit(rows, train.Parameters(reg_rate=rate)).named_steps["classify"].coef_).sum()
+        np.abs(train.fit(rows, train.Parameters(reg_rate=rate)).estimator_.named_steps["classify"].coef_).sum()
         for rate in (1e-9, 0.01, 100)
     ]
     assert sizes == sorted(sizes, reverse=True)
 
 
-@pytest.mark.parametrize("option", ["--reg_rate=0", "--reg_rate=nan", "--max_iter=0", "--solver=adam"])
+@pytest.mark.parametrize(
+    "option", ["--reg_rate=0", "--reg_rate=nan", "--max_iter=0", "--solver=adam", "--threshold=nan"]
+)
 def test_train_refuses_parameters_out_of_range(tmp_path: Path, option: str) -> None:
     with pytest.raises(SystemExit) as caught:
         train.main(["--train_data", "rows", "--model", str(tmp_path), option])
@@ -95,7 +101,13 @@ def test_train_logs_parameters_and_metrics_into_the_run_of_the_job(
     (tmp_path / "model").mkdir()
     assert train.main(["--train_data", str(tmp_path / "train_data"), "--model", str(tmp_path / "model")]) == 0
     logged = mlflow.get_run(run_id)
-    assert logged.data.params == {"reg_rate": "0.01", "solver": "lbfgs", "max_iter": "1000"}
+    assert logged.data.params == {
+        "reg_rate": "0.01",
+        "solver": "liblinear",
+        "max_iter": "1000",
+        "zeros_as_missing": "True",
+        "threshold": "0.5",
+    }
     assert logged.data.metrics["training_rows"] == 532
     assert {"converged", "n_iter", "training_accuracy", "training_roc_auc"} <= set(logged.data.metrics)
     assert logged.info.status == "FINISHED"

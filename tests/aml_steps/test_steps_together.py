@@ -29,8 +29,9 @@ def challenger_of(data: Path, preparing: prep.Parameters, training: train.Parame
     prepared = prep.prepare(data_file.read(data), preparing)
     rows, test_rows = (prepared.table.take(part).to_pandas() for part in (prepared.train, prepared.test))
     train.save(train.fit(rows, training), rows, folder)
-    scores = {"challenger": evaluate.score(evaluate.load_model(folder), test_rows)}
-    return evaluate.evaluate(test_rows, scores, 0.5)["challenger"]
+    model = evaluate.load_model(folder)
+    scores = {"challenger": evaluate.score(model, test_rows)}
+    return evaluate.evaluate(test_rows, scores, {"challenger": model.threshold})["challenger"]
 
 
 @pytest.mark.parametrize("solver", train.SOLVERS)
@@ -44,8 +45,8 @@ def test_figures_equal_plain_scikit_learn_on_the_same_rows(shipped: Path, tmp_pa
     expected_accuracy = accuracy_score(y_test, plain.predict(scaler.transform(x_test)))
     expected_roc_auc = roc_auc_score(y_test, plain.predict_proba(scaler.transform(x_test))[:, 1])
 
-    preparing = prep.Parameters(test_share=0.3, split="random", split_seed=0, zeros_as_missing=False)
-    found = challenger_of(shipped, preparing, train.Parameters(solver=solver), tmp_path)
+    preparing = prep.Parameters(test_share=0.3, split="random", split_seed=0)
+    found = challenger_of(shipped, preparing, train.Parameters(solver=solver, zeros_as_missing=False), tmp_path)
     assert found["accuracy"] == pytest.approx(expected_accuracy, abs=1e-9)
     assert found["roc_auc"] == pytest.approx(expected_roc_auc, abs=1e-9)
 

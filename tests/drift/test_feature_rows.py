@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import columns
+import diabetes_steps
 from flows.drift.feature_rows import FEATURES, ZERO_IS_MISSING, read_features
 from flows.errors import DataAssetError
 from tests.terminal import PROJECT
@@ -41,7 +42,7 @@ def refusal(path: Path) -> str:
 
 def test_features_are_those_that_prep_checks() -> None:
     assert list(FEATURES) == columns.FEATURES
-    assert sorted(ZERO_IS_MISSING) == sorted(columns.ZERO_IS_MISSING)
+    assert sorted(ZERO_IS_MISSING) == sorted(diabetes_steps.ZERO_IS_MISSING)
 
 
 def test_shipped_rows_are_read_whole_with_zeros_of_measurements_missing() -> None:
