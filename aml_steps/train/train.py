@@ -8,6 +8,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -103,9 +104,9 @@ def fit(frame: pd.DataFrame, parameters: Parameters) -> FixedThresholdClassifier
             ),
         ]
     )
-    return FixedThresholdClassifier(pipeline, threshold=parameters.threshold, response_method="predict_proba").fit(
-        features, label
-    )
+    threshold: Any = parameters.threshold  # pyright infers text from the default, "auto"
+    classifier = FixedThresholdClassifier(pipeline, threshold=threshold, response_method="predict_proba")
+    return classifier.fit(features, label)
 
 
 def _imputer(measurements: list[str], parameters: Parameters) -> SimpleImputer | ColumnTransformer:
@@ -120,7 +121,7 @@ def _imputer(measurements: list[str], parameters: Parameters) -> SimpleImputer |
             ("zero", SimpleImputer(missing_values=0.0, strategy="median", keep_empty_features=True)),
         ]
     )
-    return ColumnTransformer([("measurements", zeros, measurements)], remainder=median)
+    return ColumnTransformer([("measurements", zeros, measurements)], remainder=median)  # pyright: ignore[reportArgumentType]
 
 
 def train(frame: pd.DataFrame, parameters: Parameters) -> Training:

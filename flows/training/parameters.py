@@ -95,7 +95,7 @@ class TrainingParameters(EngineParameters):
     reg_rate: float = Field(
         0.01, gt=0, le=1e9, allow_inf_nan=False, description="Regularization rate, the inverse of scikit-learn's C."
     )
-    solver: Solver = Field("lbfgs", description="Algorithm that fits the logistic regression.")
+    solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
     max_iter: int = Field(1000, ge=1, le=1_000_000, description="Most iterations that the solver may take.")
     test_share: float = Field(
         0.3, ge=0.05, le=0.95, description="Share of the patients (or rows) that are kept for the evaluation."
@@ -125,7 +125,6 @@ class PipelineParameters(TrainingParameters):
     """What the pipeline flow takes."""
 
     model_name: ModelName = Field("diabetes-predict", description="Registered model that may get a new version.")
-    solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
     gate_metric: MetricName = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
     gate_floor: float = Field(0.75, ge=0, allow_inf_nan=False, description="Worst acceptable value of that metric.")
     gate_min_improvement: float = Field(

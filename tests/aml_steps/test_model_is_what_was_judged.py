@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from mlflow import sklearn as mlflow_sklearn
 from mlflow.exceptions import MlflowException
 
 import data_file
@@ -103,8 +104,7 @@ def test_a_missing_column_is_refused_by_name(loaded: Any, shipped: Path) -> None
 
 @pytest.mark.parametrize("value", ["unknown", np.inf])
 def test_a_cell_that_is_no_number_is_named_and_not_quoted(loaded: Any, shipped: Path, value: object) -> None:
-    rows = pd.read_csv(shipped).head(3).astype({"BMI": object})
-    rows.loc[1, "BMI"] = value
+    rows = pd.read_csv(shipped).head(3).assign(BMI=pd.Series([30, value, 30], dtype=object))
     with pytest.raises(ValueError, match="column BMI, row 2: is") as refused:
         loaded.predict(rows)
     assert "unknown" not in str(refused.value)
@@ -136,5 +136,5 @@ def test_scikit_learn_s_own_model_has_all_of_it(
 ) -> None:
     rows = make_rows(50)
     rows.loc[:10, "BMI"] = 0
-    plain: Any = mlflow.sklearn.load_model(str(folder))
+    plain: Any = mlflow_sklearn.load_model(str(folder))
     np.testing.assert_array_equal(plain.predict(rows[FEATURES]), loaded.predict(rows))

@@ -206,7 +206,9 @@ def test_ten_rows_are_judged_with_a_warning_in_log_report_and_figures(
     assert "  warning: " in capsys.readouterr().out
     (warning,) = json.loads((tmp_path / "data_report").read_text())["warnings"]
     test = pd.read_parquet(tmp_path / "test_data")
-    evaluation = evaluate.write_evaluation(tmp_path, test, {"challenger": np.linspace(0, 1, len(test))}, 0.5)
+    evaluation = evaluate.write_evaluation(
+        tmp_path, test, {"challenger": np.linspace(0, 1, len(test))}, {"challenger": 0.5}
+    )
     assert evaluation["warnings"] == [warning] and "are too few to judge a model by" in warning
     assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == [warning]
     assert 'class="warning">Warning: ' in (tmp_path / "report.html").read_text()

@@ -15,6 +15,7 @@ import yaml
 
 from flows.data.snapshot import Snapshot
 from flows.spec.reading.reader import read_job
+from flows.training.parameters import JobParameters, PipelineParameters, validated
 from tests.aml_steps.conftest import STEPS
 from tests.terminal import PROJECT
 
@@ -88,12 +89,22 @@ def test_the_job_has_the_parameters_of_the_pipeline() -> None:
     assert read(STEPS / "train_job.yml")["inputs"] == read(STEPS / "train_pipeline.yml")["inputs"]
 
 
+def test_an_input_has_one_default_in_the_yaml_files_the_components_and_the_parameters_of_the_flows() -> None:
+    inputs = read(STEPS / "train_pipeline.yml")["inputs"]
+    declared: dict[str, Any] = {}
+    for path in COMPONENTS:
+        ports = read(path)["inputs"].items()
+        declared |= {name: port["default"] for name, port in ports if "default" in port}
+    assert declared == {name: value for name, value in inputs.items() if name != "data"}
+    for parameters in (validated(JobParameters, {}), validated(PipelineParameters, {})):
+        assert declared == {name: getattr(parameters, name) for name in declared}
+
+
 def test_scripts_have_the_defaults_and_choices_of_their_components() -> None:
-    import evaluate
     import prep
     import train
 
-    for name, module in (("prep", prep), ("train", train), ("evaluate", evaluate)):
+    for name, module in (("prep", prep), ("train", train)):
         parser = argparse.ArgumentParser()
         module.add_parameters(parser)
         inputs = read(STEPS / name / "component.yml")["inputs"]

@@ -1,5 +1,6 @@
 """The two commands as a person types them: real processes, a real Prefect server, a real MLflow store."""
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -30,6 +31,10 @@ def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reu
     assert (first["verdict"], reused(first)) == ("Promoted", [])
     assert first["model"] == {"name": "diabetes-predict", "version": 1, "created": True}
     assert (terminal.home / "evaluation" / "metrics.json").is_file()
+    assert labels_by_the_readme(terminal.home / "state") == {
+        "0",
+        "1",
+    }  # and what MLflow adds to the model changes nothing below
 
     second = terminal.summary(PIPELINE)
     assert second["verdict"] == "Rejected"
@@ -41,6 +46,16 @@ def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reu
     assert third["verdict"] == "Rejected"
     assert reused(third) == [step["name"] for step in third["steps"]]
     assert third["metrics"] == second["metrics"]
+
+
+def labels_by_the_readme(state: Path) -> set[str]:
+    """The labels that the README's few lines of Python give the shipped rows, in a process of their own."""
+    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    assert "sqlite:///.tandem/mlflow.db" in code
+    code = code.replace("sqlite:///.tandem/mlflow.db", f"sqlite:///{state}/mlflow.db")
+    code = code.replace("champion.predict(rows)", "print(*champion.predict(rows))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 @pytest.mark.slow

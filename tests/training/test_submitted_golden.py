@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 GOLDEN = Path(__file__).with_name("golden")
-REGENERATE = "WRITE_GOLDEN=1 .venv/bin/python -m pytest tests/test_submitted_golden.py"
+REGENERATE = "WRITE_GOLDEN=1 .venv/bin/python -m pytest tests/training/test_submitted_golden.py"
 CHAMPION = ModelVersion("diabetes-predict", 1, False, "champion", "azureml:diabetes-predict:1")
 HASH = re.compile(r"\b[0-9a-f]{64}\b|(?<==)[0-9a-f]{12}\b")  # whole, or short as in ``code=…``
 LINE = 110
