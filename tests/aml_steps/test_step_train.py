@@ -135,7 +135,8 @@ def test_a_saved_model_says_what_it_takes_and_needs(rows: pd.DataFrame, tmp_path
     described = yaml.safe_load((tmp_path / "MLmodel").read_text())
     assert [column["name"] for column in yaml.safe_load(described["signature"]["inputs"])] == FEATURES
     assert "saved_input_example_info" in described
-    assert "scikit-learn==" in (tmp_path / "requirements.txt").read_text()
+    needed = (tmp_path / "requirements.txt").read_text()
+    assert all(f"{package}==" in needed for package in ("scikit-learn", "skops", "azureml-ai-monitoring"))
     assert not list(tmp_path.rglob("*.pkl"))
 
 

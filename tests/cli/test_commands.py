@@ -31,10 +31,8 @@ def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reu
     assert (first["verdict"], reused(first)) == ("Promoted", [])
     assert first["model"] == {"name": "diabetes-predict", "version": 1, "created": True}
     assert (terminal.home / "evaluation" / "metrics.json").is_file()
-    assert labels_by_the_readme(terminal.home / "state") == {
-        "0",
-        "1",
-    }  # and what MLflow adds to the model changes nothing below
+    # What MLflow adds to the model's folder when it loads the model changes nothing below.
+    assert labels_by_the_readme(terminal.home / "state") == {"0", "1"}
 
     second = terminal.summary(PIPELINE)
     assert second["verdict"] == "Rejected"
