@@ -31,8 +31,8 @@ from diabetes_model import PROBABILITIES, TRUSTED_TYPES
 from diabetes_steps import LABEL, PATIENT, ZERO_IS_MISSING, DataError, read_rows, use_identity_of_job
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
-# What a saved model needs to be served. Told to MLflow, which else loads the model in a new process to find out. Azure's
-# script for deployments without code imports azureml-ai-monitoring, which only the model's requirements can bring.
+# What a saved model needs to be served. Told to MLflow, which else loads the model in a new process to find out.
+# Azure's script for deployments without code imports azureml-ai-monitoring, which only these requirements can bring.
 SERVED_BY = ("azureml-ai-monitoring", "mlflow", "pandas", "scikit-learn", "skops")
 MODEL_REQUIREMENTS = [f"{package}=={version(package)}" for package in SERVED_BY]
 EXAMPLE_ROWS = 5  # saved with the model as its input example

@@ -37,7 +37,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = tracking.create_run("an experiment", f"run {number}")
         tracking.log_params(run, {"number": str(number)})
         if number < 3:
-            tracking.promote("m", str(model), run, {"n": str(number)}, {"id": str(number)}, number - 1 or None, {})
+            tracking.promote(
+                "m", str(model), run, {"n": str(number)}, {"id": str(number)}, number - 1 or None, {"run": str(number)}
+            )
         else:
             tracking.register("m", str(model), run, {"n": str(number)}, {"id": str(number)})
         shutil.rmtree(model)
@@ -150,7 +152,7 @@ def test_versions_from_before_there_was_a_log_are_written_down_with_the_next(hom
     (model / "MLmodel").write_text("model 4")
     run = tracking.create_run("an experiment", "run 4")
     for _ in range(2):
-        tracking.promote("m", str(model), run, {"n": "4"}, {"id": "4"}, 2, {})
+        tracking.promote("m", str(model), run, {"n": "4"}, {"id": "4"}, 2, {"run": "4"})
     assert (home / LOG).read_text().count("\n") == 4
 
 
