@@ -8,7 +8,9 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Generator
@@ -71,6 +73,15 @@ class Living:
         self.life = replace(self.life, **facts)
         _write(self._lock, self.life)
 
+    def keep_temporary_files(self) -> None:
+        """From now on, make temporary files in a folder beside this file, which goes with it.
+
+        What libraries leave there when the process is killed is deleted by the next command.
+        """
+        folder = _temporary(self._file)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(folder)
+
     def lend(self) -> int:
         """The descriptor of the lock, for a child: the file counts as that of a living process until both are gone."""
         return self._lock
@@ -82,6 +93,7 @@ class Living:
             _current = None
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
+        _forget_temporary(self._file)
         os.close(self._lock)
 
     def leave(self) -> None:
@@ -103,7 +115,8 @@ class Dead:
     lock: int
 
     def forget(self) -> None:
-        """Delete the file: nothing of the process is left open."""
+        """Delete the file, and the temporary files: nothing of the process is left open."""
+        _forget_temporary(self.file)
         self.file.unlink(missing_ok=True)
         os.close(self.lock)
 
@@ -193,6 +206,17 @@ def parent() -> tuple[int, int] | None:
     pid = os.getppid()
     began = _began(pid)
     return None if began is None else (pid, began)
+
+
+def _temporary(file: Path) -> Path:
+    return file.with_suffix(".tmp")
+
+
+def _forget_temporary(file: Path) -> None:
+    folder = _temporary(file)
+    if tempfile.tempdir == str(folder):
+        tempfile.tempdir = None
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new(file: Path, life: Life) -> int:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,27 @@ def test_process_that_lives_is_named_and_one_that_was_killed_is_found_once(tmp_p
     assert not has_entries(tmp_path)
 
 
+def test_temporary_files_of_a_killed_process_are_deleted_with_its_entry(tmp_path: Path) -> None:
+    script = LIVES.replace('print("ready", flush=True)', "entry.keep_temporary_files(); print(mkdtemp(), flush=True)")
+    words = [sys.executable, "-c", f"from tempfile import mkdtemp\n{script}", str(tmp_path)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    folder = Path(process.stdout.readline().strip())
+    assert folder.is_dir() and folder.is_relative_to(tmp_path / "alive")
+    process.kill()
+    process.communicate()
+    (dead,) = look(tmp_path)[1]
+    dead.forget()
+    assert not folder.exists() and not has_entries(tmp_path)
+
+
 def test_process_that_ends_leaves_nothing(tmp_path: Path) -> None:
     entry = record_process(tmp_path, "a command")
     assert has_entries(tmp_path)
+    entry.keep_temporary_files()
+    made = Path(tempfile.mkdtemp())
     entry.end()
+    assert not made.exists() and Path(tempfile.gettempdir()).is_dir()
     assert not has_entries(tmp_path)
     assert list((tmp_path / "alive").iterdir()) == []
 

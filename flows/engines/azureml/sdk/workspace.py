@@ -10,6 +10,7 @@ from flows.engines.azureml.sdk.connection import Connection
 from flows.engines.azureml.sdk.data_files import DataFiles
 from flows.engines.azureml.sdk.jobs import Jobs
 from flows.engines.azureml.sdk.models import Models
+from flows.machine.living import current
 from flows.settings import Settings
 
 
@@ -40,6 +41,8 @@ _open: dict[tuple[str, ...], tuple[Connection, int]] = {}
 @asynccontextmanager
 async def open_workspace(settings: Settings) -> AsyncGenerator[Workspace]:
     """The workspace of the settings. The connection is closed when the last who uses it has left."""
+    if (process := current()) is not None:
+        process.keep_temporary_files()  # the SDK copies code with additional includes before it uploads it
     key = (*sorted(settings.workspace.values()), settings.managed_identity_client_id or "")
     # No await between looking and writing: flow runs of one process share one event loop or none of this.
     connection, users = _open.get(key) or (Connection(settings), 0)
