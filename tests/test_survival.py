@@ -21,9 +21,10 @@ import pytest
 from flows.prefect_api.server import free_port, server_environment
 from tests.azure_ml_service.faults import JobFault
 from tests.azure_ml_service.service import Service
-from tests.deployments.station import BIN, Station, until
+from tests.deployments.station import BIN, Station
 from tests.orchestration.suspension.suspended import WATCHER, job_of, started, suspended, task_runs
 from tests.processes import commands_with
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,7 @@ import yaml
 from flows.settings import PROJECT
 from tests.azure_ml_service.faults import Fault, JobFault
 from tests.azure_ml_service.service import Service
+from tests.waiting import until
 
 pytest_plugins = ("tests.azure_ml_service.fixtures",)
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("azure_client_allowed")]
@@ -52,14 +53,6 @@ def wait(client: Any, name: str, *statuses: str, seconds: float = 40.0) -> str:
             return status
         time.sleep(0.1)
     raise TimeoutError(f"{name} is {status}")
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.05)
 
 
 def submit_shell(client: Any, folder: Path, name: str | None = None, **commands: str) -> str:
@@ -172,7 +165,7 @@ def test_the_training_pipeline_runs_is_reused_downloaded_and_registered(
     assert tracking.get_run(children["train"].name).data.metrics["training_rows"] > 0
     assert tracking.get_run(children["train"].name).data.tags["mlflow.parentRunId"] == "first"
     again = next(child["name"] for child in azure_ml.children("second").values() if child["step"] == "train")
-    wait_for(lambda: tracking.get_run(again).data.metrics == tracking.get_run(children["train"].name).data.metrics)
+    until(lambda: tracking.get_run(again).data.metrics == tracking.get_run(children["train"].name).data.metrics)
     assert azure_ml.violations == []
 
 
@@ -243,7 +236,7 @@ def test_a_failed_step_fails_the_job_and_what_needs_it_does_not_run(
 
 def test_cancel_ends_the_job_and_the_processes_of_its_steps(client: Any, submit: Submit, azure_ml: Service) -> None:
     name = submit(sleeper="echo $$ > ${{outputs.out}}; sleep 60")
-    wait_for(lambda: azure_ml.children(name).get("sleeper", {}).get("status") == "Running")
+    until(lambda: azure_ml.children(name).get("sleeper", {}).get("status") == "Running")
     client.jobs.begin_cancel(name).result()
     assert wait(client, name) == "Canceled"
     assert azure_ml.children(name)["sleeper"]["status"] == "Canceled"
@@ -408,7 +401,7 @@ def test_a_job_goes_on_after_a_restart_and_keeps_what_had_completed(
         service.faults.add(JobFault("hang", step="two"))
         commands = {"one": "echo 1 > ${{outputs.out}}", "two": "cat ${{inputs.one}} > ${{outputs.out}}"}
         job = submit_shell(make_client(service), tmp_path, name="restarted", **commands)
-        wait_for(lambda: service.children(job).get("two", {}).get("status") == "Running")
+        until(lambda: service.children(job).get("two", {}).get("status") == "Running")
         before = service.children(job)
     finally:
         service.stop()

@@ -118,7 +118,7 @@ def reap(known: Collection[int]) -> None:
                 os.waitpid(process.pid, os.WNOHANG)
 
 
-def until(holds: Callable[[], object], seconds: float, pause: float = 0.02) -> bool:
+def holds_within(holds: Callable[[], object], seconds: float, pause: float = 0.02) -> bool:
     """Wait until a condition holds; whether it did in this time."""
     end = time.monotonic() + seconds
     while not holds():

@@ -20,7 +20,7 @@ from tests.chaos.observe import (
     texts,
 )
 from tests.chaos.plan import AT_RANDOM, HELD, KILL, NONE, SCORES, STOP, TOGETHER, Case
-from tests.chaos.processes import nothing_left, of_target, send, until
+from tests.chaos.processes import holds_within, nothing_left, of_target, send
 from tests.chaos.serving import Serving
 from tests.chaos.small_pipeline import expected_total
 from tests.chaos.templates import MODEL, Templates
@@ -202,7 +202,7 @@ def _befalling(
 
 def _when(holds: Callable[[], bool], command: Command, case: Case, servers: list[int]) -> bool:
     """Once a moment has come, send the signal; whether it came before the command ended."""
-    until(lambda: command.is_over or holds(), GATHER_SECONDS, 0.001)
+    holds_within(lambda: command.is_over or holds(), GATHER_SECONDS, 0.001)
     if case.moment not in (AT_RANDOM, "early") and case.share:
         time.sleep(AFTER_SECONDS * case.share)
     if command.is_over:
@@ -228,7 +228,7 @@ def _hold_registry(world: World, commands: Sequence[Command]) -> bool:
     made = "select count(*) from runs"
     already = rows(world.state / "mlflow.db", made)[0][0]
     # A command opens the store under the same lock, before it makes its job's run.
-    begun = until(
+    begun = holds_within(
         lambda: (
             any(command.is_over for command in commands)
             or rows(world.state / "mlflow.db", made)[0][0] >= already + len(commands)
@@ -248,5 +248,5 @@ def _gathered(count: Callable[[], int], commands: Sequence[Command]) -> bool:
     def all_are_there() -> bool:
         return count() >= sum(1 for command in commands if not command.is_over)
 
-    until(all_are_there, GATHER_SECONDS)
+    holds_within(all_are_there, GATHER_SECONDS)
     return count() >= len(commands)

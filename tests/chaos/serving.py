@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from flows.prefect_api.server import SERVED, free_port
 from tests.chaos.observe import open_records
-from tests.chaos.processes import below, send, until
+from tests.chaos.processes import below, holds_within, send
 from tests.chaos.world import BIN, World
 
 START_SECONDS = 120.0
@@ -41,7 +41,8 @@ class Serving:
             )
         self._world.helpers.append(self._process.pid)
         served = self._world.state / "prefect" / SERVED
-        if not until(lambda: served.exists() or self._process_is_over(), START_SECONDS, 0.1) or not served.exists():
+        holds_within(lambda: served.exists() or self._process_is_over(), START_SECONDS, 0.1)
+        if not served.exists():
             raise RuntimeError(f"`tandem serve` does not serve; see {log.name}.")
 
     def stop(self) -> None:
@@ -50,7 +51,7 @@ class Serving:
             return
         pids = self.pids
         send(pids[:1], "SIGTERM")
-        until(self._process_is_over, 20.0)
+        holds_within(self._process_is_over, 20.0)
         send(pids, "SIGKILL")
         self._process.wait()
         (self._world.state / "prefect" / SERVED).unlink(missing_ok=True)  # which a kill leaves
@@ -61,7 +62,7 @@ class Serving:
     def open_after_start(self) -> list[str]:
         """Start it, and say which records it leaves open, though nothing runs."""
         self.start()
-        until(lambda: not open_records(self._world.state), CLOSE_SECONDS, 0.5)
+        holds_within(lambda: not open_records(self._world.state), CLOSE_SECONDS, 0.5)
         return [f"{record}, after a start of `tandem serve`" for record in open_records(self._world.state)]
 
     def _process_is_over(self) -> bool:

@@ -19,7 +19,7 @@ from tests.chaos.facts import COMPARED_WITH, METRIC, Facts, Job, Ran, Version
 from tests.chaos.invariants import INVARIANTS, violations
 from tests.chaos.observe import differences, files, litter, open_records, outside
 from tests.chaos.plan import KILL, NONE, SCENARIOS, SCORES, Case, Scenario, case, cases
-from tests.chaos.processes import below, of_target, until
+from tests.chaos.processes import below, holds_within, of_target
 from tests.chaos.report import Result, table
 from tests.chaos.small_pipeline import expected_total, write_pipeline
 from tests.chaos.world import PROJECT
@@ -269,7 +269,7 @@ def test_a_request_that_the_loopback_service_holds_is_answered_once_it_is_releas
         url = client.base_url.join(IDENTITY_PATH)
         asking = threading.Thread(target=lambda: answers.append(httpx.get(url, trust_env=False).status_code))
         asking.start()
-        assert until(lambda: client.get("/_control/holds").json() == {"held": 1}, 30.0)
+        assert holds_within(lambda: client.get("/_control/holds").json() == {"held": 1}, 30.0)
         assert answers == []
         client.delete("/_control/holds")
         asking.join()

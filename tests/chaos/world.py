@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.chaos.plan import Program
-from tests.chaos.processes import below, reap, send, until
+from tests.chaos.processes import below, holds_within, reap, send
 from tests.chaos.small_pipeline import write_pipeline
 from tests.terminal import PROJECT
 
@@ -161,5 +161,5 @@ class World:
             reap(known)
             return [str(process) for process in below(os.getpid(), self.helpers) if not process.is_zombie]
 
-        until(lambda: not alive(), ORPHAN_SECONDS, 0.1)
+        holds_within(lambda: not alive(), ORPHAN_SECONDS, 0.1)
         return alive()

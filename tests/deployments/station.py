@@ -12,7 +12,7 @@ from contextlib import chdir, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -23,20 +23,10 @@ from deployments.ours import Done
 from flows.machine.child import Child
 from flows.prefect_api.server import free_port, server_environment
 from tests.terminal import PROJECT, Terminal
-
-T = TypeVar("T")
+from tests.waiting import until
 
 DEADLINE_SECONDS = 240  # nothing here waits so long unless it hangs
 BIN = Path(sys.executable).parent
-
-
-def until(holds: Callable[[], T], deadline_seconds: float = DEADLINE_SECONDS) -> T:
-    """What the condition comes to, once it holds."""
-    end = time.monotonic() + deadline_seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.5)
-    return found
 
 
 def verbs(done: Sequence[Done], kind: str | None = None) -> set[str]:

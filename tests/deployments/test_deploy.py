@@ -13,8 +13,9 @@ from flows.errors import ParameterError, SettingsError
 from flows.machine.living import has_entries
 from flows.prefect_api.server import SERVED
 from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
-from tests.deployments.station import Station, prefect_server, until, verbs
+from tests.deployments.station import Station, prefect_server, verbs
 from tests.terminal import PROJECT, Terminal
+from tests.waiting import until
 
 MODELS = {"train-pipeline": PipelineParameters, "train-job": JobParameters, "watch-data": WatchParameters}
 WRONG = {

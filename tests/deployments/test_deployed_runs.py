@@ -12,7 +12,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.data.assets import ResolvedData
 from flows.orchestration.events import Fact, data_registered, drift_detected, emit
-from tests.deployments.station import Receiver, Station, prefect_server, receiver, until
+from tests.deployments.station import Receiver, Station, prefect_server, receiver
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

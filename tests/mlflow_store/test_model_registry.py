@@ -3,24 +3,20 @@
 import asyncio
 import contextlib
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-import flows.mlflow_store.mlflow_worker
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
 from flows.machine.living import PROCESS, look, record_process
 from flows.mlflow_store.model_registry import (
     MlflowTracking,
     MlflowWorker,
-    ModelRegistry,
     ModelVersion,
     NewRun,
     Overtaken,
@@ -28,9 +24,7 @@ from flows.mlflow_store.model_registry import (
 )
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
-
-WORKER = flows.mlflow_store.mlflow_worker.__file__
-
+from tests.mlflow_store.stores import WORKER, Store, line_to
 
 # A worker in which MLflow prints, as it does at times.
 NOISY = f"""
@@ -49,45 +43,6 @@ import os, runpy, signal, mlflow
 mlflow.MlflowClient.create_model_version = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 runpy.run_path({WORKER!r}, run_name="__main__")
 """
-
-
-@contextlib.asynccontextmanager
-async def line_to(
-    *command: str, environment: Mapping[str, str] = MappingProxyType({}), timeout_seconds: float = 60.0
-) -> AsyncGenerator[MlflowWorker]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    assert process.stdin
-    assert process.stdout
-    async with MlflowWorker(process.stdout, process.stdin, timeout_seconds=timeout_seconds) as worker:
-        yield worker
-    await process.wait()  # the end of its input is all that ends it
-
-
-class Store:
-    """A store in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            "TANDEM_MLFLOW_ARTIFACTS": str(folder / "artifacts"),
-        }
-
-    def line(self, *command: str) -> contextlib.AbstractAsyncContextManager[MlflowWorker]:
-        return line_to(*command, environment=self.environment)
-
-    def model(self, name: str, text: str = "model") -> str:
-        folder = self.folder / "models" / name
-        (folder / "data").mkdir(parents=True, exist_ok=True)
-        (folder / "MLmodel").write_text(f"flavors: {text}")
-        (folder / "data" / "model.skops").write_text(text * 1000)
-        return str(folder)
 
 
 class SharedStore(Store):
@@ -133,11 +88,6 @@ async def promote(
         flow_run_id=flow_run_id,
         **more,
     )
-
-
-def test_tracking_is_a_model_registry(store: SharedStore) -> None:
-    registry: ModelRegistry = store.tracking
-    assert registry
 
 
 def test_runs_nest_and_carry_their_tags(store: SharedStore) -> None:

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -37,6 +36,7 @@ from flows.training.request import job_name, job_request, pipeline_job_name, pip
 from tests.azure_ml_service.faults import Fault, JobFault
 from tests.azure_ml_service.service import Service
 from tests.terminal import PROJECT, Terminal
+from tests.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 
@@ -53,15 +53,6 @@ command: sleep 600
 environment: {image: "ubuntu:22.04"}
 compute: azureml:cpu-cluster-01
 """
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """What the condition comes to, once it holds."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-    return found
 
 
 # Flow runs of a deployment, whose process the runner or the worker looks after

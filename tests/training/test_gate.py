@@ -8,22 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import ParameterError
-from flows.training.evaluation import METRICS, ConfusionMatrix, ModelScores
+from flows.training.evaluation import METRICS
 from flows.training.gate import GatePolicy, decide
-
-NEUTRAL = ModelScores(dict.fromkeys(METRICS, 0.5), ConfusionMatrix(tn=60, fp=10, fn=10, tp=20), rows=100, positives=30)
+from tests.training.scores import auc, scores
 
 metric_names = st.sampled_from(sorted(METRICS))
 values = st.floats(min_value=0, max_value=1)
 margins = st.floats(min_value=0, max_value=0.5)
-
-
-def scores(metric: str, value: float | None) -> ModelScores:
-    return replace(NEUTRAL, values={**NEUTRAL.values, metric: value})
-
-
-def auc(value: float | None) -> ModelScores:
-    return scores("roc_auc", value)
 
 
 def test_first_model_needs_the_floor_alone() -> None:

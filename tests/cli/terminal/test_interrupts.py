@@ -3,14 +3,13 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.processes import commands_with
 from tests.terminal import JOB, PIPELINE, Terminal
+from tests.waiting import until
 
 JOB_FILE = "type: command\nname: quick\nenvironment: azureml:diabetes-classify@latest\ncommand: echo began\n"
 MOMENTS = {
@@ -78,11 +77,11 @@ def test_ctrl_c_while_prefect_is_imported_leaves_nothing_running(tmp_path: Path,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for((tmp_path / "state" / "prefect").exists)
+    until((tmp_path / "state" / "prefect").exists)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (130, "\nInterrupted. Nothing is left running.\n")
-    wait_for(lambda: not commands_with(str(tmp_path / "state")))
+    until(lambda: not commands_with(str(tmp_path / "state")))
     assert not list((tmp_path / "state" / "alive").glob("*.json"))
 
 
@@ -94,10 +93,3 @@ def test_command_that_was_told_to_ignore_ctrl_c_goes_on(tmp_path: Path) -> None:
         + "raise SystemExit(exit_code_of(lambda: 7))"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 7
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)

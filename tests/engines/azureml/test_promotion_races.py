@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.mlflow_store.test_promotion_races import Races
+from tests.mlflow_store.races import Races
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.models import RemoteModel

@@ -3,8 +3,9 @@
 from typing import Any
 
 from tests.azure_ml_service.service import Service
-from tests.deployments.station import Station, until
+from tests.deployments.station import Station
 from tests.processes import commands_with
+from tests.waiting import until
 
 PIPELINE = "train-pipeline/on-demand"
 WATCHER = "watch-jobs/watcher"

@@ -10,9 +10,10 @@ import pytest
 
 from tests.azure_ml_service.faults import JobFault
 from tests.azure_ml_service.service import Service
-from tests.deployments.station import Station, prefect_server, until
+from tests.deployments.station import Station, prefect_server
 from tests.orchestration.suspension.suspended import WATCHER, job_of, started, suspended, task_runs
 from tests.processes import commands_with
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
