@@ -13,9 +13,9 @@ from flows.cli.terminal import interrupts
 from flows.engines.open_engine import ENGINES
 
 if TYPE_CHECKING:
-    EngineChoice = str
+    EngineFlag = str
 else:  # a choice, as a command line shows it
-    EngineChoice = Literal["auto", *ENGINES]
+    EngineFlag = Literal["auto", *ENGINES]
 File = Annotated[str, Argument("Azure ML job, pipeline or component YAML.", "FILE.yml", is_file=True)]
 Json = Annotated[bool, Flag("Print the result as JSON on standard output.")]
 Inputs = Annotated[tuple[str, ...], Flag("A new value of an input.", "inputs.NAME=VALUE", "--set")]
@@ -45,7 +45,7 @@ class RunOptions:
     output_dir: OutputDir = None
     allow_output: AllowOutput = ()
     python: Python = None
-    engine: Annotated[EngineChoice, Flag("Where it runs.")] = "auto"
+    engine: Annotated[EngineFlag, Flag("Where it runs.")] = "auto"
     tracking: Annotated[
         Literal["local", "azureml"],
         Flag("Where MLflow keeps the runs of the local engine; azureml is the workspace."),
@@ -138,7 +138,7 @@ class WatchOptions:
     psi_threshold: Annotated[str | None, Flag("Least difference that counts; 0.1 by default.", "PSI")] = None
     significance: Annotated[str | None, Flag("Most probability of a false alarm; 0.01 by default.", "P")] = None
     min_rows: Annotated[str | None, Flag("Fewest rows that are compared; 100 by default.", "N")] = None
-    engine: Annotated[EngineChoice | None, Flag("Where champion and data are.")] = None
+    engine: Annotated[EngineFlag | None, Flag("Where champion and data are.")] = None
     json: Json = False
 
     def run(self) -> int:
@@ -154,7 +154,7 @@ class RegisterDataOptions:
 
     file: Annotated[str, Argument("A CSV or Parquet file of the pipeline's columns.", "FILE", is_file=True)]
     name: Annotated[str, Flag("Of the data asset.", "NAME")] = "diabetes-diagnostics"
-    engine: Annotated[EngineChoice, Flag("Where to.")] = "auto"
+    engine: Annotated[EngineFlag, Flag("Where to.")] = "auto"
     json: Json = False
 
     def run(self) -> int:
