@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.training.scores import auc
-
 from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion, Overtaken
 from flows.training.gate import GatePolicy, decide
+from tests.training.scores import auc
 
 MARGIN = GatePolicy().min_improvement
 
