@@ -11,12 +11,15 @@ from prefect.states import Cancelled, Completed, Failed, Pending
 
 from flows.engines.step_events import StepEvent, StepPhase, tell
 
+_PREFECTS_LOGGER = logging.getLogger("prefect.flow_runs")
 _LEVELS = {StepPhase.QUEUED: logging.DEBUG, StepPhase.NOT_RUN: logging.WARNING}
 
 
 def report(event: StepEvent) -> None:
     """Log an event of a step in the current run, and pass it to who listens."""
-    get_run_logger().log(_LEVELS.get(event.phase, logging.INFO), "%s | %s", event.step, event.line)
+    level = _LEVELS.get(event.phase, logging.INFO)
+    if level > logging.DEBUG or _PREFECTS_LOGGER.isEnabledFor(level):  # to find the run's own logger takes milliseconds
+        get_run_logger().log(level, "%s | %s", event.step, event.line)
     tell(event)
 
 
