@@ -58,6 +58,25 @@ class Overtaken:
     by: int
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that is to become a version.
+
+    Attributes:
+        model_name: Of the registered model, which is made if absent.
+        model: Where the model is: a folder, or ``azureml://jobs/<name>/outputs/<output>``.
+        run_id: The run that made the model: an MLflow run id, or the name of an Azure ML job.
+        idempotency_tags: What makes two models the same model; at least one. They become tags of the version.
+        tags: Further tags of the version.
+    """
+
+    model_name: str
+    model: str
+    run_id: str
+    idempotency_tags: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+
 class ModelRegistry(Protocol):
     """What the flow asks of a model registry, on a laptop as on Azure ML."""
 
@@ -69,36 +88,12 @@ class ModelRegistry(Protocol):
         """Find a version by its number; None if there is none."""
         ...
 
-    async def register(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        tags: Mapping[str, str] = _NOTHING,
-    ) -> ModelVersion:
-        """Register a model, once: a version that carries all the idempotency tags is returned as it is.
-
-        Args:
-            model_name: Of the registered model, which is made if absent.
-            model: Where the model is: a folder, or ``azureml://jobs/<name>/outputs/<output>``.
-            run_id: The run that made the model: an MLflow run id, or the name of an Azure ML job.
-            idempotency_tags: What makes two requests the same request; at least one. They become tags of the version.
-            tags: Further tags of a new version.
-        """
+    async def register(self, candidate: Candidate) -> ModelVersion:
+        """Register a model, once: a version that carries all the idempotency tags is returned as it is."""
         ...
 
     async def promote(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        compared_with: int | None,
-        flow_run_id: str,
-        tags: Mapping[str, str] = _NOTHING,
+        self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
     ) -> ModelVersion | Overtaken:
         """Register a model, once, and make it the champion, unless it was overtaken.
 
@@ -107,13 +102,9 @@ class ModelRegistry(Protocol):
         and asks again because it was interrupted, gets the same answer.
 
         Args:
-            model_name: Of the registered model, which is made if absent.
-            model: Where the model is: a folder, or ``azureml://jobs/<name>/outputs/<output>``.
-            run_id: The run that made the model: an MLflow run id, or the name of an Azure ML job.
-            idempotency_tags: What makes two models the same model; at least one. They become tags of the version.
+            candidate: The model. A version that was registered before, and is promoted now, gets its tags too.
             compared_with: The version of the champion that the model was compared with, or None if there was none.
             flow_run_id: The id that the flow run goes by that has decided. Both become tags of the version.
-            tags: Further tags of the version, of one too that was registered before and is promoted now.
         """
         ...
 
@@ -336,61 +327,48 @@ class MlflowTracking:
         found = await self._worker.request("version", model_name=model_name, version=version)
         return None if found is None else _model_version(model_name, found, alias=None)
 
-    async def register(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        tags: Mapping[str, str] = _NOTHING,
-    ) -> ModelVersion:
-        """See :meth:`ModelRegistry.register`. ``model`` is a folder, which is copied into the run's artifacts."""
-        check_model_name(model_name)
-        found = await self._worker.request(
-            "register",
-            model_name=model_name,
-            model_folder=model,
-            run_id=run_id,
-            tags=dict(tags),
-            idempotency_tags=dict(idempotency_tags),
-        )
-        return _model_version(model_name, found, alias=None)
+    async def register(self, candidate: Candidate) -> ModelVersion:
+        """See :meth:`ModelRegistry.register`. The model is a folder, which is copied into the run's artifacts."""
+        found = await self._worker.request("register", **_described(candidate))
+        return _model_version(candidate.model_name, found, alias=None)
 
     async def promote(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        compared_with: int | None,
-        flow_run_id: str,
-        tags: Mapping[str, str] = _NOTHING,
+        self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
     ) -> ModelVersion | Overtaken:
         """See :meth:`ModelRegistry.promote`. One process after the other decides; who is overtaken registers nothing.
 
         A run that was killed after its promotion, and whose version is no longer the champion when it asks again, is
         overtaken too.
         """
-        check_model_name(model_name)
         found = await self._worker.request(
             "promote",
-            model_name=model_name,
-            model_folder=model,
-            run_id=run_id,
-            tags=dict(tags),
-            idempotency_tags=dict(idempotency_tags),
+            **_described(candidate),
             compared_with=compared_with,
             decision_tags=decision_tags(flow_run_id, compared_with),
         )
         if "overtaken_by" in found:
             return Overtaken(int(found["overtaken_by"]))
-        return _model_version(model_name, found, alias="champion")
+        return _model_version(candidate.model_name, found, alias="champion")
 
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """See :meth:`ModelRegistry.tag`."""
         await self._worker.request("tag", model_name=model_name, version=version, name=name, value=value)
+
+
+def _described(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as the worker takes it.
+
+    Raises:
+        ParameterError: Its name cannot be that of a model.
+    """
+    check_model_name(candidate.model_name)
+    return {
+        "model_name": candidate.model_name,
+        "model_folder": candidate.model,
+        "run_id": candidate.run_id,
+        "tags": dict(candidate.tags),
+        "idempotency_tags": dict(candidate.idempotency_tags),
+    }
 
 
 def _model_version(name: str, found: Mapping[str, Any], alias: str | None) -> ModelVersion:

@@ -12,7 +12,7 @@ from flows.data.digests import data_digest
 from flows.engines.engine import Engine
 from flows.engines.runs import PipelineRequest, RunOutcome
 from flows.errors import RunError, TandemError
-from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion, Overtaken
+from flows.mlflow_store.model_registry import Candidate, ModelRegistry, ModelVersion, Overtaken
 from flows.settings import PROJECT
 from flows.tags import (
     BASIS,
@@ -120,13 +120,7 @@ def provenance(
 
 async def register(engine: Engine, outcome: RunOutcome, model_name: str, tags: Mapping[str, str]) -> ModelVersion:
     """Register the job's model, once: the same model under the same name is the same version."""
-    return await engine.registry.register(
-        model_name,
-        _model_of(outcome),
-        run_id=outcome.mlflow_run_id or outcome.job_name,
-        idempotency_tags=await engine.identity(outcome, MODEL_OUTPUT),
-        tags=tags,
-    )
+    return await engine.registry.register(await _candidate(engine, outcome, model_name, tags))
 
 
 async def promote(
@@ -143,22 +137,19 @@ async def promote(
         The decision and the version; or the rejection of a model that was overtaken, and None.
     """
     made = await engine.registry.promote(
-        model_name,
-        _model_of(outcome),
-        run_id=outcome.mlflow_run_id or outcome.job_name,
-        idempotency_tags=await engine.identity(outcome, MODEL_OUTPUT),
+        await _candidate(engine, outcome, model_name, tags),
         compared_with=None if champion is None else champion.version,
         flow_run_id=tags[FLOW_RUN],
-        tags=tags,
     )
     return (overtaken(decision, made.by), None) if isinstance(made, Overtaken) else (decision, made)
 
 
-def _model_of(outcome: RunOutcome) -> str:
+async def _candidate(engine: Engine, outcome: RunOutcome, model_name: str, tags: Mapping[str, str]) -> Candidate:
     model = outcome.outputs.get(MODEL_OUTPUT)
     if model is None:
         raise RunError(f"The job {outcome.job_name} delivered no output {MODEL_OUTPUT!r}; nothing was registered.")
-    return model
+    run_id = outcome.mlflow_run_id or outcome.job_name
+    return Candidate(model_name, model, run_id, await engine.identity(outcome, MODEL_OUTPUT), tags)
 
 
 def git_commit(folder: Path) -> str:

@@ -23,6 +23,7 @@ from flows.drift.summary import WatchSummary
 from flows.drift.watch_data import watch_data
 from flows.engines.open_engine import open_engine
 from flows.errors import DataAssetError
+from flows.mlflow_store.model_registry import Candidate
 from flows.orchestration.events import Fact, emit
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
@@ -83,15 +84,9 @@ def register(settings: Settings, engine_name: Any, **champions: Mapping[str, str
             for model, own in champions.items():
                 tags = {"tandem.data": DATA, "tandem.data_sha256": data_digest(ROWS), **own}
                 run = await registry.create_run("tests", model) if engine_name == "local" else "job"
-                await registry.promote(
-                    model,
-                    str(folder),
-                    run_id=run,
-                    idempotency_tags={"tandem.of": model},
-                    compared_with=None,
-                    flow_run_id="tests",
-                    tags={name: value for name, value in tags.items() if value},
-                )
+                named = {name: value for name, value in tags.items() if value}
+                candidate = Candidate(model, str(folder), run, {"tandem.of": model}, named)
+                await registry.promote(candidate, compared_with=None, flow_run_id="tests")
 
     asyncio.run(_register())
 

@@ -20,7 +20,7 @@ from flows.engines.kind import EngineKind, Where
 from flows.engines.open_engine import ENGINES
 from flows.engines.polling import Timeouts
 from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
-from flows.mlflow_store.model_registry import ModelVersion, Overtaken
+from flows.mlflow_store.model_registry import Candidate, ModelVersion, Overtaken
 from flows.settings import Settings
 from flows.spec.graph import order
 from flows.tags import decision_tags
@@ -51,41 +51,24 @@ class Versions:
     async def version(self, model_name: str, version: int) -> ModelVersion | None:
         return next((one for one in self._versions.get(model_name, []) if one.version == version), None)
 
-    async def register(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        tags: Mapping[str, str] = {},
-        alias: str | None = None,
-    ) -> ModelVersion:
-        known = self._versions.setdefault(model_name, [])
-        found = next((one for one in known if idempotency_tags.items() <= one.tags.items()), None)
+    async def register(self, candidate: Candidate, alias: str | None = None) -> ModelVersion:
+        known = self._versions.setdefault(candidate.model_name, [])
+        same = candidate.idempotency_tags
+        found = next((one for one in known if same.items() <= one.tags.items()), None)
         if found is not None:
             return replace(found, created=False)
-        known.append(ModelVersion(model_name, len(known) + 1, True, alias, model, run_id, {**tags, **idempotency_tags}))
+        number, tags = len(known) + 1, {**candidate.tags, **same}
+        known.append(ModelVersion(candidate.model_name, number, True, alias, candidate.model, candidate.run_id, tags))
         return known[-1]
 
     async def promote(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        compared_with: int | None,
-        flow_run_id: str,
-        tags: Mapping[str, str] = {},
+        self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
     ) -> ModelVersion | Overtaken:
-        champion = await self.champion(model_name)
+        champion = await self.champion(candidate.model_name)
         if champion is not None and champion.version != compared_with:
             return Overtaken(champion.version)
-        tags = {**tags, **decision_tags(flow_run_id, compared_with)}
-        return await self.register(
-            model_name, model, run_id=run_id, idempotency_tags=idempotency_tags, tags=tags, alias="champion"
-        )
+        tags = {**candidate.tags, **decision_tags(flow_run_id, compared_with)}
+        return await self.register(replace(candidate, tags=tags), alias="champion")
 
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         at = version - 1

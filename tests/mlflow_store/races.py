@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion, Overtaken
+from flows.mlflow_store.model_registry import Candidate, ModelRegistry, ModelVersion, Overtaken
 from flows.training.gate import GatePolicy, decide
 from tests.training.scores import auc
 
@@ -33,13 +33,9 @@ class Races:
             return False
         before = None if champion is None else champion.version
         made = await registry.promote(
-            self.name,
-            model,
-            run_id=run,
-            idempotency_tags={"model": model},
+            Candidate(self.name, model, run, {"model": model}, {"label": label}),
             compared_with=before,
             flow_run_id=flow_run,
-            tags={"label": label},
         )
         if isinstance(made, Overtaken):
             assert made.by != before

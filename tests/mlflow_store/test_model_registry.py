@@ -15,6 +15,7 @@ import pytest
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
 from flows.machine.living import PROCESS, look, record_process
 from flows.mlflow_store.model_registry import (
+    Candidate,
     MlflowTracking,
     MlflowWorker,
     ModelVersion,
@@ -65,7 +66,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Generator[SharedStore]:
 
 
 async def register(tracking: MlflowTracking, name: str, model: str, run_id: str, key: str, **more: Any) -> ModelVersion:
-    return await tracking.register(name, model, run_id=run_id, idempotency_tags={"tandem.key": key}, **more)
+    return await tracking.register(Candidate(name, model, run_id, {"tandem.key": key}, **more))
 
 
 async def promote(
@@ -78,16 +79,8 @@ async def promote(
     flow_run_id: str = "flow run",
     **more: Any,
 ) -> ModelVersion | Overtaken:
-    again = {"tandem.key": key}
-    return await tracking.promote(
-        name,
-        model,
-        run_id=run_id,
-        idempotency_tags=again,
-        compared_with=compared_with,
-        flow_run_id=flow_run_id,
-        **more,
-    )
+    candidate = Candidate(name, model, run_id, {"tandem.key": key}, **more)
+    return await tracking.promote(candidate, compared_with=compared_with, flow_run_id=flow_run_id)
 
 
 def test_runs_nest_and_carry_their_tags(store: SharedStore) -> None:
@@ -364,7 +357,7 @@ def test_no_model_is_registered_from_an_empty_folder(store: SharedStore, missing
 
 def test_register_needs_something_to_know_the_model_again_by(store: SharedStore) -> None:
     with pytest.raises(RunError, match="idempotency_tags is empty"):
-        store.run(store.tracking.register("m", store.model("m"), run_id="r", idempotency_tags={}))
+        store.run(store.tracking.register(Candidate("m", store.model("m"), "r", {})))
 
 
 def test_kill_between_copy_and_version_leads_to_one_version(store: SharedStore) -> None:

@@ -1,11 +1,10 @@
 """Whom a challenger is compared with, also when a flow run is tried again after it has registered its model."""
 
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
-from flows.mlflow_store.model_registry import ModelVersion, Overtaken
+from flows.mlflow_store.model_registry import Candidate, ModelVersion, Overtaken
 from flows.training.registration import champion_to_beat
 
 
@@ -21,27 +20,11 @@ class Versions:
     async def version(self, model_name: str, version: int) -> ModelVersion | None:
         return next((one for one in self.versions if one.version == version), None)
 
-    async def register(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        tags: Mapping[str, str] = {},
-    ) -> ModelVersion:
+    async def register(self, candidate: Candidate) -> ModelVersion:
         raise AssertionError
 
     async def promote(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        compared_with: int | None,
-        flow_run_id: str,
-        tags: Mapping[str, str] = {},
+        self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
     ) -> ModelVersion | Overtaken:
         raise AssertionError
 

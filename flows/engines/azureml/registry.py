@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from flows.engines.azureml.sdk.retries import AlreadyThereError, create_once, persistently
 from flows.errors import UserError
-from flows.mlflow_store.model_registry import ModelVersion, Overtaken
+from flows.mlflow_store.model_registry import Candidate, ModelVersion, Overtaken
 from flows.tags import COMPARED_WITH, decision_tags
 
 if TYPE_CHECKING:
@@ -44,29 +44,13 @@ class AzureModelRegistry:
         """See :meth:`ModelRegistry.version`."""
         return next((_version(one) for one in await self._versions(model_name) if one.version == version), None)
 
-    async def register(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        tags: Mapping[str, str] = {},
-    ) -> ModelVersion:
+    async def register(self, candidate: Candidate) -> ModelVersion:
         """See :meth:`ModelRegistry.register`."""
-        made, created = await self._ensure(model_name, model, idempotency_tags, tags)
+        made, created = await self._ensure(candidate, candidate.tags)
         return _version(made, created=created)
 
     async def promote(
-        self,
-        model_name: str,
-        model: str,
-        *,
-        run_id: str,
-        idempotency_tags: Mapping[str, str],
-        compared_with: int | None,
-        flow_run_id: str,
-        tags: Mapping[str, str] = {},
+        self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
     ) -> ModelVersion | Overtaken:
         """See :meth:`ModelRegistry.promote`.
 
@@ -78,14 +62,14 @@ class AzureModelRegistry:
             if champion is not None and champion.version != compared_with:
                 raise _OvertakenError(champion.version)
 
-        tags = {**tags, ALIAS_TAG: CHAMPION, **decision_tags(flow_run_id, compared_with)}
+        tags = {**candidate.tags, ALIAS_TAG: CHAMPION, **decision_tags(flow_run_id, compared_with)}
         try:
-            made, created = await self._ensure(model_name, model, idempotency_tags, tags, check)
+            made, created = await self._ensure(candidate, tags, check)
         except _OvertakenError as overtaken:
             return Overtaken(overtaken.by)
-        tagged = [one.version for one in await self._versions(model_name) if ALIAS_TAG in one.tags]
+        tagged = [one.version for one in await self._versions(candidate.model_name) if ALIAS_TAG in one.tags]
         for before in tagged[:-1]:
-            await self.tag(model_name, before, ALIAS_TAG, None)
+            await self.tag(candidate.model_name, before, ALIAS_TAG, None)
         return _version(made, CHAMPION if tagged[-1:] == [made.version] else None, created)
 
     async def tag(self, model_name: str, version: int, name: str, value: str | None) -> None:
@@ -94,9 +78,7 @@ class AzureModelRegistry:
 
     async def _ensure(
         self,
-        model_name: str,
-        model: str,
-        idempotency_tags: Mapping[str, str],
+        candidate: Candidate,
         tags: Mapping[str, str],
         check: "Callable[[Sequence[RemoteModel]], None] | None" = None,
     ) -> tuple["RemoteModel", bool]:
@@ -105,13 +87,13 @@ class AzureModelRegistry:
         It takes the number after those in which it was not found, so that of two who do this at once one is refused.
 
         Args:
-            model_name: Of the registered model.
-            model: Where the model is.
-            idempotency_tags: What makes it the same model.
+            candidate: The model.
             tags: Further tags of a new version.
             check: For a version that is to be promoted: sees the versions before each try, and may raise. A version
                 that was never promoted is not the one that is looked for.
         """
+
+        model_name, idempotency_tags = candidate.model_name, candidate.idempotency_tags
 
         def same(versions: "Sequence[RemoteModel]") -> "RemoteModel | None":
             found = (one for one in versions if idempotency_tags.items() <= one.tags.items())
@@ -127,7 +109,8 @@ class AzureModelRegistry:
                 check(known)
             number = 1 + max((*hidden, *(version.version for version in known)), default=0)
             try:
-                made = await self._workspace.models.create(model_name, number, model, {**tags, **idempotency_tags})
+                named = {**tags, **idempotency_tags}
+                made = await self._workspace.models.create(model_name, number, candidate.model, named)
             except UserError as error:
                 # An archived version may have the number. They are looked at first: so the others are all in the list.
                 hidden = await persistently(lambda: self._workspace.models.numbers(model_name))

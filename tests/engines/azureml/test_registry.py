@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import pytest
 
 from flows.errors import SettingsError, UserError
-from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion, Overtaken
+from flows.mlflow_store.model_registry import Candidate, ModelRegistry, ModelVersion, Overtaken
 from flows.settings import Settings
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
@@ -32,26 +32,20 @@ def model(label: str) -> str:
     return f"azureml://datastores/workspaceblobstore/paths/models/{label}"
 
 
+def candidate(name: str, label: str) -> Candidate:
+    return Candidate(name, model(label), label, {"tandem.model_of": label}, {"more": "x"})
+
+
 async def promote(name: str, label: str, compared_with: int | None = None) -> ModelVersion | Overtaken:
     """Promote a model as a flow run of its own would, which compared it with this champion."""
     async with open_registry() as registry:
-        return await registry.promote(
-            name,
-            model(label),
-            run_id=label,
-            idempotency_tags={"tandem.model_of": label},
-            compared_with=compared_with,
-            flow_run_id=label,
-            tags={"more": "x"},
-        )
+        return await registry.promote(candidate(name, label), compared_with=compared_with, flow_run_id=label)
 
 
 async def register(name: str, label: str) -> ModelVersion:
     """Register a model without a gate."""
     async with open_registry() as registry:
-        return await registry.register(
-            name, model(label), run_id=label, idempotency_tags={"tandem.model_of": label}, tags={"more": "x"}
-        )
+        return await registry.register(candidate(name, label))
 
 
 async def champion(name: str) -> int | None:
