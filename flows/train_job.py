@@ -16,7 +16,7 @@ from flows.orchestration.submission import run_to_end
 from flows.settings import Settings
 from flows.training.evaluation import read_evaluation
 from flows.training.parameters import JobParameters, with_parameters
-from flows.training.registration import as_submitted, provenance, register, with_digest
+from flows.training.registration import MODEL_OUTPUT, as_submitted, provenance, register, with_digest
 from flows.training.request import job_request, single_job_name
 from flows.training.summary import RunSummary
 
@@ -42,22 +42,12 @@ async def train_job(parameters: JobParameters) -> State[Any]:
         data, _ = await as_submitted(engine, outcome, data, None, parameters.model_name)
         folder = Path(parameters.evaluation_output).absolute()
         evaluation = await engine.fetch(outcome, "evaluation", folder / "evaluation")
-        if "model" not in outcome.remote_only:
-            await engine.fetch(outcome, "model", folder / "model")
+        if engine.can_fetch(outcome, MODEL_OUTPUT):
+            await engine.fetch(outcome, MODEL_OUTPUT, folder / MODEL_OUTPUT)
         report = read_evaluation(evaluation)
         data = await with_digest(engine, outcome, data)
         tags = provenance(outcome, data, report, run_id)
         version = await register(engine, outcome, parameters.model_name, tags)
-        summary = RunSummary(
-            title=parameters.experiment_name,
-            engine=engine.name,
-            data=data,
-            outcome=outcome,
-            report=report,
-            decision=None,
-            champion=None,
-            version=version,
-            evaluation=evaluation,
-        )
+        summary = RunSummary(parameters.experiment_name, engine.name, data, outcome, report, evaluation, version)
         await publish_summary(summary, engine)
     return Completed(name=summary.verdict, message=summary.message, data=summary)

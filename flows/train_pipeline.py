@@ -71,17 +71,8 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
             data = await with_digest(engine, outcome, data)
             tags = provenance(outcome, data, report, run_id, decision, basis)
             decision, version = await promote(engine, outcome, parameters.model_name, tags, decision, champion)
-        summary = RunSummary(
-            title=parameters.pipeline,
-            engine=engine.name,
-            data=data,
-            outcome=outcome,
-            report=report,
-            decision=decision,
-            champion=champion,
-            version=version,
-            evaluation=evaluation,
-        )
+        title, name = parameters.pipeline, engine.name
+        summary = RunSummary(title, name, data, outcome, report, evaluation, version, decision, champion)
         await publish_summary(summary, engine)
         await emit(promotion_decided(summary, parameters.model_name))
         if champion is not None and not decision.promoted and decision.overtaken_by is None:

@@ -264,9 +264,8 @@ def test_job_that_is_asked_for_by_a_name_is_one_of_those_there_are(name: str, tm
 
 def outcome(folder: Path, name: str, outputs: dict[str, Path]) -> RunOutcome:
     step = StepOutcome(name, RunStatus.COMPLETED, outputs=outputs)
-    return RunOutcome(
-        "job", RunStatus.COMPLETED, (step,), {key: str(path) for key, path in outputs.items()}, None, folder
-    )
+    addresses = {key: str(path) for key, path in outputs.items()}
+    return RunOutcome("job", RunStatus.COMPLETED, (step,), addresses, {}, where=str(folder))
 
 
 @every_name
@@ -464,4 +463,4 @@ def test_output_is_registered_under_the_name_of_the_file_or_not_at_all(tmp_path:
     source.mkdir()
     file.write_text(f"{JOB}outputs: {{o: {{type: uri_folder, name: x}}}}")
     settings = Settings(tmp_path, tmp_path / "home", {})
-    assert register_outputs(outcome(source, "job", {"o": source}), read_job(file), settings).registered == {"o": "x:1"}
+    assert register_outputs(outcome(source, "job", {"o": source}), read_job(file), settings) == {"o": "x:1"}

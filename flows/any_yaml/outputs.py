@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from flows.any_yaml.local_data import MODEL_TYPES
+from flows.any_yaml.outcome import FileOutcome, outcome_as_json
 from flows.data.store import DataStore
 from flows.engines.plan.output_places import OutputFolders, local_path
 from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
@@ -16,10 +18,11 @@ from flows.machine.own_folders import claim, discard
 from flows.machine.private import hand_out, hand_out_text, make_folder
 from flows.settings import Settings
 from flows.spec.model.job import JobSpec, OutputPort
+from flows.spec.text.locations import is_remote
 from flows.spec.text.names import inside
-from flows.training.summary import outcome_as_json
 
 OUTCOME = "job.json"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def deliver(outcome: RunOutcome, spec: JobSpec, folders: OutputFolders) -> Mapping[str, str]:
@@ -41,16 +44,19 @@ def deliver(outcome: RunOutcome, spec: JobSpec, folders: OutputFolders) -> Mappi
     return copied
 
 
-def register_outputs(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> RunOutcome:
+def register_outputs(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> Mapping[str, str]:
     """Register the outputs that the YAML names as assets, so that a later job can take them by name.
 
     As on Azure ML, only those of a job that has completed.
+
+    Returns:
+        The ``name:version`` of each output that was registered.
 
     Raises:
         SettingsError: The local state cannot be written.
     """
     if outcome.status is not RunStatus.COMPLETED:
-        return outcome
+        return {}
     data = DataStore(settings.registered_data, settings.data_assets[:1])
     models = DataStore(settings.registered_models)
     registered: dict[str, str] = {}
@@ -59,15 +65,17 @@ def register_outputs(outcome: RunOutcome, spec: JobSpec, settings: Settings) -> 
             store = models if port.type in MODEL_TYPES else data
             found = store.register(source, port.asset_name, port.type, port.asset_version).asset
             registered[port.name] = f"{found.name}:{found.version}"
-    return replace(outcome, registered=registered)
+    return registered
 
 
-def lay_out(outcome: RunOutcome, folder: Path, folders: OutputFolders) -> RunOutcome:
+def lay_out(
+    outcome: RunOutcome, folder: Path, folders: OutputFolders, registered: Mapping[str, str] = _NOTHING
+) -> RunOutcome:
     """Copy all that a job has left, complete or not, to a folder a person looks into.
 
     ``outputs/<name>`` has the outputs of the job, ``steps/<step>/outputs`` those of a step and what it wrote to its own
     ``./outputs``, ``steps/<step>/logs/std_log.txt`` its log, ``job.json`` the outcome. What an earlier job has laid out
-    there goes; anything else stays.
+    there goes; anything else stays. An output that could not be brought to this machine keeps its address.
 
     Returns:
         The outcome, with the paths of the copies.
@@ -77,12 +85,10 @@ def lay_out(outcome: RunOutcome, folder: Path, folders: OutputFolders) -> RunOut
     """
     for name, found in (("outputs", outcome.outputs), ("steps", outcome.steps)):
         _begin(folder / name, bool(found))
-    steps = tuple(
-        _lay_out_step(step, outcome.folder, inside(folder / "steps", step.name), folders) for step in outcome.steps
-    )
+    steps = tuple(_lay_out_step(step, inside(folder / "steps", step.name), folders) for step in outcome.steps)
     outputs: dict[str, str] = {}
     for name, source in outcome.outputs.items():
-        if name in outcome.remote_only:
+        if is_remote(source):
             outputs[name] = source
             continue
         target = inside(folder / "outputs", name)
@@ -91,7 +97,7 @@ def lay_out(outcome: RunOutcome, folder: Path, folders: OutputFolders) -> RunOut
     outcome = replace(outcome, steps=steps, outputs=outputs)
     try:
         make_folder(folder)
-        hand_out_text(outcome_as_json(outcome) + "\n", folder / OUTCOME)
+        hand_out_text(outcome_as_json(FileOutcome(outcome, registered)) + "\n", folder / OUTCOME)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return outcome
@@ -118,12 +124,12 @@ def _begin(folder: Path, is_needed: bool) -> None:
             claim(folder)
 
 
-def _lay_out_step(step: StepOutcome, job: Path | None, folder: Path, folders: OutputFolders) -> StepOutcome:
+def _lay_out_step(step: StepOutcome, folder: Path, folders: OutputFolders) -> StepOutcome:
     outputs: dict[str, Path] = dict(step.outputs)
-    if step.status is not RunStatus.COMPLETED and job is not None:  # what it had written when it failed
-        outputs = {path.name: path for path in _within(inside(job / "steps", step.name) / "outputs")}
-    own = None if step.log is None else step.log.parents[1] / "code" / "outputs"
-    for path in () if own is None else _within(own):
+    ran_in = None if step.log is None else step.log.parents[1]
+    if step.status is not RunStatus.COMPLETED and ran_in is not None:  # what it had written when it failed
+        outputs = {path.name: path for path in _within(ran_in / "outputs")}
+    for path in () if ran_in is None else _within(ran_in / "code" / "outputs"):
         if path.name not in outputs:
             _copy(path, folder / "outputs" / path.name, folders)
     for name, path in outputs.items():

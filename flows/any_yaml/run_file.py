@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.any_yaml.outcome import FileOutcome
 from flows.any_yaml.outputs import deliver, lay_out, register_outputs
 from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders
 from flows.engines.engine import Engine
@@ -43,23 +44,24 @@ async def run_file(parameters: FileParameters) -> State[Any]:
         run_identity(engine, settings, parameters, Path(parameters.file).absolute()) as run_id,
     ):
         request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id)
-        outcome = await _outcome_of(engine, request)
+        job = await _outcome_of(engine, request)
         folders = output_folders(parameters, settings)
-        if engine.runs_here:
-            copied = await asyncio.to_thread(deliver, outcome, request.spec, folders)
-            outcome = await asyncio.to_thread(register_outputs, outcome, request.spec, settings)
-            if folder is None:
-                outcome = replace(outcome, outputs={**outcome.outputs, **copied})
-        if folder is not None:
+        # Steps that run elsewhere have no outputs on this machine: then there is nothing to copy or to register.
+        copied = await asyncio.to_thread(deliver, job, request.spec, folders)
+        registered = await asyncio.to_thread(register_outputs, job, request.spec, settings)
+        if folder is None:
+            job = replace(job, outputs={**job.outputs, **copied})
+        else:
             with tempfile.TemporaryDirectory() as place:
-                brought = await engine.bring(outcome, Path(place))
-                outcome = await asyncio.to_thread(lay_out, brought, folder, folders)
+                brought = await engine.bring(job, Path(place))
+                job = await asyncio.to_thread(lay_out, brought, folder, folders, registered)
+    outcome = FileOutcome(job, registered)
     try:
-        outcome.raise_for_status()
+        job.raise_for_status()
     except StepFailed as error:
         return Failed(message=str(error), name=type(error).__name__, data=outcome)
-    reused = f", {len(outcome.reused)} of {len(outcome.steps)} steps reused" if outcome.reused else ""
-    return Completed(message=f"{outcome.job_name}{reused}", data=outcome)
+    reused = f", {len(job.reused)} of {len(job.steps)} steps reused" if job.reused else ""
+    return Completed(message=f"{job.job_name}{reused}", data=outcome)
 
 
 async def _outcome_of(engine: Engine, request: PipelineRequest) -> RunOutcome:

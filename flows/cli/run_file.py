@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.any_yaml.bound import settings_from_pairs
+from flows.any_yaml.outcome import FileOutcome, outcome_as_json, outcome_as_text
 from flows.any_yaml.request import FileParameters, file_request
 from flows.cli.options import RunOptions
 from flows.cli.run import Run, check_writable, run_flow
-from flows.engines.runs import RunOutcome
 from flows.errors import StepFailed
-from flows.training.summary import outcome_as_json, outcome_as_text
 
 
 def run_yaml(options: RunOptions) -> int:
@@ -39,9 +38,9 @@ def run_yaml(options: RunOptions) -> int:
     )
     told = outcome_as_json if options.json else outcome_as_text
     try:
-        outcome: RunOutcome = run_flow(run, quiet=options.json)
+        outcome: FileOutcome = run_flow(run, quiet=options.json)
     except StepFailed as error:
-        if isinstance(error.outcome, RunOutcome):
+        if isinstance(error.outcome, FileOutcome):
             print(told(error.outcome))
         raise
     print(told(outcome))

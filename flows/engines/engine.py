@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flows.data.assets import ResolvedData
-from flows.engines.runs import PipelineRequest, RunOutcome, Submission, Unfinished
+from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, Submission, Unfinished
 from flows.mlflow_store.model_registry import ModelRegistry
 
 
@@ -20,11 +20,6 @@ class Engine(Protocol):
     @property
     def outlives_process(self) -> bool:
         """Whether a job goes on when the process that started it has ended; else it ends with that process."""
-        ...
-
-    @property
-    def runs_here(self) -> bool:
-        """Whether the steps run on this machine, so that their outputs are local files and may go to local paths."""
         ...
 
     @property
@@ -64,6 +59,17 @@ class Engine(Protocol):
         """Return when the job is over, with every step shown as a task run of the current flow run."""
         ...
 
+    def failed_by_machine(self, outcome: RunOutcome) -> bool:
+        """Whether a job failed for a reason that no user could help, such as a machine that was taken away.
+
+        Submitted again, it may then succeed.
+        """
+        ...
+
+    def can_fetch(self, outcome: RunOutcome, output: str) -> bool:
+        """Whether a named output can be copied to this machine; if not, it can be registered where it is."""
+        ...
+
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Copy a named output of a finished job to ``folder`` and return it.
 
@@ -79,7 +85,7 @@ class Engine(Protocol):
         What is elsewhere is downloaded into ``folder``; what is here stays where it is.
 
         Returns:
-            The outcome, with the paths on this machine. Outputs that are ``remote_only`` keep their address.
+            The outcome, with the paths on this machine. Outputs that cannot be fetched keep their address.
 
         Raises:
             RunError: A job that has completed did not deliver an output.
@@ -91,10 +97,6 @@ class Engine(Protocol):
         """Tags that tell what an output is: equal for what must not be registered twice."""
         ...
 
-    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
-        """Keep a report with the job, and the metrics that it comes to.
-
-        Returns:
-            The address of a page where a person can look at it.
-        """
+    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
+        """Keep a report with the job: an HTML file, all that lies in the same folder, and its metrics."""
         ...

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.errors import RunCanceled, StepFailed
 from flows.spec.model.job import JobSpec
@@ -73,7 +74,18 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """How one step ended. ``log`` is where its output was written; ``message`` says why it failed or did not run."""
+    """How one step ended.
+
+    Attributes:
+        name: The name of the step.
+        status: How it ended.
+        reused: Whether it delivered the outputs of an earlier run instead of running.
+        seconds: How long it ran; of a reused step, the earlier run.
+        outputs: What it delivered on this machine, by name; empty where it ran elsewhere.
+        log: Where its output was written on this machine, if it was.
+        mlflow_run_id: Its MLflow run, if it has one.
+        message: Why it failed or did not run.
+    """
 
     name: str
     status: RunStatus
@@ -84,30 +96,38 @@ class StepOutcome:
     mlflow_run_id: str | None = None
     message: str = ""
 
+    @property
+    def state(self) -> str:
+        """Its status, as a person reads it in a table."""
+        return "reused" if self.reused else self.status.value
+
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a job ended: its status, its steps in the order of the graph, and the addresses of its named outputs.
+    """How a job ended. Every engine says all of it; what only one knows is behind a method of :class:`Engine`.
 
-    An address is a path on this machine, or ``azureml://jobs/<name>/outputs/<output>``. ``remote_only`` are the outputs
-    that can be registered where they are, but not fetched. ``tags`` are those that the job was submitted with.
-    ``folder`` is that of a job on this machine, ``url`` the page of a job or of its MLflow run in a workspace.
-    ``infrastructure``: it failed, and for a reason that no user could help, such as a machine that was taken away.
-    ``registered`` has the name and version under which an output was registered on this machine.
+    Attributes:
+        job_name: The name of the job.
+        status: How it ended.
+        steps: How its steps ended, in the order of the graph.
+        outputs: The address of each named output: a path on this machine, or
+            ``azureml://jobs/<name>/outputs/<output>``.
+        tags: Those that the job was submitted with.
+        where: Where a person finds the job: its folder on this machine, or its name in the workspace.
+        url: Its page in studio; None for a job that no workspace knows.
+        mlflow_run_id: The MLflow run that it has, in whichever tracking store; None for a job that kept none.
+        message: Why it failed, where no step says it.
     """
 
     job_name: str
     status: RunStatus
     steps: tuple[StepOutcome, ...]
-    outputs: Mapping[str, str] = field(default_factory=dict[str, str])
-    mlflow_run_id: str | None = None
-    folder: Path | None = None
+    outputs: Mapping[str, str]
+    tags: Mapping[str, str]
+    where: str
     url: str | None = None
-    remote_only: frozenset[str] = frozenset()
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    infrastructure: bool = False
+    mlflow_run_id: str | None = None
     message: str = ""
-    registered: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def reused(self) -> tuple[str, ...]:
@@ -129,3 +149,10 @@ class RunOutcome:
             )
         failed = [step.message for step in self.steps if step.status in (RunStatus.FAILED, RunStatus.CANCELED)]
         raise StepFailed("\n".join(failed or [self.message or f"The job {self.job_name} failed."]), self)
+
+
+class KeptReport(NamedTuple):
+    """A report that is kept with a job: the address of a page that shows it, and which program has that page."""
+
+    url: str
+    where: str

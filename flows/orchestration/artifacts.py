@@ -13,20 +13,20 @@ REPORT = "report.html"
 
 async def publish_summary(summary: RunSummary, engine: Engine) -> None:
     """Create the artifacts of the current flow run."""
-    page = await engine.keep_report(summary.outcome, summary.evaluation, summary.report.challenger.values)
-    report = page if summary.outcome.url else f"{page}/{REPORT}"  # studio has a page of the run, not of its files
-    where = "in Azure ML studio" if summary.outcome.url else "in MLflow, which `make serve` shows"
+    metrics = summary.report.challenger.values
+    report = await engine.keep_report(summary.outcome, summary.evaluation / REPORT, metrics)
     await asyncio.gather(
         acreate_markdown_artifact(
-            summary_as_markdown(summary, report),
+            summary_as_markdown(summary, report.url),
             key="summary",
             description=plain(f"{summary.verdict}: {summary.result}"),
         ),
         acreate_table_artifact(metric_table(summary.report), key="metrics", description="Metrics on the test rows"),
         acreate_link_artifact(
-            report,
+            report.url,
             link_text="Evaluation report",
             key="report",
-            description=f"Scores by age too, and pictures of ROC, precision and recall, and calibration; {where}",
+            description=f"Scores by age too, and pictures of ROC, precision and recall, and calibration; "
+            f"{report.where}",
         ),
     )

@@ -43,7 +43,7 @@ async def run_to_end(
         if suspends and not submission.canceled:
             await suspend_until_over(engine, submission, resubmissions)
         outcome = await engine.wait(submission)
-        if not outcome.infrastructure or resubmissions == max_resubmissions:
+        if not engine.failed_by_machine(outcome) or resubmissions == max_resubmissions:
             return outcome.raise_for_status()
         resubmissions += 1
         said = f"resubmission {resubmissions} of at most {max_resubmissions}"

@@ -1,13 +1,12 @@
 """Summary of a finished run, as text for the terminal and as Markdown for Prefect. Pure."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from flows.data.assets import ResolvedData
-from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
+from flows.engines.runs import RunOutcome, RunStatus
 from flows.mlflow_store.model_registry import ModelVersion
 from flows.plain_text.table import aligned
 from flows.training.evaluation import METRICS, EvaluationReport, comparison
@@ -24,10 +23,10 @@ class RunSummary:
     data: ResolvedData
     outcome: RunOutcome
     report: EvaluationReport
-    decision: GateDecision | None
-    champion: ModelVersion | None
-    version: ModelVersion | None
     evaluation: Path
+    version: ModelVersion | None
+    decision: GateDecision | None = None
+    champion: ModelVersion | None = None
 
     @property
     def verdict(self) -> str:
@@ -92,9 +91,7 @@ def summary_as_markdown(summary: RunSummary, report: str) -> str:
     why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
     facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *_job(summary)])
     steps = "\n".join(
-        f"| {plain(step.name)} | {step.status.value} | {_seconds(step)} |"
-        if not step.reused
-        else f"| {plain(step.name)} | reused |  |"
+        f"| {plain(step.name)} | {step.state} | {'' if step.reused else f'{step.seconds:.1f}'} |"
         for step in summary.outcome.steps
     )
     header, *rows = [
@@ -204,31 +201,3 @@ def _number(value: float | None) -> str:
 def _difference(value: float) -> str:
     """With its sign, unless it is 0 at this precision."""
     return f"{value:+.4f}" if f"{abs(value):.4f}" != "0.0000" else "0.0000"
-
-
-def _seconds(step: StepOutcome) -> str:
-    return f"{step.seconds:.1f}"
-
-
-def outcome_as_text(outcome: RunOutcome) -> str:
-    """The outcome of any job as aligned lines for a terminal."""
-    rows = [
-        ["step", "state", "seconds"],
-        *([step.name, "reused" if step.reused else step.status.value, _seconds(step)] for step in outcome.steps),
-    ]
-    outputs = [
-        [name, address, *([f"registered as {outcome.registered[name]}"] if name in outcome.registered else [])]
-        for name, address in outcome.outputs.items()
-    ]
-    place = f"  job: {outcome.folder or outcome.job_name}"
-    look = [f"  Look at it:  {outcome.url}"] if outcome.url else []
-    return "\n".join(["", *aligned(rows), "", *aligned(outputs), place, *look, ""])
-
-
-def outcome_as_json(outcome: RunOutcome) -> str:
-    """The outcome of any job for machines."""
-    return json.dumps(asdict(outcome), default=_plain, indent=2)
-
-
-def _plain(value: object) -> object:
-    return sorted(cast(frozenset[str], value)) if isinstance(value, frozenset) else str(value)

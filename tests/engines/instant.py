@@ -19,7 +19,7 @@ from flows.data.assets import ResolvedData, resolve_data
 from flows.engines.kind import EngineKind, Where
 from flows.engines.open_engine import ENGINES
 from flows.engines.polling import Timeouts
-from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.mlflow_store.model_registry import Candidate, ModelVersion, Overtaken
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -84,7 +84,6 @@ class InstantEngine:
 
     name = "instant"
     outlives_process = False
-    runs_here = False
     registry = REGISTRY
 
     def __init__(self, settings: Settings) -> None:
@@ -107,7 +106,13 @@ class InstantEngine:
         request = submission.request
         steps = tuple(StepOutcome(name, RunStatus.COMPLETED) for name in order(request.spec))
         outputs = {name: f"instant://{request.job_name}/{name}" for name in request.spec.outputs}
-        return RunOutcome(request.job_name, RunStatus.COMPLETED, steps, outputs, tags=request.tags)
+        return RunOutcome(request.job_name, RunStatus.COMPLETED, steps, outputs, request.tags, where="nowhere")
+
+    def failed_by_machine(self, outcome: RunOutcome) -> bool:
+        return False
+
+    def can_fetch(self, outcome: RunOutcome, output: str) -> bool:
+        return True
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -127,8 +132,8 @@ class InstantEngine:
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
         return {"tandem.model_sha256": "of the only model that there is"}
 
-    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
-        return folder.as_uri()
+    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
+        return KeptReport(report.as_uri(), "nowhere else")
 
 
 class InstantKind(EngineKind):

@@ -63,6 +63,12 @@ class Ran:
     state: State[Any]
     task_runs: Mapping[str, TaskRun]
     fetched: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    failed_by_machine: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a job on this machine."""
+        return Path(self.outcome.where)
 
     def step(self, name: str) -> StepOutcome:
         return next(step for step in self.outcome.steps if step.name == name)
@@ -138,9 +144,12 @@ class JobRunner:
     ) -> Ran:
         """The same as :meth:`run`, as a coroutine."""
         fetched: dict[str, Path] = {}
+        by_machine = False
 
         async def body(engine: Engine) -> RunOutcome:
             outcome = await engine.wait(await engine.submit(request))
+            nonlocal by_machine
+            by_machine = engine.failed_by_machine(outcome)
             for output in fetch:
                 fetched[output] = await engine.fetch(
                     outcome, output, self.folder / "fetched" / request.job_name / output
@@ -150,7 +159,7 @@ class JobRunner:
         outcome, state = await self.flow(body, timeouts)
         if not state.is_completed():
             await state.aresult()
-        return Ran(outcome, state, await task_runs(state, len(outcome.steps)), fetched)
+        return Ran(outcome, state, await task_runs(state, len(outcome.steps)), fetched, by_machine)
 
     def in_flow(self, body: Callable[[Engine], Awaitable[Any]]) -> Any:
         """What a body that uses the engine in a flow run returns or raises."""

@@ -1,14 +1,16 @@
 """What an engine does, whichever it is: every test here runs on this machine and on Azure ML."""
 
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.engines.engine import Engine
 from flows.engines.plan.environment import environment_version
-from flows.engines.runs import RunOutcome
+from flows.engines.runs import PipelineRequest, RunOutcome
 from flows.engines.step_events import StepEvent, listening_to_steps
 from flows.errors import RunError, StepFailed
 from tests.conftest import Write
@@ -385,3 +387,31 @@ def test_outcome_has_the_tags_that_its_job_was_submitted_with_and_the_environmen
         "tandem.data": "rows:1",
         "tandem.environment": f"own:{version}",
     }
+
+
+def test_outcome_says_where_a_person_finds_the_job_and_which_run_it_is_tracked_as(
+    jobs: JobRunner, write: Write
+) -> None:
+    write({"job.yml": job("true")})
+
+    outcome = jobs.run().outcome
+
+    assert Path(outcome.where).name == outcome.job_name
+    assert outcome.mlflow_run_id
+
+
+def test_what_a_job_delivers_is_registered_once_however_often_the_same_job_runs(jobs: JobRunner, write: Write) -> None:
+    text = "mkdir -p ${{outputs.model}}; echo ${{inputs.rate}} > ${{outputs.model}}/weights"
+    write({"job.yml": job(text, inputs={"rate": 0.1}, outputs={"model": FOLDER})})
+
+    def identity(request: PipelineRequest) -> Callable[[Engine], Awaitable[Mapping[str, str]]]:
+        async def body(engine: Engine) -> Mapping[str, str]:
+            return await engine.identity(await engine.wait(await engine.submit(request)), "model")
+
+        return body
+
+    first, again, other = jobs.in_flows(
+        identity(jobs.request()), identity(jobs.request()), identity(jobs.request(inputs={"rate": 0.2}))
+    )
+
+    assert first == again != other

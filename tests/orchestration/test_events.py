@@ -26,7 +26,7 @@ def summary(job: str = "job-1", promoted: bool = True, champion: ModelVersion | 
         title="pipeline",
         engine="local",
         data=DATA,
-        outcome=RunOutcome(job, RunStatus.COMPLETED, (), url="https://studio/job-1"),
+        outcome=RunOutcome(job, RunStatus.COMPLETED, (), {}, {}, where=job, url="https://studio/job-1"),
         report=EvaluationReport(0.5, SCORES, SCORES if champion else None),
         decision=GateDecision(promoted, ("it is so",)),
         champion=champion,

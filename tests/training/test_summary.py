@@ -10,7 +10,7 @@ import pytest
 from prefect import flow
 
 from flows.data.assets import ResolvedData
-from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
+from flows.engines.runs import KeptReport, RunOutcome, RunStatus, StepOutcome
 from flows.mlflow_store.model_registry import ModelVersion
 from flows.orchestration.artifacts import publish_summary
 from flows.prefect_api.server import SERVED, served_mlflow
@@ -36,6 +36,9 @@ SUMMARY = RunSummary(
             StepOutcome("prep", RunStatus.COMPLETED, reused=True, seconds=12.3),
             StepOutcome("train", RunStatus.COMPLETED, seconds=4.56),
         ),
+        outputs={},
+        tags={},
+        where="jobs/job-1",
     ),
     report=EvaluationReport(0.5, scores(0.8), scores(0.75)),
     decision=GateDecision(True, ("it is good", "it is better")),
@@ -99,8 +102,9 @@ def test_text_for_the_terminal_has_a_line_for_each_reason() -> None:
 class Reporter:
     """The part of an engine that keeps a report."""
 
-    async def keep_report(self, *_: object) -> str:
-        return "http://127.0.0.1:5000/#/runs/1/artifacts/evaluation"
+    async def keep_report(self, *_: object) -> KeptReport:
+        url = "http://127.0.0.1:5000/#/runs/1/artifacts/evaluation/report.html"
+        return KeptReport(url, "in MLflow, which `make serve` shows")
 
 
 def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:

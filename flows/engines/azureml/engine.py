@@ -3,9 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from flows.engines.azureml.steps import JobProgress, Steps
 from flows.engines.azureml.stopping import stop_job
 from flows.engines.plan.environment import own_environments
 from flows.engines.polling import QUEUED, TERMINAL, Timeouts, Watch, covered_seconds
-from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
 from flows.machine.private import hand_out_text, make_folder
 from flows.settings import Settings
@@ -40,21 +40,34 @@ LAGGING_LOOKS = 4
 LAG_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _EndedJob:
+    """What else is known of a job that was waited for: its child jobs by step, and whether its machines failed it."""
+
+    spec: JobSpec
+    children: Mapping[str, RemoteJob]
+    by_machine: bool
+
+    def made_by(self, output: str) -> Iterator[tuple[str, str]]:
+        """The child job that has made an output of a pipeline, and its own name for it."""
+        for name, child in self.children.items() if self.spec.kind is JobKind.PIPELINE else ():
+            for port, bound in self.spec.steps[name].outputs.items():
+                if bound.name == output:
+                    yield child.name, port
+
+
 class AzureMlEngine:
     """Runs jobs in an Azure ML workspace. One engine serves one flow run; use :func:`open_azure_ml_engine`."""
 
     name = "azureml"
     outlives_process = True
-    runs_here = False
 
     def __init__(self, settings: Settings, workspace: Workspace, timeouts: Timeouts) -> None:
         self._settings = settings
         self._workspace = workspace
         self._timeouts = timeouts
         self._registry = AzureModelRegistry(workspace)
-        # Of the jobs that were waited for: whether an output is one file, and the child job that made it, as what.
-        self._outputs: dict[tuple[str, str], tuple[bool, tuple[str, str] | None]] = {}
-        self._jobs_of_steps: dict[tuple[str, str], str] = {}
+        self._ended: dict[str, _EndedJob] = {}
 
     @property
     def registry(self) -> AzureModelRegistry:
@@ -142,29 +155,34 @@ class AzureMlEngine:
             await steps.close()
             await asyncio.gather(shown, return_exceptions=True)
         error = await self._failure(picture, steps)
-        made_by = _delivered(request.spec, picture.children)
-        for name, port in request.spec.outputs.items():
-            self._outputs[request.job_name, name] = port.type == "uri_file", made_by.get(name)
-        for name, child in picture.children.items():
-            self._jobs_of_steps[request.job_name, name] = child.name
+        by_machine = bool(error) and all(map(is_infrastructure, error))
+        self._ended[request.job_name] = _EndedJob(request.spec, picture.children, by_machine)
         return RunOutcome(
             job_name=request.job_name,
             status=RunStatus.FAILED if picture.given_up else RunStatus(picture.job.status),
             steps=tuple(outcomes),
             outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
-            url=submission.url,
-            # The SDK cannot download a model-typed output (TypeError in 1.33 to 1.35.2); the registry can deliver it.
-            remote_only=frozenset(name for name, port in request.spec.outputs.items() if port.type.endswith("_model")),
             tags=picture.job.tags,
-            infrastructure=bool(error) and all(map(is_infrastructure, error)),
+            where=request.job_name,
+            url=submission.url,
+            mlflow_run_id=request.job_name,  # Azure ML gives a job's run the name of the job
             message=_job_message(request.job_name, error) if picture.job.status == "Failed" or picture.given_up else "",
         )
 
+    def failed_by_machine(self, outcome: RunOutcome) -> bool:
+        """See :meth:`Engine.failed_by_machine`: as the errors of its steps are classified."""
+        return self._ended[outcome.job_name].by_machine
+
+    def can_fetch(self, outcome: RunOutcome, output: str) -> bool:
+        """See :meth:`Engine.can_fetch`: models stay, since the SDK cannot download them (1.33 to 1.35.2)."""
+        port = self._ended[outcome.job_name].spec.outputs.get(output)
+        return port is None or not port.type.endswith("_model")
+
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Download a named output, of the job or else of the child that made it: the SDK is silent if nothing comes."""
-        is_file, made_by = self._outputs.get((outcome.job_name, output), (False, None))
-        download = self._workspace.jobs.download
-        for job, name in ((outcome.job_name, output), *filter(None, [made_by])):
+        ended, download = self._ended[outcome.job_name], self._workspace.jobs.download
+        is_file = output in ended.spec.outputs and ended.spec.outputs[output].type == "uri_file"
+        for job, name in ((outcome.job_name, output), *ended.made_by(output)):
             if await persistently(lambda job=job, name=name: download(job, name, folder, is_file=is_file)):
                 return folder
         raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
@@ -172,7 +190,7 @@ class AzureMlEngine:
     async def bring(self, outcome: RunOutcome, folder: Path) -> RunOutcome:
         """See :meth:`Engine.bring`. Outputs of steps that are none of the job's stay in the workspace."""
         outputs = dict(outcome.outputs)
-        for name in outcome.outputs.keys() - outcome.remote_only:
+        for name in (name for name in outcome.outputs if self.can_fetch(outcome, name)):
             try:
                 outputs[name] = str(await self.fetch(outcome, name, inside(folder / "outputs", name)))
             except RunError:
@@ -191,18 +209,20 @@ class AzureMlEngine:
             return {MADE_OF: f"{made_of}/{output}"}
         return {"tandem.model_of": f"{outcome.job_name}/{output}"}
 
-    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
+    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
         """The job's page in studio, which has its outputs and metrics."""
-        return outcome.url or folder.as_uri()
+        if outcome.url is None:
+            return KeptReport(report.as_uri(), "on this machine")
+        return KeptReport(outcome.url, "in Azure ML studio")
 
     async def _with_log(self, outcome: RunOutcome, step: StepOutcome, folder: Path) -> StepOutcome:
         """A step with its log in a folder, if it ran."""
-        child = self._jobs_of_steps.get((outcome.job_name, step.name))
+        child = self._ended[outcome.job_name].children.get(step.name)
         if child is None:
             return step
         log = inside(folder / "steps", step.name) / "logs" / "std_log.txt"
         make_folder(log.parent)
-        hand_out_text(await self._workspace.jobs.log_of(child), log)
+        hand_out_text(await self._workspace.jobs.log_of(child.name), log)
         return replace(step, log=log)
 
     async def _children(self, request: PipelineRequest, job: RemoteJob) -> dict[str, RemoteJob]:
@@ -345,16 +365,6 @@ def _sibling_page(job: RemoteJob, name: str) -> str | None:
     """The page in studio of a job in the same workspace: of children, the run history does not tell it."""
     page = f"/runs/{job.name}"
     return job.url.replace(page, f"/runs/{name}") if job.url and page in job.url else None
-
-
-def _delivered(spec: JobSpec, children: Mapping[str, RemoteJob]) -> dict[str, tuple[str, str]]:
-    """By which child job, and as which of its outputs, each output of a pipeline is delivered."""
-    if spec.kind is not JobKind.PIPELINE:
-        return {}
-    steps = {name: step for name, step in spec.steps.items() if name in children}
-    return {
-        bound.name: (children[name].name, port) for name, step in steps.items() for port, bound in step.outputs.items()
-    }
 
 
 def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:

@@ -24,7 +24,7 @@ from flows.engines.local.sweep.run import LocalSweep
 from flows.engines.plan.environment import own_environments
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
-from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
 from flows.engines.step_events import StepEvent, StepPhase, end_of
 from flows.engines.task_runs import report, shown_after, task_state
 from flows.errors import RunError, SettingsError, TandemError
@@ -72,7 +72,6 @@ class LocalEngine:
 
     name = "local"
     outlives_process = False
-    runs_here = True
 
     def __init__(self, settings: Settings, processes: LocalProcesses) -> None:
         self._settings = settings
@@ -156,6 +155,14 @@ class LocalEngine:
         _write_json(job.folder / "job.json", {**_description(outcome), "decisions": planner.decisions()})
         return outcome
 
+    def failed_by_machine(self, outcome: RunOutcome) -> bool:
+        """See :meth:`Engine.failed_by_machine`: there is no other machine to try."""
+        return False
+
+    def can_fetch(self, outcome: RunOutcome, output: str) -> bool:
+        """See :meth:`Engine.can_fetch`: all is here."""
+        return True
+
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
         """Copy a named output to ``folder``; what lay there under the same names is replaced."""
         source = _delivered(outcome, output)
@@ -185,14 +192,17 @@ class LocalEngine:
         digest = await asyncio.to_thread(data_digest, _delivered(outcome, output))
         return {"tandem.model_sha256": digest}
 
-    async def keep_report(self, outcome: RunOutcome, folder: Path, metrics: Mapping[str, float | None]) -> str:
+    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
         """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` or studio shows it."""
         if outcome.mlflow_run_id is None:
-            return folder.as_uri()
+            return KeptReport(report.as_uri(), "on this machine")
         await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
-        page = await self._tracking.log_folder(outcome.mlflow_run_id, folder, "evaluation")
+        page = await self._tracking.log_folder(outcome.mlflow_run_id, report.parent, "evaluation")
         await asyncio.to_thread(tighten, self._settings.mlflow_artifacts / outcome.mlflow_run_id)
-        return outcome.url or (served_mlflow(self._settings.prefect_home) or MLFLOW_UI) + page
+        if outcome.url is not None:
+            return KeptReport(outcome.url, "in Azure ML studio")  # which has a page of the run, but not of its files
+        base = served_mlflow(self._settings.prefect_home) or MLFLOW_UI
+        return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `make serve` shows")
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
@@ -290,7 +300,7 @@ class LocalEngine:
 def _delivered(outcome: RunOutcome, output: str) -> Path:
     path = Path(outcome.outputs.get(output, "")).absolute()
     if output not in outcome.outputs or not path.exists():
-        raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; see {outcome.folder}.")
+        raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; see {outcome.where}.")
     return path
 
 
@@ -321,10 +331,10 @@ def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
         status=RunStatus.FAILED if failed else RunStatus.COMPLETED,
         steps=ended,
         outputs=outputs,
-        mlflow_run_id=job.runs.run_id,
-        folder=job.folder,
-        url=job.runs.page,
         tags=job.request.tags,
+        where=str(job.folder),
+        url=job.runs.page,
+        mlflow_run_id=job.runs.run_id,
     )
 
 

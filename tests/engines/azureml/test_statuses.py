@@ -102,11 +102,11 @@ def test_what_is_silent_too_long_is_canceled_and_counts_as_a_failure_of_its_mach
     request = azure_jobs.request()
     service.faults.add(JobFault("held", job=request.job_name, status="NotResponding"))
 
-    outcome = azure_jobs.run(request, timeouts=Timeouts(not_responding_seconds=0.5)).outcome
+    ran = azure_jobs.run(request, timeouts=Timeouts(not_responding_seconds=0.5))
 
-    assert (outcome.status, outcome.infrastructure) == (RunStatus.FAILED, True)
+    assert (ran.outcome.status, ran.failed_by_machine) == (RunStatus.FAILED, True)
     with pytest.raises(StepFailed, match="it has not responded for"):
-        outcome.raise_for_status()
+        ran.outcome.raise_for_status()
     assert status_of(service, request.job_name) == "Canceled"
 
 

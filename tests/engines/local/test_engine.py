@@ -591,9 +591,9 @@ def test_the_job_is_described_in_its_folder(machine: Machine, write: Write) -> N
 
     outcome = machine.run().outcome
 
-    assert outcome.folder is not None
-    assert outcome.folder == machine.settings.jobs / outcome.job_name
-    described = json.loads((outcome.folder / "job.json").read_text())
+    folder = machine.settings.jobs / outcome.job_name
+    assert outcome.where == str(folder)
+    described = json.loads((folder / "job.json").read_text())
     assert (described["job_name"], described["status"]) == (outcome.job_name, "Failed")
     assert [(it["name"], it["status"]) for it in described["steps"]] == [("a", "Completed"), ("b", "Failed")]
     assert described["steps"][0]["outputs"] == {"out": str(outcome.steps[0].outputs["out"])}

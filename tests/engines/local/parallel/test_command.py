@@ -137,8 +137,7 @@ def test_files_are_processed_in_mini_batches_and_the_results_appended_in_order(
     assert len(started) == 2
     assert started == {line.split()[-1] for line in lines if line.startswith("shutdown of")}
     assert lines[-1] == "3 mini-batches, 5 items: 0 items and 0 mini-batches failed"
-    assert ran.outcome.folder is not None
-    assert (ran.outcome.folder / "steps/score/code/outputs/kept").exists()
+    assert (ran.folder / "steps/score/code/outputs/kept").exists()
 
     assert local_jobs.run().outcome.reused == ("score", "read")
     write({"data/d": "another"})

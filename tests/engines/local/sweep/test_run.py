@@ -85,9 +85,7 @@ def test_the_best_trial_feeds_the_next_step_and_all_is_reused(
     header, one, best, _ = said(ran).splitlines()[-4:]
     assert header.split() == ["trial", "rate", "auc", "status", "seconds"]
     assert (one.split()[:4], best.split()[-1]) == (["1", "1", "1", "Completed"], "best")
-    own = ran.outcome.folder
-    assert own is not None
-    log = (own / "steps/tune/trials/2/user_logs/std_log.txt").read_text()
+    log = (ran.folder / "steps/tune/trials/2/user_logs/std_log.txt").read_text()
     assert log == "sets 3 3 job-tune_2\n"
 
     async def kept(run_id: str) -> dict[str, Any]:
@@ -137,8 +135,7 @@ def test_no_more_trials_run_at_once_than_the_limit_allows(local_jobs: JobRunner,
     assert ran.statuses() == {"tune": "Failed"}  # nothing is logged here
     assert "logged a number as auc" in ran.step("tune").message
     assert [it["status"] for it in trials_of(ran)] == ["Completed"] * 4
-    assert ran.outcome.folder is not None
-    counts = [int(log.read_text()) for log in ran.outcome.folder.glob("steps/tune/trials/*/user_logs/std_log.txt")]
+    counts = [int(log.read_text()) for log in ran.folder.glob("steps/tune/trials/*/user_logs/std_log.txt")]
     assert max(counts) == 2
 
 
