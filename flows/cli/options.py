@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from flows.cli.flags import Argument, Flag
 from flows.cli.terminal import interrupts
 from flows.engines.open_engine import ENGINES
+from flows.settings import Settings
 
 if TYPE_CHECKING:
     EngineFlag = str
@@ -230,9 +231,9 @@ class CheckStateOptions:
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
-        from flows.cli.state.commands import check_command
+        from flows.cli.state.check import check
 
-        return check_command(as_json=self.json)
+        return check(Settings.from_environment(), as_json=self.json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +244,9 @@ class RepairStateOptions:
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
-        from flows.cli.state.commands import repair_command
+        from flows.cli.state.repair import repair
 
-        return repair_command(as_json=self.json)
+        return repair(Settings.from_environment(), as_json=self.json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +257,9 @@ class CleanStateOptions:
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
-        from flows.cli.state.commands import clean
+        from flows.cli.state.clean import clean
 
-        return clean(as_json=self.json)
+        return clean(Settings.from_environment(), as_json=self.json)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.cli.state.clean import refuse_while
 from flows.cli.state.closing import make_mlflow_store
-from flows.cli.state.commands import refuse_while
 from flows.cli.state.databases import Trouble, databases, read_through
 from flows.cli.state.registry_log import LOG, Version, folder_of, logged, versions_in
 from flows.cli.state.salvage import salvage

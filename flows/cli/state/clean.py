@@ -1,4 +1,4 @@
-"""``tandem state``: examine the local state, repair it, or delete it."""
+"""``tandem state clean``: delete the local state."""
 
 import json
 import os
@@ -10,27 +10,13 @@ from flows.machine.living import Life, nobody_else
 from flows.settings import Settings
 
 
-def check_command(*, as_json: bool) -> int:
-    """Examine the state and print a line for each thing; the exit code is 1 if something is wrong."""
-    from flows.cli.state.check import check
-
-    return check(Settings.from_environment(), as_json=as_json)
-
-
-def repair_command(*, as_json: bool) -> int:
-    """Move what is broken aside, save what can be read of it, and say what was done."""
-    from flows.cli.state.repair import repair
-
-    return repair(Settings.from_environment(), as_json=as_json)
-
-
-def clean(*, as_json: bool) -> int:
+def clean(settings: Settings, *, as_json: bool) -> int:
     """Delete the state, unless somebody uses it.
 
     Raises:
         StateError: Somebody does, or the folder is not a state; nothing was deleted.
     """
-    home = Settings.from_environment().home
+    home = settings.home
     if not os.path.lexists(home):
         _say(as_json, f"There is no local state at {home}: nothing to delete.", home, deleted=False)
         return 0
