@@ -57,10 +57,8 @@ def _compute(name: str | None) -> str | None:
     return name.removeprefix("azureml:") if name else None  # the prefix is YAML's, not the entity's
 
 
-def _environment(environment: Environment | None, default: Any) -> Any:
-    reference = None if environment is None else environment.reference
-    if reference is None:
-        return default
+def _environment(environment: Environment | None, of_file: Any) -> Any:
+    """The environment of the workspace that a spec names, or else what the file itself says."""
+    named = AssetReference.short((environment and environment.reference) or "")
     # The prefix is YAML's: given to an entity, ``azureml:name@latest`` is the name of an environment.
-    named = AssetReference.short(reference)
-    return reference if named is None else str(named)
+    return of_file if named is None else str(named)
