@@ -64,6 +64,8 @@ EXCLUDED: Mapping[type, Mapping[str, str]] = {
     Sweep: {"max_concurrent_trials": "how much runs at once"},
     Parallel: {"max_concurrency_per_instance": "how much runs at once", "logging_level": "how it is logged"},
 }
+# Keys by which a file describes a job or step, rather than asks for something.
+DESCRIPTIONS = frozenset({"comment", "description", "display_name", "experiment_name", "properties", "tags"})
 # What a field is called in the YAML, where that is another name. A person reads it in the reason why a step runs.
 _YAML_NAMES = {"kind": "type", "minimum": "min", "maximum": "max"}
 
@@ -101,6 +103,11 @@ def component_part(step: Step) -> Part:
     part = {**dict(_flat("", step.component)), **dict(_flat("", step))}
     # The kind that a step has where the file says none; results from before there were other kinds are found by this.
     return {key: text for key, text in part.items() if (key, text) != ("type", "command")}
+
+
+def declared_part(declared: Mapping[str, Any]) -> Part:
+    """What a file asks of Azure ML alone for a job or step, as dotted keys; what only describes it is left out."""
+    return dict(_flat("", {key: value for key, value in declared.items() if key not in DESCRIPTIONS}))
 
 
 def variables_part(step: Step) -> Part:

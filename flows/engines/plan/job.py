@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.engines.plan.environment import Shortfall, shortfalls
+from flows.engines.plan.fingerprint import DESCRIPTIONS
 from flows.engines.plan.output_places import OutputPlace
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.errors import UserError
 from flows.settings import Settings
 from flows.spec.graph import waves
 from flows.spec.model.job import Environment, JobSpec, Step, StepOutput
-
-# What a file may say of a step that describes it, rather than ask for something.
-_DESCRIPTIONS = frozenset({"comment", "description", "display_name", "experiment_name", "properties", "tags"})
 
 
 class StepState(StrEnum):
@@ -140,7 +138,7 @@ def _unused(spec: JobSpec, step: Step) -> Iterator[str]:
 
 def _declared(declared: Mapping[str, Any]) -> Iterator[str]:
     for key, value in declared.items():
-        if key not in _DESCRIPTIONS and value not in (None, {}, []):
+        if key not in DESCRIPTIONS and value not in (None, {}, []):
             yield f"{key} {_short(value)}".strip()
 
 
