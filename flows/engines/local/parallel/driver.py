@@ -68,7 +68,7 @@ class Driver:
         self.lines: dict[int, list[str]] = {}  # results that wait for those of an earlier mini-batch
         self.written = 0
         self.workers: list[BatchWorker] = []
-        self.failed_items = self.failed_batches = self.over = 0
+        self.failed_items = self.failed_batches = self.returned_items = self.over = 0
         place = task["append_row_to"]
         self.output = open(place, "w", encoding="utf-8") if place else None  # noqa: SIM115 (closed where all is over)
 
@@ -92,8 +92,19 @@ class Driver:
                     self.workers.remove(worker)
                     worker.kill()
                     self.failed(worker, f"run() took longer than {self.task['timeout_seconds']} s")
+        why = self.why_nothing_succeeded()
+        if why:
+            self.give_up(why)
         self.end_workers()
         return None
+
+    def why_nothing_succeeded(self) -> str:
+        """Why the step fails although its thresholds allow all failures: nothing came of any mini-batch."""
+        if self.failed_batches == len(self.batches):
+            return f"no mini-batch succeeded, whatever the thresholds allow: run() failed for all {len(self.batches)}"
+        if self.output and not self.returned_items:
+            return "no item of any mini-batch succeeded: run() returned nothing to append"
+        return ""
 
     def fork(self) -> multiprocessing.connection.Connection | None:
         """Start a worker. Returns its end of the line in the worker, None in the driver."""
@@ -137,6 +148,7 @@ class Driver:
         else:
             number = worker.number
             assert number is not None
+            self.returned_items += count
             self.finish(number, said, max(0, self.batches[number][1] - count))
         if kind != READY:
             worker.number = worker.deadline = None

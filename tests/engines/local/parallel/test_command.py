@@ -299,6 +299,30 @@ def test_a_step_fails_with_more_failures_than_its_thresholds_allow(
     assert message in "\n".join(said(ran))
 
 
+@pytest.mark.parametrize(
+    ("body", "append", "why"),
+    [
+        ("return None", "rows", "no mini-batch succeeded"),
+        ("raise ValueError", "rows", "no mini-batch succeeded"),
+        ("raise ValueError", None, "no mini-batch succeeded"),
+        ("os._exit(3)", None, "no mini-batch succeeded"),
+        ("return []", "rows", "no item of any mini-batch succeeded"),
+        ("return []", None, ""),
+        ("return mini_batch[:1]", "rows", ""),
+    ],
+)
+def test_a_step_of_which_nothing_succeeded_fails_whatever_its_thresholds_allow(
+    body: str, append: str | None, why: str, local_jobs: JobRunner, write: Write
+) -> None:
+    thresholds = {"mini_batch_error_threshold": -1, "error_threshold": -1}
+    score = parallel(outputs={"rows": FILE} if append else {}, append=append, **thresholds)
+    write({**FILES, **scoring(body), "job.yml": pipeline({"score": score})})
+    ran = local_jobs.run()
+
+    assert ran.statuses() == {"score": "Failed" if why else "Completed"}
+    assert why in ran.step("score").message
+
+
 def test_a_script_that_cannot_start_fails_the_step_at_once(local_jobs: JobRunner, write: Write) -> None:
     write({**FILES, **scoring("return []", init="raise KeyError('model')"), "job.yml": pipeline({"score": parallel()})})
     message = local_jobs.run().step("score").message
