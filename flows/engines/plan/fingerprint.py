@@ -76,7 +76,7 @@ class Fingerprint:
 
     Attributes:
         step: Its name, and
-        source: the file of its job: where to look first for an earlier run. Neither makes a difference.
+        source: the file of its job: of these two an earlier run is one to compare with. Neither is part of the key.
         parts: The digest of each part: component, code, environment, interpreter, variables.
         inputs: What each input receives: ``=`` and its text for a literal, the digest of its content for data, None for
             an optional one without a value.

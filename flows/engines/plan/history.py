@@ -59,14 +59,9 @@ class History:
             self._by_step.setdefault(_step_of(line), []).append(line)
 
     def nearest(self, wanted: PastRun, unknown: frozenset[str] = frozenset()) -> list[str]:
-        """The keys of the step's earlier runs, nearest first.
-
-        The nearest has most in common; of several, one from the same file, then the newest.
-        """
-        ranked = sorted(
-            enumerate(self._runs(wanted.step)),
-            key=lambda item: (item[1].distance(wanted, unknown), item[1].source != wanted.source, -item[0]),
-        )
+        """The keys of the earlier runs of this step of this file, nearest first: most in common, then newest."""
+        runs = [run for run in self._runs(wanted.step) if run.source == wanted.source]
+        ranked = sorted(enumerate(runs), key=lambda item: (item[1].distance(wanted, unknown), -item[0]))
         return list(dict.fromkeys(run.key for _, run in ranked))
 
     def _runs(self, step: str) -> list[PastRun]:

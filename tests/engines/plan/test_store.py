@@ -163,15 +163,16 @@ def test_the_nearest_earlier_run_has_most_in_common(tmp_path: Path) -> None:
     assert nearest("=3", "e") == "third"
 
 
-def test_of_runs_equally_near_that_of_the_same_file_comes_first(tmp_path: Path) -> None:
+def test_only_a_step_of_the_same_file_is_an_earlier_run(tmp_path: Path) -> None:
     store = StepStore(tmp_path)
     for source in ("/a.yml", "/b.yml"):
         store.save(record_of(fingerprint_of(store, source=source, rate=f"={source}"), job=source))
 
-    found = store.nearest(fingerprint_of(store, source="/a.yml", rate="=3"))
+    found = store.nearest(fingerprint_of(store, source="/a.yml", rate="=/b.yml"))  # just as in the other file
 
     assert found is not None
     assert found.job_name == "/a.yml"
+    assert store.nearest(fingerprint_of(store, source="/c.yml", rate="=/b.yml")) is None
 
 
 def test_a_step_of_another_name_is_no_earlier_run(saved: StepRecord, tmp_path: Path) -> None:
