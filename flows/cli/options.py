@@ -87,6 +87,11 @@ class PlanOptions:
     allow_output: AllowOutput = ()
     python: Python = None
     force_rerun: Annotated[bool, Flag("As if nothing were to be reused.")] = False
+    against: Annotated[
+        str | None,
+        Flag("Compare with the same file in another checkout of the project, DIR, and not with earlier runs.", "DIR"),
+    ] = None
+    markdown: Annotated[bool, Flag("Print the plan as Markdown, for a comment.", group="form")] = False
     mermaid: Annotated[bool, Flag("Print the graph as a Mermaid diagram, for Markdown.", group="form")] = False
     json: Annotated[bool, Flag("Print the plan as JSON.", group="form")] = False
 

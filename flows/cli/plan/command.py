@@ -2,12 +2,15 @@
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from flows.any_yaml.bound import bound_job, settings_from_pairs
 from flows.any_yaml.local_data import as_far_as_local
 from flows.cli.options import PlanOptions
+from flows.cli.plan.against import checkout_as_run
+from flows.cli.plan.markdown import plan_as_markdown
 from flows.cli.plan.mermaid import flowchart
 from flows.cli.plan.text import plan_as_json, plan_as_text
 from flows.cli.plan.why import explain, explanation_as_text
@@ -26,9 +29,14 @@ def plan_file(options: PlanOptions) -> int:
     spec = bound_job(options.file, settings_from_pairs(options.inputs), given.components)
     interpreter = None if options.python is None else python_named(options.python)
     folders = OutputFolders.of(spec.source, settings.home, options.output_dir, options.allow_output)
-    plan = plan_job(as_far_as_local(spec, given, settings), settings, options.force_rerun, interpreter)
+    against = nullcontext() if options.against is None else checkout_as_run(options, spec.source, settings, interpreter)
+    with against as baseline:
+        local = as_far_as_local(spec, given, settings)
+        plan = plan_job(local, settings, options.force_rerun, interpreter, baseline)
     plan = replace(plan, writes=output_places(spec, folders), output_dir=options.output_dir)
-    if options.mermaid:
+    if options.markdown:
+        print(plan_as_markdown(plan, spec))
+    elif options.mermaid:
         print(f"```mermaid\n{flowchart(plan, spec)}\n```")
     elif options.json:
         print(json.dumps(plan_as_json(plan), indent=2))

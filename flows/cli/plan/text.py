@@ -64,6 +64,7 @@ def plan_as_json(plan: JobPlan) -> dict[str, Any]:
             for place in plan.writes
         ],
         "output_dir": plan.output_dir,
+        "against": plan.against,
     }
 
 
@@ -73,8 +74,8 @@ def when(ended: str) -> str:
 
 
 def earlier_run(record: StepRecord) -> str:
-    """An earlier run by the name of its job, and when that was."""
-    return f"{record.job_name}, {when(record.ended)}"
+    """An earlier run by the name of its job, and when that was; another checkout, which did not run, by its name."""
+    return f"{record.job_name}, {when(record.ended)}" if record.ended else record.job_name
 
 
 def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]:
@@ -99,7 +100,8 @@ def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]
 def _title(plan: JobPlan) -> Iterator[str]:
     waves = max((step.wave for step in plan.steps), default=0)
     size = f"{counted(len(plan.steps), 'step')} in {counted(waves, 'wave')}"
-    yield from _wrapped(f"{plan.spec.display_name or plan.spec.name}: {size}")
+    against = f", as if {plan.against} had just been run" if plan.against else ""
+    yield from _wrapped(f"{plan.spec.display_name or plan.spec.name}: {size}{against}")
 
 
 def _table(steps: Sequence[PlannedStep]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from flows.engines.plan.environment import Shortfall, shortfalls
 from flows.engines.plan.fingerprint import DESCRIPTIONS
 from flows.engines.plan.output_places import OutputPlace
-from flows.engines.plan.steps import Planner, StepPlan
+from flows.engines.plan.steps import Baseline, Planner, StepPlan
 from flows.errors import UserError
 from flows.settings import Settings
 from flows.spec.graph import waves
@@ -69,7 +69,8 @@ class JobPlan:
 
     ``python`` is the version of the interpreter; ``unused`` what the file declares for the whole job and this machine
     has no use for; ``writes`` the local paths that outputs are copied to when the job has ended, and ``output_dir`` the
-    folder that everything is copied to, if there is one.
+    folder that everything is copied to, if there is one; ``against`` what it is compared with, where that is not the
+    earlier runs on this machine.
     """
 
     spec: JobSpec
@@ -79,6 +80,7 @@ class JobPlan:
     unused: tuple[str, ...] = ()
     writes: tuple[OutputPlace, ...] = ()
     output_dir: str | None = None
+    against: str | None = None
 
     @property
     def refused_writes(self) -> tuple[OutputPlace, ...]:
@@ -95,9 +97,15 @@ class JobPlan:
         return sum(step.state is state for step in self.steps)
 
 
-def plan_job(spec: JobSpec, settings: Settings, force_rerun: bool = False, python: Path | None = None) -> JobPlan:
+def plan_job(
+    spec: JobSpec,
+    settings: Settings,
+    force_rerun: bool = False,
+    python: Path | None = None,
+    baseline: Baseline | None = None,
+) -> JobPlan:
     """Plan every step of a job. Nothing runs, and nothing is written."""
-    planner = Planner(spec, settings, force_rerun, python)
+    planner = Planner(spec, settings, force_rerun, python, baseline)
     planned: dict[str, PlannedStep] = {}
     delivered: dict[StepOutput, Path] = {}
     for number, wave in enumerate(waves(spec), start=1):
@@ -107,7 +115,8 @@ def plan_job(spec: JobSpec, settings: Settings, force_rerun: bool = False, pytho
             if step.plan is not None:
                 delivered.update(planner.delivered({name: step.plan}))
     environments, unused = tuple(_environments(planner)), tuple(_declared(spec.declared))
-    return JobPlan(spec, planner.interpreter.release, tuple(planned.values()), environments, unused)
+    against = None if baseline is None else baseline.name
+    return JobPlan(spec, planner.interpreter.release, tuple(planned.values()), environments, unused, against=against)
 
 
 def _planned(

@@ -47,7 +47,7 @@ class Reason:
             case ReasonKind.NOT_DETERMINISTIC:
                 return "is_deterministic is false: it runs every time"
             case ReasonKind.FIRST_RUN:
-                return "it never ran to its end before"
+                return f"{self.what} has nothing to compare it with" if self.what else "it never ran to its end before"
             case ReasonKind.OUTPUT:
                 return f"its earlier output {self.what} was {self.after}"
             case ReasonKind.UPSTREAM:

@@ -72,6 +72,14 @@ class StepPlan:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Records of steps to compare with instead of the earlier runs: their state folder, and what they are called."""
+
+    home: Path
+    name: str
+
+
 class Planner:
     """Plans the steps of one job, each as soon as what it reads is known. Everything is read and digested once.
 
@@ -80,13 +88,20 @@ class Planner:
         settings: Where the state, the data assets and the environments are.
         force_rerun: Whether nothing is reused, as the job itself may say too.
         python: The interpreter of the steps; that of this process if it is left out.
+        baseline: What the steps are compared with, where that is not the earlier runs on this machine.
     """
 
     def __init__(
-        self, spec: JobSpec, settings: Settings, force_rerun: bool = False, python: Path | None = None
+        self,
+        spec: JobSpec,
+        settings: Settings,
+        force_rerun: bool = False,
+        python: Path | None = None,
+        baseline: Baseline | None = None,
     ) -> None:
         self.spec = spec
-        self.store = StepStore(settings.home)
+        self.store = StepStore(settings.home if baseline is None else baseline.home)
+        self._baseline = "" if baseline is None else baseline.name
         self.interpreter = interpreter(python)
         self._decisions: dict[str, StepPlan] = {}
         self._settings = settings
@@ -168,7 +183,7 @@ class Planner:
     ) -> Iterator[Reason]:
         """What has changed since the earlier run that is compared with, or will have."""
         if compared is None:
-            yield Reason(ReasonKind.FIRST_RUN)
+            yield Reason(ReasonKind.FIRST_RUN, self._baseline)
             return
         yield from differences(compared.fingerprint, fingerprint, self.store.part, frozenset(unknown))
         yield from (Reason(ReasonKind.UPSTREAM, name) for name in dict.fromkeys(unknown.values()))
