@@ -85,16 +85,18 @@ def run_command(
     def command() -> int:
         keep_private()
         known, unknown = _parser(model, description).parse_known_args(arguments)
-        _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json")])
+        _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json", "markdown")])
         flags = vars(known)
-        as_json = flags.pop("json")
+        as_json, as_markdown = flags.pop("json"), flags.pop("markdown")
         parameters = validated(model, {name: value for name, value in flags.items() if value is not None})
         check_writable("--evaluation_output", Path(parameters.evaluation_output))
-        summary = run_flow(Run(parameters, request, flow), quiet=as_json)
-        from flows.training.summary import summary_as_json, summary_as_text
+        summary = run_flow(Run(parameters, request, flow), quiet=as_json or as_markdown)
+        from flows.training.summary import summary_as_json, summary_as_markdown, summary_as_text
 
         if as_json:
             print(json.dumps(summary_as_json(summary), indent=2))
+        elif as_markdown:
+            print(summary_as_markdown(summary))
         else:
             where = summary.page or "make serve  (Prefect and MLflow)"
             print(f"{summary_as_text(summary)}\n  Look at it:  {where}\n")
@@ -191,7 +193,11 @@ def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser
             const="true" if field.annotation is bool else None,
             help=f"{field.description}{allowed} Default: {field.default}.".replace("%", "%%"),
         )
-    parser.add_argument("--json", action="store_true", help="Print the summary as JSON on standard output.")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="Print the summary as JSON on standard output.")
+    form.add_argument(
+        "--markdown", action="store_true", help="Print it as Markdown, such as the summary of a workflow."
+    )
     return parser
 
 

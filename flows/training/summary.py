@@ -82,11 +82,14 @@ def summary_as_text(summary: RunSummary | SkippedRun) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary_as_markdown(summary: RunSummary, report: str) -> str:
-    """The summary as Markdown, for an artifact of the flow run. ``report`` is the address of the evaluation report.
+def summary_as_markdown(summary: RunSummary | SkippedRun, report: str | None = None) -> str:
+    """The summary as Markdown, for an artifact of the flow run or for whoever reads the output of a command.
 
-    What may be long is no cell of a table, which the web interface cuts off.
+    ``report`` is the address of the evaluation report, if it is not the page of the job. What may be long is no cell of
+    a table, which the web interface cuts off.
     """
+    if isinstance(summary, SkippedRun):
+        return f"# {plain(summary.title)}: {summary.verdict}\n\n{plain(summary.reason)}.\n"
     why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
     why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
     facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *_job(summary)])
@@ -102,7 +105,7 @@ def summary_as_markdown(summary: RunSummary, report: str) -> str:
     return (
         f"# {plain(summary.title)}: {summary.verdict}\n\n{why}{facts}\n\n"
         f"## Metrics\n\n| {' | '.join(header)} |\n|---{'|---:' * (len(header) - 1)}|\n{metrics}\n\n"
-        f"[Evaluation report]({report}), also in {code(str(summary.evaluation))}\n\n"
+        f"{_report(summary, report or summary.page)}\n\n"
         f"## Steps\n\n| step | state | seconds |\n|---|---|---:|\n{steps}\n"
     )
 
@@ -201,3 +204,8 @@ def _number(value: float | None) -> str:
 def _difference(value: float) -> str:
     """With its sign, unless it is 0 at this precision."""
     return f"{value:+.4f}" if f"{abs(value):.4f}" != "0.0000" else "0.0000"
+
+
+def _report(summary: RunSummary, address: str | None) -> str:
+    place = code(str(summary.evaluation))
+    return f"Evaluation report in {place}" if address is None else f"[Evaluation report]({address}), also in {place}"

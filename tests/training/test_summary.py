@@ -16,7 +16,14 @@ from flows.orchestration.artifacts import publish_summary
 from flows.prefect_api.server import SERVED, served_mlflow
 from flows.training.evaluation import METRICS, ConfusionMatrix, EvaluationReport, ModelScores
 from flows.training.gate import GateDecision
-from flows.training.summary import RunSummary, metric_table, summary_as_json, summary_as_markdown, summary_as_text
+from flows.training.summary import (
+    RunSummary,
+    SkippedRun,
+    metric_table,
+    summary_as_json,
+    summary_as_markdown,
+    summary_as_text,
+)
 
 REPORT = "http://127.0.0.1:5000/report.html"
 
@@ -113,6 +120,17 @@ def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:
     assert "**Warning**: 2 test rows are too few." in summary_as_markdown(warned, REPORT)
     assert summary_as_json(warned)["warnings"] == ["2 test rows are too few"]
     assert "arning" not in summary_as_text(SUMMARY) + summary_as_markdown(SUMMARY, REPORT)
+
+
+def test_page_without_an_address_of_the_report_names_its_folder_or_the_page_of_the_job() -> None:
+    assert f"Evaluation report in `{SUMMARY.evaluation}`" in summary_as_markdown(SUMMARY)
+    seen = replace(SUMMARY, outcome=replace(SUMMARY.outcome, url="https://ml.azure.com/runs/one"))
+    assert "[Evaluation report](https://ml.azure.com/runs/one)" in summary_as_markdown(seen)
+
+
+def test_page_of_a_skipped_run_says_why() -> None:
+    skipped = SkippedRun("pipeline", "azureml", SUMMARY.data, "nothing changed", None)
+    assert summary_as_markdown(skipped) == "# pipeline: Skipped\n\nnothing changed.\n"
 
 
 def test_every_artifact_has_a_description(prefect_api: str) -> None:
