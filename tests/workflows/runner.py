@@ -77,7 +77,10 @@ class Runner:
             "GITHUB_WORKSPACE": str(self.checkout),
             "GITHUB_STEP_SUMMARY": str(self.summary),
             "RUNNER_TEMP": str(self.temporary),
-            **{key: _EXPRESSION.sub(lambda found: self.expressions[found[1]], str(text)) for key, text in declared.items()},
+            **{
+                key: _EXPRESSION.sub(lambda found: self.expressions[found[1]], str(text))
+                for key, text in declared.items()
+            },
             "PYTHONPATH": str(self.checkout),  # the packages of the environment, with the modules of this checkout
             **self.variables,
         }

@@ -175,7 +175,9 @@ def test_yaml_of_the_project_is_valid_and_a_fault_fails_the_step(runner: Runner)
     assert "component.yml" in check.run(VALIDATE, code=2)
 
 
-@pytest.mark.parametrize(("job", "name"), [(job, step["name"]) for job, step in run_steps(CHECKS) if "make " in step["run"]])
+@pytest.mark.parametrize(
+    ("job", "name"), [(job, step["name"]) for job, step in run_steps(CHECKS) if "make " in step["run"]]
+)
 def test_make_knows_what_a_step_asks_for(runner: Runner, job: str, name: str) -> None:
     """What these make is the whole test run itself, so `make` only says here what it would do."""
     step = Runner(CHECKS, job, runner.checkout, {"matrix.python": "3.11"}, {"MAKEFLAGS": "n"})
