@@ -1,7 +1,7 @@
 """What several steps need: names of columns, the reader of prepared rows, pictures, and the identity of a job.
 
 Each component names this file under ``additional_includes``, and so it lies beside the step's script wherever the step
-runs. A change here runs every step again: what one step needs alone belongs into the folder of that step.
+runs. A change here runs every step again: what only one step needs belongs in the folder of that step.
 """
 
 # PyArrow has no types.
@@ -190,8 +190,8 @@ def too_few(label_0: int, label_1: int) -> str | None:
         return None
     return (
         f"{label_0 + label_1:,} test rows, {label_1:,} of them diabetic, are too few to judge a model by: "
-        f"the ROC AUC of mere guesses lies within 0.5 ± {margin:.2f}, and should within 0.5 ± {CHANCE_MARGIN:g}; "
-        "bring more rows, or a larger test_share"
+        f"the ROC AUC of random guesses lies within 0.5 ± {margin:.2f}, and should lie within 0.5 ± {CHANCE_MARGIN:g}; "
+        "add rows, or set a larger test_share"
     )
 
 

@@ -16,7 +16,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 # Beyond what Playwright sets: no telemetry and no look for updates, on a machine whose network may be closed.
 FLAGS = ("--disable-gpu", "--disable-quic", "--disable-component-update", "--disable-sync", "--hide-scrollbars")
 DEADLINE_SECONDS = 120.0  # for one answer, and for a page until it is still
-STILL_SECONDS = 4.0  # so long a page's text must be the same until it counts as complete
+STILL_SECONDS = 4.0  # how long a page's text must stay the same to count as complete
 LOOK_SECONDS = 0.3
 
 
@@ -56,9 +56,9 @@ def photograph(browser: "Browser", url: str, size: tuple[int, int], picture: Pat
     """Write a picture of a page as it is once its text does not change any more.
 
     Args:
-        browser: That shows it.
-        url: Of the page.
-        size: Of the picture: width and height in pixels.
+        browser: The browser.
+        url: The page.
+        size: Width and height of the picture, in pixels.
         picture: The PNG file.
 
     Raises:

@@ -45,8 +45,8 @@ def _deploy() -> int:
     if all(each.verb == "there" for each in done):
         print(f"\n  Nothing had to be changed: all {len(done)} are there.")
     if not any(each.kind == "block" for each in done):
-        print("\n  Nobody is told anything: TANDEM_NOTIFY names no block, such as slack-webhook/ops.")
-    where = f"PREFECT_API_URL={api.url} " if api.origin == "served" else ""  # which Prefect's own command knows not
+        print("\n  No messages are sent: TANDEM_NOTIFY names no block, such as slack-webhook/ops.")
+    where = f"PREFECT_API_URL={api.url} " if api.origin == "served" else ""  # which Prefect's own command does not know
     print(f"\n  Next: make worker, and in another terminal: {where}prefect deployment run 'train-pipeline/on-demand'")
     return 0
 
@@ -67,7 +67,7 @@ def _worker() -> int:
     configs = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
     (pool,) = {config["work_pool"]["name"] for config in configs}
     print(f"Prefect: {api.url} ({api.origin}); work pool: {pool}", flush=True)
-    hide_memory()  # an exec would take it back, and the steps of flow runs would see what this process has
+    hide_memory()  # Prefect is called, not executed: that would undo this, and steps could read our memory
     sys.argv = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
     from prefect.cli import app
 
@@ -100,7 +100,8 @@ def _run(work: "Coroutine[None, None, list[Done]]") -> "list[Done]":
         return asyncio.run(work)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise ServiceError(
-            f"The Prefect server did not do it: {error}\nWhat was done before is kept; run the same command again."
+            f"The Prefect server refused, or did not answer: {error}\n"
+            "What was done before is kept; run the same command again."
         ) from error
 
 

@@ -21,7 +21,7 @@ from deployments.wanted import wanted_deployments, wanted_notifications
 
 
 async def deploy(deployments: Path, notifications: Path, environment: Mapping[str, str]) -> list[Done]:
-    """Make what the files want and is not there, change what differs, remove what was made here and is wanted no more.
+    """Make what is missing, change what differs from the files, and remove what was made here but is wanted no longer.
 
     Raises:
         SettingsError: A file or a setting is wrong. Nothing was changed.

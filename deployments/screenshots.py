@@ -61,7 +61,7 @@ def _take(folder: Path, every: bool) -> int:
 
 
 def _runs(home: Path, every: bool) -> Generator[tuple[str, ...]]:
-    """What is run: for the README a champion and who beats it, who reuses its steps; then one of each other outcome."""
+    """The runs: a champion, and a better model that reuses its steps; with ``every``, one of each other outcome too."""
     yield PIPELINE, "reg_rate=10"
     yield PIPELINE, "reg_rate=0.01"
     if every:
@@ -108,7 +108,7 @@ def _more_pages(api: str, mlflow: str) -> Pages:
 
 @contextmanager
 def served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
-    """What `make serve` starts: the environment of who uses it, and the address of MLflow."""
+    """Run `make serve` within the block. Yields the environment of its users, and the address of MLflow."""
     ours = ("PREFECT_", "AZUREML_", "TANDEM_", "MLFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     settings = Settings.from_environment({"TANDEM_HOME": str(home / "state")})

@@ -28,7 +28,7 @@ _POOL = f"{POOL} Made by `make deploy`, removed by `make undeploy`."
 
 
 async def put_work_pool(client: PrefectClient, name: str) -> Done:
-    """See that there is a work pool of this name; one of another type is left as it is."""
+    """Make a work pool of this name unless there is one, of whichever type."""
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
@@ -80,7 +80,7 @@ async def put_automations(client: PrefectClient, wanted: Sequence[AutomationCore
             await client.create_automation(automation)
             done.append(Done("made", "automation", automation.name))
             continue
-        # Who owns it, the server neither tells nor lets be changed.
+        # The server neither shows the owner of an automation nor lets it be changed.
         new = _core({**automation.model_dump(exclude={"owner_resource"}), "enabled": old.enabled})
         same = _core(old.model_dump()) == new
         if not same:

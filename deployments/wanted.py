@@ -36,7 +36,7 @@ class WantedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class WantedDeployment:
-    """One deployment. ``fields`` are those of Prefect's API; ``schedules`` by slug; ``triggers`` what starts it too."""
+    """One deployment. ``fields`` are those of Prefect's API, ``schedules`` by slug; ``triggers``: events start it."""
 
     flow: str
     name: str
@@ -57,7 +57,7 @@ class WantedDeployment:
 
 
 async def wanted_deployments(file: Path) -> list[WantedDeployment]:
-    """Read ``prefect.yaml`` as ``prefect deploy`` does, and refuse what that would overlook.
+    """Read ``prefect.yaml`` as ``prefect deploy`` does, and refuse what `prefect deploy` would ignore.
 
     Call from the folder of the file, where its build steps run.
 
@@ -117,7 +117,7 @@ def _filled_in(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
 def _deployment(file: Path, config: Mapping[str, Any], document: Mapping[str, Any]) -> WantedDeployment:
     where = f"{file.name}: deployment {config.get('name')!r} of {config.get('entrypoint')}"
     if unknown := config.keys() - _WHAT - _WHEN:
-        raise SettingsError(f"{where}: `make deploy` knows no {', '.join(sorted(unknown))}. Nothing was changed.")
+        raise SettingsError(f"{where}: `make deploy` does not know {', '.join(sorted(unknown))}. Nothing was changed.")
     try:
         flow = load_flow_from_entrypoint(config["entrypoint"], use_placeholder_flow=False)
         triggers = tuple(_TRIGGERS.validate_python(trigger) for trigger in config["triggers"])
@@ -138,7 +138,7 @@ def _deployment(file: Path, config: Mapping[str, Any], document: Mapping[str, An
         "version": config.get("version") or flow.version,
         "tags": config.get("tags") or [],
         "parameters": config.get("parameters") or {},
-        # A parameter that there is not would be accepted by the server, and refused only where the flow runs.
+        # Otherwise the server would accept a parameter that does not exist, and the flow run would fail by it.
         "parameter_openapi_schema": {
             **parameter_schema(flow).model_dump(exclude_unset=True),
             "additionalProperties": False,
@@ -168,5 +168,5 @@ def _document(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{file.name} cannot be read: {error}. Nothing was changed.") from error
     if not isinstance(document, Mapping):
-        raise SettingsError(f"{file.name} is no mapping. Nothing was changed.")
+        raise SettingsError(f"{file.name} is not a mapping. Nothing was changed.")
     return document

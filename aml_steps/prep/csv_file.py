@@ -114,7 +114,7 @@ def _uneven_rows(path: Path) -> str | None:
         return "skip"
 
     # Arrow knows the numbers of rows only if it reads in one thread, and counts the header as row 1. It decodes the row
-    # that it hands over: as Latin-1, which any bytes are.
+    # that it hands over; Latin-1 decodes any bytes.
     options = pa_csv.ReadOptions(use_threads=False, encoding="latin-1")
     parse = pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
     try:

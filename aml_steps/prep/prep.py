@@ -58,7 +58,7 @@ def prepare(data: Data, parameters: Parameters) -> Prepared:
         if not all(classes[part].values()):
             raise DataError(
                 f"the {part} part would hold {classes[part]['0']} rows of label 0 and {classes[part]['1']} of label 1; "
-                "both are needed: set another test_share or split_seed, or bring more rows"
+                "both are needed: set another test_share or split_seed, or add rows"
             )
     report = describe(data, hashes, classes)
     table = pa.Table.from_pandas(data.values.astype({LABEL: "int64"}), preserve_index=False)

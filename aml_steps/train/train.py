@@ -31,7 +31,7 @@ from diabetes_model import PROBABILITIES, TRUSTED_TYPES
 from diabetes_steps import LABEL, PATIENT, ZERO_IS_MISSING, DataError, read_rows, use_identity_of_job
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
-# What a saved model needs to be served. Told to MLflow, which else loads the model in a new process to find out.
+# What a saved model needs to be served. Given to MLflow, which would else load the model in a new process to find out.
 # Azure's script for deployments without code imports azureml-ai-monitoring, which only these requirements can bring.
 SERVED_BY = ("azureml-ai-monitoring", "mlflow", "pandas", "scikit-learn", "skops")
 MODEL_REQUIREMENTS = [f"{package}=={version(package)}" for package in SERVED_BY]
@@ -80,7 +80,7 @@ def features_and_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 def fit(frame: pd.DataFrame, parameters: Parameters) -> FixedThresholdClassifier:
     """Fit imputer, scaler and classifier on these rows, and add the threshold.
 
-    All of it is of scikit-learn's own classes, which skops reads without running code from the file.
+    Only classes of scikit-learn are used, because skops reads these without running code from the file.
 
     Args:
         frame: Training rows: features (NaN where missing), label and perhaps PatientID; of shape (n_rows, n_columns).
@@ -112,7 +112,7 @@ def fit(frame: pd.DataFrame, parameters: Parameters) -> FixedThresholdClassifier
 
 
 def _imputer(measurements: list[str], parameters: Parameters) -> SimpleImputer | ColumnTransformer:
-    """Put the median of what was measured where nothing was, and where a zero says that nothing was."""
+    """Make the imputer: the median of what was measured replaces empty cells, and zeros that mean "not measured"."""
     median = SimpleImputer(strategy="median", keep_empty_features=True)
     if not parameters.zeros_as_missing or not measurements:
         return median

@@ -1,4 +1,4 @@
-"""A job's YAML file, with the values that a command line gives its inputs."""
+"""Reads a job's YAML file, and gives its inputs the values of a command line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def bound_job(file: str, inputs: Mapping[str, str], components: Mapping[str, Pat
 
     Raises:
         SpecError: The file is wrong.
-        ParameterError: A value is, or one is missing.
+        ParameterError: A value is wrong or missing.
     """
     return bind(read_job(Path(file).absolute(), components), dict(inputs))
 

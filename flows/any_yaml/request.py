@@ -1,4 +1,4 @@
-"""From a YAML file, ``--set`` and ``--asset`` to the job that is asked for."""
+"""The job that ``tandem run`` asks for, made from a YAML file, ``--set`` and ``--asset``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,8 +42,8 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
 
     Raises:
         SpecError: The file is wrong.
-        ParameterError: A value is.
-        CannotRunHere: The local engine cannot run it, lacks data of it, or may not write where its outputs are to go.
+        ParameterError: A value is wrong.
+        CannotRunHere: The local engine cannot run it, does not have its data, or may not write an output to its place.
     """
     assets = given_assets(parameters.assets, Path(parameters.file))
     spec = bound_job(parameters.file, parameters.inputs, assets.components)

@@ -1,1 +1,1 @@
-"""Files and data assets, known by their content."""
+"""Files and data assets, identified by their content."""

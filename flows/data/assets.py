@@ -63,7 +63,7 @@ def asset_named(text: str) -> AssetReference:
 
 
 def check_asset_name(name: str, version: str | None = None) -> None:
-    """See that a job can ask for data under a name and version, and that files can be called so.
+    """Check that a job can ask for data under a name and version, and that files can have these names.
 
     Raises:
         ParameterError: The name or the version is not allowed.
@@ -72,7 +72,7 @@ def check_asset_name(name: str, version: str | None = None) -> None:
         if text is None:
             continue
         if (reason := unfit(f"{text}.yml" if noun == "version" else text)) is None and not _WORD.fullmatch(text):
-            reason = "has other signs than letters, digits, - . and _"
+            reason = "has characters other than letters, digits, - . and _"
         if reason is not None:
             raise ParameterError(
                 f"{shown(text)!r} cannot be the {noun} of a data asset or model: it {reason}. Nothing was registered. "
@@ -113,7 +113,7 @@ def resolve_data(text: str, folders: Sequence[Path], type: str = "uri_file") -> 
 def resolve_reference(reference: DataReference, folders: Sequence[Path]) -> Path:
     """Find the file or folder that a job's YAML names: as :func:`resolve_data`, with the type of the reference.
 
-    A path may be that of an empty file, as any job may read one.
+    Unlike there, the file may be empty.
     """
     if os.path.isabs(reference.path) and os.path.exists(reference.path):
         _check_kind(Path(reference.path), f"The data file {reference.path}")
@@ -136,7 +136,7 @@ def versions_of(name: str, assets: Sequence[DataAsset]) -> list[DataAsset]:
 
 
 def other_data_here(text: str, found: ResolvedData, folders: Sequence[Path]) -> str:
-    """What this machine has under a name that was found in a workspace, where it is other data; else empty.
+    """Say that this machine has other data under a name that was found in a workspace; empty where it has not.
 
     Args:
         text: What was asked for, as for :func:`resolve_data`.

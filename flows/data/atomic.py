@@ -1,4 +1,4 @@
-"""Atomic file writes: a file is written beside its place first, and then put there.
+"""Atomic file writes: a file is written under another name in the same folder, and then renamed.
 
 A process that reads at the same time, or after this process was killed, finds a whole file or none.
 """

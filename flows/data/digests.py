@@ -13,7 +13,7 @@ SETTLED_NANOSECONDS = 2_000_000_000
 
 _Signature: TypeAlias = tuple[int, int, int, int, int]
 
-# Of this process only: from one run to the next, nothing but the content decides.
+# Kept in this process only: another run reads every file anew.
 _known: dict[str, tuple[_Signature, str]] = {}
 
 
@@ -56,7 +56,7 @@ def change_since(digest: str, path: Path) -> str | None:
     try:
         return None if data_digest(path) == digest else "altered"
     except OSError:
-        return "altered"  # what cannot be read any more, or goes while it is read
+        return "altered"  # it cannot be read any more, or was deleted meanwhile
 
 
 def files_below(root: Path, is_left_out: Callable[[str], bool] = lambda folder: False) -> Iterator[str]:

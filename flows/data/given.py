@@ -33,7 +33,7 @@ class GivenAssets:
     paths: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType(dict[str, Path]()))
 
     def path(self, reference: str) -> Path | None:
-        """What stands for a name or URI; None if nothing was given for it. It may not be there."""
+        """The path that was given for a name or URI; None if there is none. Below a given folder, it need not exist."""
         for name in names_of(reference):
             for given in (name, f"{name}/"):
                 if given in self.paths:
@@ -65,7 +65,7 @@ def given_assets(pairs: Sequence[str], file: Path) -> GivenAssets:
     that file.
 
     Raises:
-        ParameterError: A pair or a file is not as it should be; all that are wrong are named.
+        ParameterError: A pair or a file is wrong. The error names every fault.
     """
     found: dict[str, Path] = {}
     wrong: list[str] = []

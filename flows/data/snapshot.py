@@ -21,8 +21,8 @@ class Snapshot:
     def of(cls, code: Path | None, includes: tuple[Path, ...] = ()) -> "Snapshot":
         """Return the snapshot of a code folder (or single file) with its additional includes.
 
-        Ignore files apply to the folder they lie in, like those of the SDK, and that of the code to all. Additional
-        includes land at the top.
+        An ignore file applies to its own folder, and that of the code to the includes too, as in the SDK. Additional
+        includes lie at the top of the snapshot.
         """
         found: dict[str, Path] = {}
         for root, prefix in ((code, ""), *((include, f"{include.name}/") for include in includes)):

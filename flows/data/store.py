@@ -46,7 +46,7 @@ class DataStore:
             path: The file or folder, which is copied.
             name: Of the data asset.
             type: uri_file, uri_folder or mltable.
-            version: Another version than the next; one that is there is replaced.
+            version: A version to use instead of the next number; an existing one is replaced.
             description: Shown where data assets are listed.
 
         Raises:
@@ -113,7 +113,7 @@ class DataStore:
 
 
 def _check_is_replaced(file: Path, name: str, version: str) -> None:
-    """See that a file is that of the version which is replaced: some file systems know no capital letters."""
+    """Check that an existing file is of this very version: some file systems do not tell capital letters apart."""
     if not file.exists():
         return
     there = read_data_asset(file)

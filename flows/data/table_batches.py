@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from flows.errors import DataAssetError
 from flows.spec.text.locations import kind_of_file
 
-# As aml_steps/prep has them, which the flows do not import; a test holds them together.
+# As in aml_steps/prep, which the flows do not import; a test checks that they are the same.
 MAX_ROWS = "TANDEM_MAX_ROWS"
 DEFAULT_MAX_ROWS = 10_000_000
 MOST_COLUMNS = 10_000
 HEADER_BYTES = 1 << 20  # Arrow reads CSV in blocks of so many, and no row may be longer
-FOOTER_BYTES = 4 << 20  # takes a hundred times that to read
+FOOTER_BYTES = 4 << 20  # reading a footer takes a hundred times its size in memory
 BATCH_ROWS = 131_072
 
 Matrix = NDArray[np.float64]
@@ -96,7 +96,7 @@ def _parquet_batches(path: Path, names: Sequence[str], label: str, most: int) ->
             raise DataAssetError(
                 f"The data {label}, column {name}: must be numbers, not {kind!s:.80}. Nothing was compared."
             )
-    # A text that recurs is kept packed, and read as a number once.
+    # Read as a dictionary, so that a text that recurs is parsed as a number only once.
     texts = [name for name in names if pa.types.is_string(schema.field(name).type)]
     with ParquetFile(path, metadata=metadata, read_dictionary=texts, page_checksum_verification=True) as file:
         for number in range(groups):
@@ -181,7 +181,7 @@ def _numbers(column: Any, name: str, label: str, first_row: int) -> Matrix:
     try:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary.cast(pa.float64()).take(column.indices)
-        # Not checked for what float64 cannot tell apart: no measurement is that large.
+        # Not checked for whole numbers that float64 cannot hold exactly: no measurement is that large.
         cast = column.cast(pa.float64(), safe=pa.types.is_string(column.type))
         numbers = np.asarray(cast.to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

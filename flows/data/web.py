@@ -20,7 +20,7 @@ from flows.data.digests import text_digest
 from flows.errors import ParameterError
 from flows.spec.text.names import file_name, inside
 
-CONNECT_SECONDS = 30  # without a byte
+CONNECT_SECONDS = 30  # without receiving a byte
 CHUNK_BYTES = 1 << 20
 SHOWN_SECONDS = 2.0  # how often the progress of a fetch is told
 _Tell = Callable[[str], None]
@@ -68,7 +68,7 @@ class WebFiles:
 
 
 def _download(url: str, target: Path, tell: _Tell) -> str:
-    """Write what a URL has to a file, and return the digest of it. A proxy of the environment is used."""
+    """Download a URL to a file, and return its digest. A proxy that the environment names is used."""
     digest, done, told = hashlib.sha256(), 0, time.monotonic()
     request = urllib.request.Request(url, headers={"User-Agent": "tandem"})
     with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer, target.open("wb") as stream:

@@ -41,8 +41,8 @@ class FeatureRows:
 def read_features(path: Path, label: str, most_rows: int = SAMPLE_ROWS) -> FeatureRows:
     """Read the features of a CSV or Parquet file, told apart by content.
 
-    Of more than ``most_rows`` rows a uniform sample of at most so many is taken, the same one for the same file. A zero
-    stands for a missing value in those measurements that are never zero (:data:`ZERO_IS_MISSING`).
+    Of a file with more than ``most_rows`` rows, a uniform sample of at most that many is read, always the same one. A
+    zero stands for a missing value in those measurements that are never zero (:data:`ZERO_IS_MISSING`).
 
     Raises:
         DataAssetError: It cannot be read, lacks a feature, has a cell that is no number, or has no rows.

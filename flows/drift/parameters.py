@@ -28,17 +28,17 @@ class WatchParameters(BaseModel):
         0.1,
         gt=0,
         le=10,
-        description="Least population stability index of a feature that counts as drift; by custom 0.1 is moderate "
-        "and 0.25 large.",
+        description="Smallest population stability index of a feature that counts as drift; by convention 0.1 is "
+        "moderate and 0.25 large.",
     )
     significance: float = Field(
         0.01,
         gt=0,
         le=0.5,
-        description="Most that the probability of a false alarm may be, over all features and both statistics.",
+        description="Highest allowed probability of a false alarm, over all features and both statistics.",
     )
     min_rows: int = Field(
-        100, ge=20, le=1_000_000_000, description="Fewer rows, on either side, are not compared: the run is skipped."
+        100, ge=20, le=1_000_000_000, description="With fewer rows on either side, nothing is compared."
     )
     engine: EngineName = Field(
         "auto", description="Where champion and data are: auto takes Azure ML if the workspace's variables are set."

@@ -16,24 +16,24 @@ from flows.drift.summary import WatchSummary, measures, reasons, watch_summary_a
 from flows.errors import SettingsError
 from flows.orchestration.events import DRIFT_DETECTED, drift_detected, emit
 
-# Prefect deletes an event after a week, an artifact never: so its description notes that the event was emitted.
+# Prefect deletes an event after a week, an artifact never. So the artifact's description says that it was emitted.
 TOLD = f"; {DRIFT_DETECTED} was emitted"
 
 
 async def publish_drift(summary: WatchSummary, report: DriftReport, sha256: str, pictures: Path) -> WatchSummary:
-    """Tell Prefect of a drift, once for a champion and incoming data, and publish the report of the current flow run.
+    """Emit the event of a drift, once for a champion and incoming data, and publish the flow run's report.
 
-    There is no artifact if it would say what the last one on the same champion and data says: a schedule looks at the
-    same data again and again, and a picture has a hundred kilobytes.
+    No artifact is created if it would equal the last one on the same champion and data: a schedule looks at the same
+    data again and again, and a picture takes a hundred kilobytes.
 
     Args:
         summary: What was compared.
-        report: How it came out.
-        sha256: Of the incoming data; empty where its name and version tell all.
+        report: The result.
+        sha256: The digest of the incoming data; empty where it is not known.
         pictures: Folder for the picture.
 
     Returns:
-        The summary, with its picture and whether the drift was told.
+        The summary, with its picture and whether the event was emitted.
     """
     key = report_key(summary, sha256)
     png = await asyncio.to_thread(draw, report)
@@ -52,7 +52,7 @@ async def publish_drift(summary: WatchSummary, report: DriftReport, sha256: str,
 
 
 def report_key(summary: WatchSummary, sha256: str) -> str:
-    """The key of the artifact: readable, and another one for another champion or other incoming data."""
+    """The key of the artifact: readable, and different for each champion and each incoming data."""
     identity = (summary.model_name, str(summary.champion_version), summary.incoming, sha256)
     digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:8]
     names = f"{Path(summary.incoming).name[:60]} {summary.model_name[:60]} {summary.champion_version}"

@@ -43,8 +43,8 @@ class DriftPolicy:
     """When a difference counts.
 
     Attributes:
-        psi_threshold: Least PSI that counts; by custom 0.1 is a moderate and 0.25 a large difference.
-        significance: Most that the probability of any alarm may be where nothing has changed, 0 to 1.
+        psi_threshold: Smallest PSI that counts; by convention 0.1 is a moderate and 0.25 a large difference.
+        significance: Highest allowed probability of any alarm where nothing has changed, 0 to 1.
     """
 
     psi_threshold: float = 0.1
@@ -68,7 +68,7 @@ class FeatureDrift:
         feature: Its name.
         psi: Population stability index, from 0 (the same), upwards.
         ks: Greatest distance of the distribution functions of measured values, 0 to 1; None where a side has none.
-        p_value: The lesser of its two p-values, adjusted for having looked at every feature twice.
+        p_value: The smaller of its two p-values, adjusted because every feature is tested twice.
         drifted: Whether the difference counts.
         reference_missing: Share of missing values, 0 to 1; likewise ``incoming_missing``.
         reference_median: Of the measured values; None where there are none; likewise ``incoming_median``.
@@ -140,10 +140,10 @@ def compare(reference: Mapping[str, Values], incoming: Mapping[str, Values], pol
 
 
 def stability(reference: Values, incoming: Values) -> tuple[float, float]:
-    """The PSI of a feature, and the probability that it is so large where nothing has changed.
+    """The PSI of a feature, and the probability of one at least as large where nothing has changed.
 
-    Then the PSI of k bins is distributed as (1/n + 1/m) times chi-squared with k - 1 degrees of freedom, n and m being
-    the numbers of rows.
+    Where nothing has changed, the PSI of k bins is distributed as (1/n + 1/m) times chi-squared with k - 1 degrees of
+    freedom, n and m being the numbers of rows.
     """
     from scipy.stats import chi2
 
@@ -174,7 +174,8 @@ def population_stability_index(reference: NDArray[np.int64], incoming: NDArray[n
 def bin_edges(reference: Values, bins: int) -> Values:
     """Upper edges of the bins, each but the last, which has none: quantiles of the measured values.
 
-    A value that is several quantiles at once gets a bin of its own, so that a constant is seen to move either way.
+    A value that is several quantiles at once gets a bin of its own, so that a shift of a constant shows in either
+    direction.
     """
     measured = reference[~np.isnan(reference)]
     if not len(measured):
@@ -192,7 +193,7 @@ def bin_counts(values: Values, edges: Values) -> NDArray[np.int64]:
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjustment: to reject what is at most alpha keeps the probability of any false rejection at most alpha."""
+    """Holm's adjustment: rejecting all that are at most alpha is wrong with a probability of at most alpha."""
     adjusted, least = [1.0] * len(p_values), 0.0
     for rank, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[at]))

@@ -46,7 +46,7 @@ class WatchSummary:
         comparison: None if there was nothing to compare.
         skipped: Why there was not.
         picture: A PNG file of the histograms; None if there was nothing to compare.
-        told: Whether the drift was told to Prefect, by this run or an earlier one; False if there is none.
+        told: Whether the event was emitted, by this run or an earlier one; False if there is no drift.
         next_command: What to type next; None if there is nothing to do.
     """
 
@@ -91,9 +91,9 @@ class WatchSummary:
 
 
 def reasons(report: DriftReport) -> tuple[str, ...]:
-    """What each feature that has drifted is told by, the largest PSI first."""
+    """A line of figures for each feature that has drifted, the largest PSI first."""
     return tuple(
-        f"{feature.feature}: PSI {feature.psi:.2f} (from {report.policy.psi_threshold:g} on it counts), "
+        f"{feature.feature}: PSI {feature.psi:.2f} ({report.policy.psi_threshold:g} or more counts), "
         f"KS {_number(feature.ks, 3)}, adjusted p {_p(feature.p_value)}, median {_medians(feature)}, "
         f"missing {_missing(feature)}"
         for feature in report.drifted
@@ -192,7 +192,7 @@ def _facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
     yield "verdict", f"{summary.verdict}: {summary.finding}"
     if summary.verdict == "Drift":
         told = "tandem.drift.detected, emitted once"
-        yield "event", told if summary.told else "not emitted: Prefect knew of it, or was not reached"
+        yield "event", told if summary.told else "not emitted: Prefect has it already, or was not reached"
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from flows.training.parameters import with_parameters
 async def watch_data(parameters: WatchParameters) -> State[Any]:
     """Compare incoming data with what the champion was trained on, and say if a feature has drifted.
 
-    Ends as `NoDrift`, `Drift` or `Skipped`, all completed. The same drift from the same champion is told once.
+    Ends as `NoDrift`, `Drift` or `Skipped`, all completed. The event of one drift from one champion is emitted once.
     """
     settings = Settings.from_environment()
     async with open_engine(parameters.engine, settings) as engine:
@@ -78,7 +78,7 @@ async def _compared(
     summary = WatchSummary(champion.name, champion.version, incoming.label)
     for side in (left, right):
         if side.rows < parameters.min_rows:
-            said = f"{side.label} has {side.rows:,} rows, and from {parameters.min_rows:,} on they are compared."
+            said = f"{side.label} has {side.rows:,} rows, and a comparison needs {parameters.min_rows:,}."
             return replace(summary, skipped=said)
     report = await asyncio.to_thread(compare, before.columns, after.columns, parameters.policy)
     return replace(summary, comparison=Comparison(left, right, report))
@@ -87,7 +87,7 @@ async def _compared(
 async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
     """The data that the champion was trained on, its digest included where it is known.
 
-    That is all of the data: the part that it was tested on was drawn from it at random.
+    That is all of the data, with the test rows, which were drawn from it at random.
     """
     label, who = champion.tags.get(DATA), f"{champion.name} version {champion.version}"
     if label is None:
@@ -111,8 +111,8 @@ async def _rows(engine: Engine, data: ResolvedData, folder: Path) -> FeatureRows
     def read() -> FeatureRows:
         if data.sha256 is not None and data_digest(file) != data.sha256:
             raise DataAssetError(
-                f"The content of {data.label} is another than before: {data_digest(file)[:12]}, not "
-                f"{data.sha256[:12]}. Nothing was compared. Keep data in versions that nobody alters."
+                f"The content of {data.label} has changed: its digest is {data_digest(file)[:12]}, not "
+                f"{data.sha256[:12]}. Nothing was compared. Keep changed data as a new version."
             )
         return read_features(file, data.label)
 

@@ -26,7 +26,6 @@ async def publish_summary(summary: RunSummary, engine: Engine) -> None:
             report.url,
             link_text="Evaluation report",
             key="report",
-            description=f"Scores by age too, and pictures of ROC, precision and recall, and calibration; "
-            f"{report.where}",
+            description=f"All scores, those of each age group, and the curves; {report.where}",
         ),
     )

@@ -39,7 +39,7 @@ def end_job(job_name_of: JobNameOf) -> FlowStateHook[..., Any]:
         except Exception as error:
             what = str(error) if isinstance(error, TandemError) else repr(error)
             logger.error(
-                "The job of this flow run could not be canceled: %s\n`tandem reap` tells if it is running.", what
+                "The job of this flow run could not be canceled: %s\n`tandem reap` says whether it is running.", what
             )
 
     return end_job_of_flow_run

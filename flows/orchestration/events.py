@@ -43,7 +43,7 @@ _logger = logging.getLogger("prefect.tandem")  # below Prefect's own, so that it
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that happened. ``identity`` is what tells it from any other of its kind about the same resource."""
+    """Something that happened. ``identity`` distinguishes it from others of its kind about the same resource."""
 
     event: str
     resource_id: str
@@ -139,7 +139,7 @@ def run_skipped(flow_run_id: str, model: str, skipped: SkippedRun) -> Fact:
 
 
 async def emit(fact: Fact) -> bool:
-    """Tell Prefect of a fact; False if it knew, or could not be told. Never raises: the fact stands all the same."""
+    """Emit the event of a fact. Never raises. Returns False if Prefect has it already, or was not reached."""
     from httpx import HTTPError
     from prefect.client.orchestration import get_client
 

@@ -50,7 +50,7 @@ def canceled_by_sigterm() -> Generator[None]:
     A runner that cancels a flow run tells the flow first. Prefect takes that into account only while the handler is its
     own; otherwise the flow run would end as crashed. So this handler is registered as Prefect's own.
 
-    After a flow that is nobody's subflow has ended well, the signal is ignored until Prefect has written down its state
+    After a flow that is no subflow has completed, the signal is ignored until Prefect has written down its state
     and puts back what was there before: Prefect's handler would break that request, and the process is ending anyway.
     """
     task, previous, received = asyncio.current_task(), signal.getsignal(signal.SIGTERM), False
@@ -147,7 +147,7 @@ def retry_delays(environment: Mapping[str, str]) -> tuple[float, ...]:
             return delays
     except ValueError:
         pass
-    raise SettingsError(f"{RETRY_DELAYS} is {text!r}. Write seconds with blanks between them, such as '30 120 600'.")
+    raise SettingsError(f"{RETRY_DELAYS} is {text!r}. Write seconds, separated by spaces, such as '30 120 600'.")
 
 
 async def _left_to_prefect(delays: Sequence[float], retries: Counter[str]) -> bool:

@@ -51,7 +51,7 @@ def resumable_run(folder: Path, wanted: Iterable[object], run_id: str) -> Genera
             place.mkdir(exist_ok=True)
             file, lock = _taken_over(place) or _new(place, run_id)
     except OSError as error:
-        raise SettingsError(f"The folder of begun runs cannot be written: {place}: {error.strerror}.") from error
+        raise SettingsError(f"The folder of unfinished runs cannot be written: {place}: {error.strerror}.") from error
     try:
         yield RunIdentity(file.stem, resumed=file.stem != run_id)
         if _until_told is None:
@@ -88,7 +88,7 @@ def process_is_gone(folder: Path, run_id: str) -> bool | None:
     """Whether the process of a run that has not ended is gone; None if nothing is known of the run here."""
     if not folder.is_dir():
         return None
-    with locked(folder / LOCK):  # a lock that is tried looks like one that is held
+    with locked(folder / LOCK):  # so that no other process takes our attempt to lock a file for a run that is alive
         for file in folder.glob(f"*/{run_id}.json"):
             lock = try_lock(file)
             if lock is None:

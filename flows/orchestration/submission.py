@@ -47,7 +47,7 @@ async def run_to_end(
             return outcome.raise_for_status()
         resubmissions += 1
         said = f"resubmission {resubmissions} of at most {max_resubmissions}"
-        get_run_logger().warning("job %s | its machine failed it: %s", outcome.job_name, said)
+        get_run_logger().warning("job %s | its machine failed: %s", outcome.job_name, said)
 
 
 async def _label_flow_run(submission: Submission) -> None:

@@ -40,7 +40,7 @@ _TEMPORARY = {
 
 @dataclass(frozen=True, slots=True)
 class PrefectApi:
-    """Where the Prefect API is, and how we came by it: ``configured``, ``served`` or ``temporary``."""
+    """Where the Prefect API is, and how it was found: ``configured``, ``served`` or ``temporary``."""
 
     url: str
     origin: str
@@ -65,7 +65,7 @@ class PrefectApi:
 
     @contextmanager
     def end_with_server(self, before_that: Callable[[], object]) -> Generator[None]:
-        """End this process when its temporary server ends within the block: nothing could be kept any more.
+        """End this process when its temporary server ends within the block: nothing could be recorded any more.
 
         Prefect's client would ask the server that is gone for minutes. What this process has started ends with it, and
         the same command goes on from where it was.
@@ -121,7 +121,7 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
 def past_proxies(
     environment: Mapping[str, str], hosts: Sequence[str] = ("127.0.0.1", "localhost")
 ) -> Mapping[str, str]:
-    """The variables by which programs speak with this machine past any proxy: ``NO_PROXY``, in both spellings."""
+    """``NO_PROXY`` in both spellings, with this machine added: programs then reach it without a proxy."""
     found: dict[str, str] = {}
     for name in ("NO_PROXY", "no_proxy"):
         listed = [each.strip() for each in environment.get(name, "").split(",") if each.strip()]
@@ -152,7 +152,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopba
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at now."""
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -165,7 +165,7 @@ def start_temporary(home: Path) -> PrefectApi:
         "The temporary Prefect server",
         [sys.executable, "-P", "-m", "flows.prefect_api.temporary_server", str(port)],
         {**os.environ, **server_environment(home), **_TEMPORARY, "PYTHONPATH": python_path()},
-        log=home / LOG,  # not the terminal: what it says of its own troubles is told in one message
+        log=home / LOG,  # not to the terminal: its errors are reported in one message
         ends_with_us=True,
     )
     atexit.register(child.end)  # registered before Prefect's own exit hooks, so it runs after them
@@ -173,7 +173,7 @@ def start_temporary(home: Path) -> PrefectApi:
 
 
 def _why_ended(child: Child, error: ServiceError) -> TandemError:
-    """Why a server has ended: a trouble of the disk or the database, if its log tells of one, else as it is."""
+    """Why a server has ended: a problem of the disk or the database if its log shows one, else ``error``."""
     for line in reversed(child.said()):
         if child.log is not None and (cause := cause_in(line)) is not None:
             return told(str(child.log.with_name(DATABASE)), cause, " ".join(line.split()))

@@ -38,7 +38,7 @@ def make_database(database: Path, *words: str) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tandem"
     template = cache / f"prefect-{version('prefect')}.db"
     draft = draft_of(database)
-    for left in database.parent.glob(f".{database.name}.*"):  # by whoever was killed here
+    for left in database.parent.glob(f".{database.name}.*"):  # by a process that was killed
         left.unlink(missing_ok=True)
     try:
         if _is_ours(template):
@@ -56,7 +56,7 @@ def make_database(database: Path, *words: str) -> None:
 
 
 def _migrated(draft: Path, words: Sequence[str]) -> None:
-    """Make a database with Prefect's tables, in a process whose Prefect knows no other."""
+    """Make a database with Prefect's tables, in a process of its own, since Prefect opens one database only."""
     made = draft.with_name(f"{draft.name}.made")
     try:
         variables = {**os.environ, DATABASE_URL: f"sqlite+aiosqlite:///{made}"}
@@ -87,7 +87,7 @@ def _is_ours(template: Path) -> bool:
 
 
 def _serve(port: int) -> None:
-    """Be the temporary server, until standard input or a signal ends it."""
+    """Run the temporary server, until standard input or a signal ends it."""
     hide_memory()
     end_with_standard_input()
     os.environ.update(PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")

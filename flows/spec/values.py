@@ -30,12 +30,12 @@ def literal_text(spec: JobSpec, step: Step, input_name: str) -> str | None:
 
 
 def data_source(spec: JobSpec, step: Step, input_name: str) -> DataReference | StepOutput | None:
-    """Where a data input comes from: data, what another step delivers, or None for an optional one without."""
+    """Where a data input comes from: data, another step's output, or None for an optional input without either."""
     value = source(spec, step.inputs.get(input_name))
     return value if isinstance(value, DataReference | StepOutput) else None
 
 
 def input_key(spec: JobSpec, step: Step, input_name: str) -> str:
-    """The dotted key under which the file gives a step's input: the step of any job but a pipeline has the job's."""
+    """The dotted key under which the file gives a step's input: of the step, or of the job where it is no pipeline."""
     prefix = f"jobs.{step.name}." if spec.kind is JobKind.PIPELINE else ""
     return f"{prefix}inputs.{input_name}"

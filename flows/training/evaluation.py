@@ -1,4 +1,4 @@
-"""The evaluation of a run: ``metrics.json`` of the evaluate step, read into frozen values and checked.
+"""Reader of ``metrics.json``, which the evaluate step writes: checked, and as frozen values.
 
 Challenger and champion are measured on the same rows in the same step, so that their metrics may be compared.
 """
@@ -22,9 +22,9 @@ _ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a number means: how a table calls it, which direction is better, and its largest possible value.
+    """A metric: its label in a table, which direction is better, and its largest possible value.
 
-    Every metric is at least 0.
+    The smallest possible value of every metric is 0.
     """
 
     label: str
@@ -67,7 +67,7 @@ class ModelScores:
     """One model's metrics on one set of rows.
 
     ``values`` has every name of :data:`METRICS`; None means undefined, as ROC AUC is with one class only.
-    ``slices`` is the same again for parts of the rows, by column and then by group: ``slices["Age"]["21-30"]``.
+    ``slices`` has the scores on parts of the rows, by column and then by group: ``slices["Age"]["21-30"]``.
     """
 
     values: Mapping[str, float | None]
@@ -82,7 +82,7 @@ class EvaluationReport:
     """The challenger's scores, and the champion's on the same rows (None where there is no champion yet).
 
     ``threshold``: the probability, from 0 to 1, from which a row is predicted positive. ``warnings``: why the scores
-    say little, such as too few test rows.
+    are unreliable, such as too few test rows.
     """
 
     threshold: float
@@ -126,7 +126,7 @@ def read_evaluation(folder: Path) -> EvaluationReport:
 
 
 def comparison(report: EvaluationReport) -> Iterator[ComparisonRow]:
-    """Yield one row a metric, in the order of :data:`METRICS`, as a table shows it."""
+    """Yield one row for each metric, in the order of :data:`METRICS`."""
     for metric in METRICS:
         challenger = report.challenger.values[metric]
         champion = report.champion.values[metric] if report.champion else None
@@ -135,7 +135,7 @@ def comparison(report: EvaluationReport) -> Iterator[ComparisonRow]:
 
 
 def _number_up_to(highest: float) -> Any:
-    """A number from 0 to ``highest``; None for null, and for the NaN that Python writes where JSON has none."""
+    """The type of a number from 0 to ``highest``. Null, and NaN as Python writes it into JSON, become None."""
 
     def check(value: float | None) -> float | None:
         if value is None or math.isnan(value):
@@ -148,7 +148,7 @@ def _number_up_to(highest: float) -> Any:
 
 
 class _Part(BaseModel):
-    """A part of ``metrics.json``, as JSON has it: no text is taken for a number. Other keys are ignored."""
+    """A part of ``metrics.json``. Text is never converted to a number; unknown keys are ignored."""
 
     model_config = ConfigDict(strict=True)
 

@@ -85,8 +85,8 @@ def summary_as_text(summary: RunSummary | SkippedRun) -> str:
 def summary_as_markdown(summary: RunSummary | SkippedRun, report: str | None = None) -> str:
     """The summary as Markdown, for an artifact of the flow run or for whoever reads the output of a command.
 
-    ``report`` is the address of the evaluation report, if it is not the page of the job. What may be long is no cell of
-    a table, which the web interface cuts off.
+    ``report`` is the address of the evaluation report, if it is not the page of the job. Long texts stand outside of
+    tables, because the web interface cuts off long cells.
     """
     if isinstance(summary, SkippedRun):
         return f"# {plain(summary.title)}: {summary.verdict}\n\n{plain(summary.reason)}.\n"
@@ -152,7 +152,7 @@ def metric_table(report: EvaluationReport) -> list[dict[str, str]]:
 
 
 def metric_rows(report: EvaluationReport) -> Iterator[list[str]]:
-    """A row a metric: its label, the challenger's value and, where there is one, the champion's and the difference."""
+    """A row for each metric: label, challenger's value and, where there is a champion, its value and the difference."""
     for row in comparison(report):
         metric = METRICS[row.metric]
         label = metric.label if metric.greater_is_better else f"{metric.label} (less is better)"

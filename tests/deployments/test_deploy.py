@@ -74,7 +74,7 @@ def test_second_deploy_changes_nothing_and_says_so(station: Station) -> None:
     assert done.returncode == 0, done.stderr
     assert station.everything() == before
     assert f"Nothing had to be changed: all {len(station.deploy())} are there." in done.stdout
-    assert "Nobody is told anything" in done.stdout
+    assert "No messages are sent" in done.stdout
     assert f"PREFECT_API_URL={station.environment['PREFECT_API_URL']} prefect deployment run" in done.stdout
 
 

@@ -220,7 +220,7 @@ def test_other_data_of_the_same_name_is_another_drift(watched: str, rows: Files)
 def test_too_few_rows_are_not_compared(watched: str, rows: Files) -> None:
     state = watch(data_asset_name=rows(count=99, shift=3))
     assert ended(state) == ("COMPLETED", "Skipped")
-    assert "has 99 rows, and from 100 on they are compared" in str(state.message)
+    assert "has 99 rows, and a comparison needs 100" in str(state.message)
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_data_that_is_not_there_fails(watched: str) -> None:
     [
         ("silent", "silent version 1 does not say what it was trained on"),
         ("bereft", "What bereft version 1 was trained on is not there any more: There is no data asset 'gone'"),
-        ("betrayed", "The content of diabetes-diagnostics:1 is another than before"),
+        ("betrayed", "The content of diabetes-diagnostics:1 has changed"),
     ],
 )
 def test_champion_whose_training_data_cannot_be_had_fails_the_watch_and_says_why(

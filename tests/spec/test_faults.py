@@ -140,7 +140,7 @@ JOB_FAULTS = {
     "a kind of step": (
         "component: ./fit.yml",
         "type: comand",
-        "8: jobs.train.type: the step train is of type comand, which there is not | Did you mean command?",
+        "8: jobs.train.type: the step train is of type comand, which does not exist | Did you mean command?",
     ),
     "a kind of component": (
         "component: ./fit.yml",

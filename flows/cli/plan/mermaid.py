@@ -9,7 +9,7 @@ from flows.spec.model.job import DataReference, JobSpec, Step
 from flows.spec.text.locations import is_remote
 from flows.spec.values import source
 
-# All but plain words, and of those what begins an item of a list or stands at the edge of a word.
+# Every sign but those of plain words; and of these signs, those that would begin a list or emphasise a word.
 _MARKUP = re.compile(r"[^\w .:,@/+-]|[.+-](?= )|(?<![^\W_])_|_(?![^\W_])")
 _STYLES = {
     StepState.REUSE: "fill:#f4f4f4,stroke:#999,color:#666,stroke-dasharray:4 3",
@@ -29,7 +29,7 @@ def flowchart(plan: JobPlan, spec: JobSpec) -> str:
 
 
 def _lines(plan: JobPlan, spec: JobSpec) -> Iterator[str]:
-    # A name may be a word of Mermaid's own (``end``), or hold what it gives a meaning to: nodes are numbered.
+    # Nodes are numbered: a name may be a keyword of Mermaid (``end``), or have signs that mean something to it.
     steps = {step.name: f"s{at}" for at, step in enumerate(plan.steps)}
     data = {reference: f"d{at}" for at, reference in enumerate(dict.fromkeys(_references(spec)))}
     outputs = {name: f"o{at}" for at, name in enumerate(spec.outputs)}
@@ -72,5 +72,5 @@ def _label(reference: DataReference) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A label in quotes; what Markdown, HTML or Mermaid would read in it is written by its number."""
+    """A label in quotes. A sign that means something in Markdown, HTML or Mermaid is written as its character code."""
     return '"' + _MARKUP.sub(lambda match: f"#{ord(match[0])};", text) + '"'

@@ -1,4 +1,4 @@
-"""A job's plan for a person, and for machines. Pure."""
+"""A job's plan as text for a terminal, and as JSON. Pure."""
 
 import shlex
 import textwrap
@@ -29,7 +29,7 @@ def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
             *_title(plan),
             "",
             *_table(plan.steps),
-            *_section("Declared for Azure ML, of no use here:", _unused(plan)),
+            *_section("Declared for Azure ML, not used here:", _unused(plan)),
             *_section(f"Environments, beside this Python {plan.python}:", map(_environment, plan.environments)),
             *_section("Would write, when the job has ended:", _writes(plan)),
             *_section("Cannot run here:", ((step.name, step.refusal or "") for step in plan.refused)),
@@ -69,17 +69,17 @@ def plan_as_json(plan: JobPlan) -> dict[str, Any]:
 
 
 def when(ended: str) -> str:
-    """A moment that was written down, in this machine's time, to the minute."""
+    """A recorded time, in this machine's time zone, to the minute."""
     return datetime.fromisoformat(ended).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def earlier_run(record: StepRecord) -> str:
-    """An earlier run by the name of its job, and when that was; another checkout, which did not run, by its name."""
+    """An earlier run: the name of its job, and when it ended. Another checkout, which did not run: its name."""
     return f"{record.job_name}, {when(record.ended)}" if record.ended else record.job_name
 
 
 def reason_lines(reasons: Sequence[Reason], in_short: bool = False) -> list[str]:
-    """A line for each reason, in short for each cause; the upstream steps that run first share one."""
+    """A line for each reason; ``in_short``, many reasons of one cause share a line, as upstream steps always do."""
     found: dict[ReasonKind, list[Reason]] = {}
     for reason in reasons:
         found.setdefault(reason.cause, []).append(reason)
@@ -141,7 +141,7 @@ def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:
 
 def _environment(asked: AskedEnvironment) -> tuple[str, str]:
     if asked.shortfalls is None:
-        text = "which packages it holds is not known here"
+        text = "its packages are not known here"
     elif not asked.shortfalls:
         text = "all that it asks for is here"
     else:
@@ -163,9 +163,9 @@ def _end(plan: JobPlan, command: Sequence[str]) -> Iterator[str]:
     counts = [(plan.count(state), state) for state in StepState]
     yield ", ".join(f"{number} {state.value}" for number, state in counts if number) + "."
     if plan.refused:
-        yield from _wrapped(f"Nothing runs before {_names([step.name for step in plan.refused])} can.")
+        yield from _wrapped(f"Nothing runs until {_names([step.name for step in plan.refused])} can.")
     elif plan.refused_writes:
-        yield from _wrapped("Nothing runs before every output is written where it may be. To allow it:")
+        yield from _wrapped("Nothing runs until every output may be written to its place. To allow it:")
     yield f"  {shlex.join(command)}"
 
 

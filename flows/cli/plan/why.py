@@ -1,4 +1,4 @@
-"""Why a step of an earlier run was run or reused, from what that run wrote down."""
+"""Explanation why a step of an earlier job was run or reused, from the record of that job."""
 
 import difflib
 import json
@@ -20,8 +20,8 @@ DESCRIPTION = "job.json"
 class Explanation:
     """What became of a step in a job, and why.
 
-    ``decision`` is what the job wrote down when it planned the step (see
-    :meth:`flows.engines.plan.steps.StepPlan.as_json`); None where it did not come to that.
+    ``decision`` is what the job recorded when it planned the step (see
+    :meth:`flows.engines.plan.steps.StepPlan.as_json`); None if it ended before that.
     """
 
     job: str
@@ -42,7 +42,7 @@ class Explanation:
 
 
 def explain(settings: Settings, step: str, job: str | None = None) -> Explanation:
-    """Find out about a step of a job; without a job, of the last one that ended.
+    """Explain a step of a job; without a job, of the one that ended last.
 
     Raises:
         ParameterError: There is no such job or step.
@@ -69,13 +69,13 @@ def _lines(found: Explanation) -> Iterator[str]:
     name, status = outcome["name"], str(outcome.get("status"))
     earlier = None if compared is None else f"{compared['job']}, {when(compared['ended'])}"
     if outcome.get("reused"):
-        yield f"{name} was reused in {found.job}: all that it depends on is as in {earlier or 'an earlier run'}."
+        yield f"{name} was reused in {found.job}: what it depends on is the same as in {earlier or 'an earlier run'}."
     elif status == "NotStarted":
         yield f"{name} did not run in {found.job}."
         yield f"  {outcome.get('message')}"
     else:
         yield f"{name} ran in {found.job} ({status} after {float(outcome.get('seconds') or 0):.1f} s), because:"
-        yield from (f"  {line}" for line in reason_lines(found.reasons) or ["nobody wrote down why"])
+        yield from (f"  {line}" for line in reason_lines(found.reasons) or ["the reason was not recorded"])
         if earlier is not None:
             yield f"compared with its run in {earlier}."
     if outcome.get("log"):
@@ -86,7 +86,7 @@ def _job_folder(jobs: Path, name: str | None) -> Path:
     """The folder of a job by its name or the beginning of it, or of the job that ended last."""
     ended = {file.parent.name: file.stat().st_mtime_ns for file in jobs.glob(f"*/{DESCRIPTION}")}
     if not ended:
-        raise ParameterError(f"No job has ended here yet: there is none in {jobs}. Run one: tandem run FILE.yml")
+        raise ParameterError(f"No job has ended here yet: {jobs} has none. Run one: tandem run FILE.yml")
     newest = sorted(ended, key=lambda job: -ended[job])
     if name is None:
         return jobs / newest[0]
@@ -105,5 +105,5 @@ def _description(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise ParameterError(f"What became of the job {folder.name} cannot be read: {file}: {error}.") from error
+        raise ParameterError(f"The record of the job {folder.name} cannot be read: {file}: {error}.") from error
     return found if isinstance(found, dict) else {}

@@ -61,7 +61,7 @@ async def may_suspend(engine: Engine, wish: SuspendWish) -> bool:
     if wish == "always":
         raise SettingsError(
             "A flow run can be suspended if it comes from a deployment and watch-jobs is deployed, which resumes it. "
-            "Nothing was submitted. `make deploy` makes both; --suspend never waits as ever."
+            "Nothing was submitted. `make deploy` makes both deployments. With --suspend never, the flow run waits."
         )
     return False
 
@@ -80,7 +80,7 @@ async def suspend_until_over(engine: Engine, submission: Submission, resubmissio
         await client.update_flow_run_labels(run_id, labels)
         await client.update_flow_run(run_id, tags={*flow_run.tags, WATCHED})
         if (watchers := await Watchers.deployed(client)) is not None:
-            await watchers.see_to_one()
+            await watchers.ensure_one()
         times = len((await client.read_flow_run(run_id)).empirical_policy.pause_keys or ())
     get_run_logger().info("job %s | %s; suspended until it is over", submission.job_name, unfinished.status)
     await asuspend_flow_run(key=f"{submission.job_name} {times}")  # Prefect lets each key suspend once

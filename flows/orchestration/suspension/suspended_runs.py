@@ -1,4 +1,4 @@
-"""The flow runs that were suspended for a job, as Prefect's API tells of them."""
+"""Lists and resumes the flow runs that were suspended for a job, by Prefect's API."""
 
 import asyncio
 from typing import Any
@@ -19,7 +19,7 @@ AT_ONCE = 4
 _OF_INTEREST = FlowRunFilter.model_validate(
     {
         "tags": {"all_": [WATCHED]},
-        # One that was resumed cares for itself. One that has ended before its job was canceled, or has crashed.
+        # Suspended ones, and those that ended while their job may still run. A resumed one sees to its job itself.
         "state": {"type": {"any_": [StateType.PAUSED, StateType.CANCELLED, StateType.FAILED, StateType.CRASHED]}},
     }
 )
@@ -44,7 +44,7 @@ class SuspendedRuns:
                 return [_wait(run) for run in found if JOB in run.labels]
 
     async def resume(self, wait: Wait) -> bool:
-        """Have a worker run it again; whether it was suspended until now."""
+        """Have a worker run it again. Returns whether it was suspended until now."""
         async with self._at_once:
             try:
                 result = await self._client.resume_flow_run(UUID(wait.flow_run_id))
@@ -53,7 +53,7 @@ class SuspendedRuns:
             return result.status.value == "ACCEPT"
 
     async def forget(self, wait: Wait) -> None:
-        """Take it off the list: it has ended, and so has its job."""
+        """Take it off the list, because both it and its job have ended."""
         run_id = UUID(wait.flow_run_id)
         async with self._at_once:
             try:
@@ -70,5 +70,6 @@ def _wait(run: FlowRun) -> Wait:
 
 
 def said_of(error: httpx.HTTPError) -> str:
-    """An error of the API in one line."""
-    return f"Prefect's API does not answer: {str(error).partition(chr(10))[0] or type(error).__name__}"
+    """An error of the API as one sentence."""
+    said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return f"Prefect's API does not answer: {said}."

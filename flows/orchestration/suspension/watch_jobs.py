@@ -94,7 +94,7 @@ class Watcher:
                 self._say(failed)
 
     async def _until(self, idle_looks: int) -> list[Wait]:
-        """What waits now; nothing once nothing did so often in a row.
+        """The flow runs that wait now; none after ``idle_looks`` looks in a row have found none.
 
         Raises:
             ServiceError: Prefect's API has not answered for a long time.
@@ -107,7 +107,7 @@ class Watcher:
                 waits = await self.runs.waiting()
             except httpx.HTTPError as error:
                 if time.monotonic() - asked > GIVE_UP_SECONDS:
-                    raise ServiceError(f"{said_of(error)} Not any more for {GIVE_UP_SECONDS:.0f} s.") from error
+                    raise ServiceError(f"{said_of(error)} It has not for {GIVE_UP_SECONDS:.0f} s.") from error
                 self._say(said_of(error))
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
@@ -127,12 +127,12 @@ class Watcher:
                 job = await jobs.find(name)
                 statuses[name] = STATUS_GONE if job is None else job.status
         except ServiceError as error:
-            self._say(str(error))  # what was seen is seen
+            self._say(str(error))  # the statuses that were read until then are used
         self.plan.saw(statuses.keys(), wanted, time.monotonic())
         return statuses
 
     async def _act(self, jobs: LastingJobs, wait: Wait, action: Action) -> str:
-        """Do one thing; why it could not be done, if so. The next look finds it still to be done."""
+        """Do one thing. Returns why it failed, or an empty text; the next look finds what is still to be done."""
         try:
             match action:
                 case Action.RESUME:
@@ -153,7 +153,7 @@ class Watcher:
         return ""
 
     def _say(self, text: str) -> None:
-        """Say what is wrong, once as long as it stays the same."""
+        """Log what is wrong, unless it was the last thing logged."""
         if text != self.said:
             get_run_logger().warning("%s Trying again.", text)
         self.said = text

@@ -42,16 +42,16 @@ class Wait:
 
 @dataclass(slots=True)
 class WatchPlan:
-    """What was looked at, and when."""
+    """Which jobs each look asks for. It remembers when each job was last seen."""
 
     seen_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def pages(self, wanted: Collection[str]) -> int:
-        """How many pages of the list of jobs to read at most; none if asking for each job is not more."""
+        """How many pages of the list of jobs to read at most; 0 if asking for each job takes no more calls."""
         return 0 if len(wanted) <= CALLS_A_LOOK else PAGES_A_LOOK
 
     def one_by_one(self, unseen: Collection[str], calls_made: int) -> Sequence[str]:
-        """Which jobs to ask for themselves, after what the list has shown."""
+        """Which jobs to ask for one by one, of those that the list has not shown."""
         longest_ago = sorted(unseen, key=lambda name: self.seen_at.get(name, float("-inf")))
         return longest_ago[: max(0, CALLS_A_LOOK - calls_made)]
 

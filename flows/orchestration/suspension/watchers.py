@@ -1,4 +1,4 @@
-"""The flow runs of ``watch-jobs``: start one if none is alive. Two at once do no harm.
+"""Start of a watcher, a flow run of ``watch-jobs``, if none is alive. Two at once do no harm.
 
 A watcher records the time of its last look. Prefect's own concurrency limits are not used: a watcher whose process was
 killed would count as running, and hold back the next one.
@@ -31,13 +31,13 @@ class Watchers:
 
     @classmethod
     async def deployed(cls, client: PrefectClient) -> "Watchers | None":
-        """Those of the deployment; None if there is no such deployment."""
+        """The watchers of the deployment; None if there is no such deployment."""
         try:
             return cls(client, (await client.read_deployment_by_name(WATCHER)).id)
         except ObjectNotFound:
             return None
 
-    async def see_to_one(self) -> None:
+    async def ensure_one(self) -> None:
         """Start one, unless one is alive or about to start."""
         now = datetime.now(UTC).timestamp()
         due = {"before_": datetime.fromtimestamp(now + SOON_SECONDS, UTC)}  # and not what is scheduled for later
@@ -48,9 +48,9 @@ class Watchers:
             await self._client.create_flow_run_from_deployment(self._deployment_id, idempotency_key=key)
 
     async def is_needed(self, own: UUID) -> bool:
-        """Whether a watcher that has just started is the one: no other has started before it and is alive.
+        """Whether a watcher that has just started is to watch: no other that is alive has started before it.
 
-        Those that are dead are marked as crashed.
+        Watchers that are dead are marked as crashed.
         """
         now, needed = datetime.now(UTC).timestamp(), True
         runs = await self._runs(StateType.RUNNING)
@@ -66,7 +66,7 @@ class Watchers:
         return needed
 
     async def beat(self, own: UUID) -> None:
-        """Write down that a watcher is alive."""
+        """Record that a watcher is alive."""
         await self._client.update_flow_run_labels(own, {LOOKED_AT: datetime.now(UTC).timestamp()})
 
     async def _runs(self, *types: StateType, **filters: Any) -> list[FlowRun]:

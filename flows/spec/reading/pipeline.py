@@ -104,7 +104,7 @@ class _Nodes:
         kind = kind.lower() if kind is not None else _kind(section)
         if kind not in _KINDS:
             section.fault(
-                "type", f"the step {name} is of type {kind}, which there is not", nearest(kind, _KINDS, "types")
+                "type", f"the step {name} is of type {kind}, which does not exist", nearest(kind, _KINDS, "types")
             )
             return None
         if kind == "sweep":

@@ -1,4 +1,4 @@
-"""What must hold in a job before it runs anywhere. Each rule is one small function that yields faults.
+"""Checks of a job before it runs anywhere. Each rule is one small function that yields faults.
 
 The Azure ML client lets most of these pass, and the service refuses them minutes later.
 """
@@ -30,7 +30,7 @@ from flows.spec.values import input_key, source
 
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
 
-# What may be handed to a port, besides data of its own type. A folder port takes anything (a file arrives as its path).
+# What a port takes besides data of its own type. A folder port takes anything (a file arrives as its path).
 _ACCEPTS = {
     "uri_file": frozenset({"uri_folder"}),
     "mltable": frozenset({"uri_folder"}),
@@ -254,7 +254,7 @@ def _searched(step: Step) -> Mapping[str, object]:
 
 
 def _is_default(spec: JobSpec, binding: object, port: InputPort) -> bool:
-    """Whether a component's own default comes to its port by way of the job that it is read as."""
+    """Whether a value is the component's own default, by way of an input of the job that the component is read as."""
     given = spec.inputs.get(binding.name) if isinstance(binding, ParentInput) else None
     return given is not None and given.port is port and given.value == Literal(port.default or "")
 

@@ -12,7 +12,7 @@ from flows.spec.text.locations import exists, is_remote
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _ARGUMENT = re.compile(r"\s*(--?[a-zA-Z][\w-]*)")
-_GOES_ON = ("\\", "|", "&", "(", "{")  # what a line ends with whose command goes on in the next
+_GOES_ON = ("\\", "|", "&", "(", "{")  # the ends of a line whose command goes on in the next
 
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
 

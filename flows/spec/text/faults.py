@@ -55,7 +55,7 @@ class Findings(list[Fault]):
 
 @contextmanager
 def findings(file: Path) -> Generator[Findings]:
-    """What reading a file finds, also where it has to stop before the end."""
+    """Collect what reading a file finds, even if reading stops before the end."""
     noted = Findings()
     try:
         yield noted
@@ -64,7 +64,7 @@ def findings(file: Path) -> Generator[Findings]:
 
 
 def without_echoes(faults: Iterable[Fault], noted: Iterable[Fault]) -> Iterator[Fault]:
-    """The faults that do not stand where one is noted already: what could not be read is not missing as well."""
+    """The faults at places where none is noted yet: a key that could not be read is not reported as missing too."""
     places = {(fault.place.file, key) for fault in noted if not fault.warning for key in _prefixes(fault.place.key)}
     return (fault for fault in faults if (fault.place.file, fault.place.key) not in places)
 

@@ -194,7 +194,7 @@ class _Reading:
         try:
             size = len(text.encode())
         except UnicodeEncodeError:
-            self._fault(node, key, f"{_shown(node)} has half of a character in it", "Save the file as UTF-8.")
+            self._fault(node, key, f"{_shown(node)} has an incomplete character in it", "Save the file as UTF-8.")
             return False
         if size > most_bytes == MAX_TEXT_BYTES:
             message = f"a text has {size:,} bytes, and no program is given more than {most_bytes:,} at once"

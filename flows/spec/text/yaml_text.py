@@ -39,7 +39,7 @@ def text_of(path: Path, faults: list[Fault]) -> str | None:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             message = f"the file has more than {MAX_FILE_BYTES >> 20} MiB, which no YAML file of a job has"
-            faults.append(Fault(place, message, "Name the YAML file. Data belongs into a file of its own."))
+            faults.append(Fault(place, message, "Name the YAML file. Data belongs in a file of its own."))
             return None
         return content.decode("utf-8-sig")
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def text_of(path: Path, faults: list[Fault]) -> str | None:
 
 
 def check_size(text: str) -> None:
-    """See that a text which is YAML, whatever it holds, is not deeper or larger than it may be, its aliases repeated.
+    """Check that a YAML text is not too deep or too large, with all that its aliases repeat.
 
     Raises:
         TooMuchError: It is.

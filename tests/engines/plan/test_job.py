@@ -110,7 +110,7 @@ def test_what_is_declared_and_of_no_use_here_stands_beside_its_steps(tmp_path: P
     text = plan_as_text(plan_job(read_job(folder / "job.yml"), Settings(folder, folder / "home", {})), COMMAND)
 
     assert text.split("\n\n")[2] == dedent("""\
-        Declared for Azure ML, of no use here:
+        Declared for Azure ML, not used here:
           the job  identity type=managed
           prep     compute azureml:cpu; resources instance_type=Standard_DS3, shm_size=2g; services
                    my_editor
@@ -127,7 +127,7 @@ def test_packages_that_an_environment_asks_for_in_vain_are_named(tmp_path: Path)
     assert curated.shortfalls is None
     text = plan_as_text(plan, COMMAND)
     assert "azureml-defaults (not here)" in text
-    assert "which packages it holds is not known here" in text
+    assert "its packages are not known here" in text
 
 
 def test_all_steps_that_cannot_run_are_named_with_what_reads_from_them(tmp_path: Path) -> None:

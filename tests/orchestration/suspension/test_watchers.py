@@ -59,8 +59,8 @@ async def running(client: PrefectClient, looked_seconds_ago: float | None = None
 @pytest.mark.slow
 def test_many_flow_runs_that_are_suspended_at_once_start_one_watcher(prefect_api: str) -> None:
     async def work(client: PrefectClient, watchers: Watchers) -> int:
-        await asyncio.gather(*(watchers.see_to_one() for _ in range(20)))
-        await watchers.see_to_one()
+        await asyncio.gather(*(watchers.ensure_one() for _ in range(20)))
+        await watchers.ensure_one()
         deployment = await client.read_deployment_by_name("watch-jobs/watcher")
         return len(await all_of(client, deployment.id))
 
@@ -70,7 +70,7 @@ def test_many_flow_runs_that_are_suspended_at_once_start_one_watcher(prefect_api
 def test_no_watcher_is_started_while_one_is_alive(prefect_api: str) -> None:
     async def work(client: PrefectClient, watchers: Watchers) -> int:
         await running(client, looked_seconds_ago=1)
-        await watchers.see_to_one()
+        await watchers.ensure_one()
         deployment = await client.read_deployment_by_name("watch-jobs/watcher")
         return len(await all_of(client, deployment.id))
 

@@ -1,18 +1,18 @@
-"""Step host: starts steps as processes, by a fork where that is the same for the step.
+"""Step host: starts steps as processes, by a fork where a step cannot tell the difference.
 
 Run as a script by the interpreter of the steps; imports the standard library only. One host serves one run. It reads
 requests as JSON lines on standard input and answers with JSON lines on standard output. It starts every step in a
 process group of its own and, when its standard input closes (its client ended, however it ended), stops all of them: no
 step outlives the run that waits for it.
 
-A step whose command is a plain ``python script.py …`` is not started from nothing: libraries that are known to be safe
-to import before a fork are imported here once, while the client still does other things, and each step is a fork in
-which the script becomes ``__main__``. For the step all is as in a new process: working directory, arguments,
+A step whose command is a plain ``python script.py …`` starts faster: libraries that are known to be safe to import
+before a fork are imported here once, while the client still does other things, and each step is a fork in which the
+script becomes ``__main__``. For the step everything is as in a new process: working directory, arguments,
 environment, standard streams, module search path, random state, exit code. Everything else is executed in the
 ordinary way.
 
-A fault of one step or of one request is answered for that step, and the others go on. Nor does the host end by a signal
-that a step sends to its parent, but for those that cannot be caught: it ends when its client does.
+A fault of one step or of one request is answered for that step, and the others go on. The host ends when its client
+does; a signal that a step sends to its parent does not end it, unless it is one that cannot be caught.
 
 Requests::
 
@@ -28,7 +28,7 @@ Answers::
     {"refused": ID, "message": TEXT, "errno": 12}
 
 A ``code`` below 0 is the number of the signal that ended the step; ``left`` says whether something that the step has
-started still runs; ``errno`` is 0 where it was no call of the system that failed.
+started still runs; ``errno`` is 0 where no system call failed.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ from step_script import run_script
 
 TERMINATION_GRACE_SECONDS = 3.0
 LONGEST_MESSAGE = 2000  # characters; an answer is written in one piece if it is shorter than a page of memory
-NOT_STARTED = 126  # the exit code of a step that was forked, and not begun
-# These say that the process itself is at fault, end nothing, or cannot be caught.
+NOT_STARTED = 126  # the exit code of a forked process that could not begin its step
+# Signals that report a fault of the process itself, that end nothing, or that cannot be caught.
 NOT_CAUGHT = {"SIGABRT", "SIGBUS", "SIGCONT", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSTOP", "SIGSYS", "SIGTRAP"}
 
 Request = Dict[str, Any]  # noqa: UP006
@@ -92,7 +92,7 @@ class Host:
 
     def answer(self, **message: Any) -> None:
         """Write one answer."""
-        with contextlib.suppress(BrokenPipeError):  # the client is gone; standard input tells so next
+        with contextlib.suppress(BrokenPipeError):  # the client is gone; the next read of standard input shows it
             os.write(self.answers, (json.dumps(message) + "\n").encode())
 
     def reap(self) -> None:
@@ -118,7 +118,7 @@ class Host:
         while True:
             readable = select.select([0, self.wakes[0]], [], [], 0 if self.imports.waiting else None)[0]
             if self.wakes[0] in readable:
-                os.read(self.wakes[0], 1 << 10)  # what it says is done by the handler of the signal
+                os.read(self.wakes[0], 1 << 10)  # only a wake-up: the handler of the signal does the work
             if 0 not in readable:
                 if self.imports.waiting:
                     self.imports.load(self.imports.waiting.pop(0))
@@ -204,7 +204,7 @@ class Host:
     def become_child(self, request: Request, log: int, streams: Sequence[int]) -> None:
         """Make this forked process look like a new one: streams, session, folder, environment, random state.
 
-        If that cannot be, it ends here: what follows is the business of the host.
+        If that fails, the process ends here, since the code that follows is the host's.
         """
         try:
             os.dup2(log, 2)
@@ -241,7 +241,7 @@ class Host:
             stderr=log,
             start_new_session=True,
         )
-        process.returncode = 0  # reap() waits for it; `subprocess` shall not, and lose its exit code to us
+        process.returncode = 0  # so that `subprocess` never waits for it: reap() does, and takes the exit code
         return process.pid
 
     def send_signal(self, identifier: str, number: int) -> None:
@@ -258,7 +258,7 @@ class Host:
 
     @staticmethod
     def signal_group(group: int, number: int) -> bool:
-        """Signal a process group; whether there was any process in it."""
+        """Signal a process group. Returns whether it had any process."""
         try:
             os.killpg(group, number)
         except (ProcessLookupError, PermissionError):
@@ -283,7 +283,7 @@ class UnusableVariable(ValueError):
 
 
 def check_environment(environment: Dict[str, str]) -> None:  # noqa: UP006
-    """Refuse what the system would refuse, by its name.
+    """Refuse a variable that the system would refuse.
 
     Raises:
         UnusableVariable: A name or a value is one that no environment can hold.
@@ -301,8 +301,8 @@ def check_environment(environment: Dict[str, str]) -> None:  # noqa: UP006
 
 
 if __name__ == "__main__":
-    del sys.modules["step_imports"], sys.modules["step_script"]  # neither these names
-    sys.path.pop(0)  # nor the folder of this file is the steps' business
+    del sys.modules["step_imports"], sys.modules["step_script"]  # a step may have modules of these names
+    sys.path.pop(0)  # and must not import from the folder of this file
     to_run = Host().serve()
     if to_run is None:
         os._exit(0)

@@ -25,7 +25,7 @@ from typing import Any, NoReturn, Sequence  # noqa: UP035 (the steps' interprete
 
 def run_script(words: Sequence[str]) -> NoReturn:
     """Run ``words``, a script and its arguments, in this process, and end the process with the script's exit code."""
-    before = list(sys.modules.values())  # those stay, wherever their files lie
+    before = list(sys.modules.values())  # these are left as they are
     sys.argv = list(words)
     sys.orig_argv = ["python", *words]
     path = os.path.abspath(words[0])
@@ -34,7 +34,7 @@ def run_script(words: Sequence[str]) -> NoReturn:
 
 
 def execute(path: str) -> object:
-    """Execute a file as ``__main__``, and return the exit code that it asks for: also a text, or None."""
+    """Execute a file as ``__main__``, and return its exit code as ``sys.exit`` takes it: a number, a text or None."""
     main = types.ModuleType("__main__")
     loader = importlib.machinery.SourceFileLoader("__main__", path)
     main.__dict__.update(
@@ -55,14 +55,14 @@ def execute(path: str) -> object:
         except SystemExit as asked:
             return asked.code
         if isinstance(error, KeyboardInterrupt):
-            sys.excepthook = lambda kind, value, trace: None  # said; the interpreter ends by the signal, in good order
+            sys.excepthook = lambda kind, value, trace: None  # reported above; then it ends by the signal
             raise
         return 1
     return None
 
 
 def report(error: BaseException) -> None:
-    """Tell of an exception by the script's own excepthook, with the script's part of the traceback.
+    """Report an exception by the script's own excepthook, with the script's part of the traceback.
 
     Raises:
         SystemExit: By the excepthook.
@@ -87,7 +87,7 @@ def report(error: BaseException) -> None:
 def end_process(code: object, before: Sequence[object]) -> NoReturn:
     """End as the interpreter does after a script, but leave the modules ``before`` as they are."""
     if code is not None and not isinstance(code, int):
-        with contextlib.suppress(Exception):  # a text that cannot be written is not written
+        with contextlib.suppress(Exception):  # a text that cannot be written is dropped
             print(code, end="", file=sys.stderr)
         with contextlib.suppress(Exception):
             print(file=sys.stderr)
@@ -98,14 +98,14 @@ def end_process(code: object, before: Sequence[object]) -> NoReturn:
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
     flush_files()
-    threading.excepthook = lambda args: None  # a daemon thread does not live to see what is done next
+    threading.excepthook = lambda args: None  # a new process would end daemon threads before they could fail
     let_go(before)
     flush_files()
     os._exit((code or 0) & 0xFF)
 
 
 class Holder:
-    """Tells whether the names of a module, where it is put among them, are still in use."""
+    """A marker that is put among the names of a module: while it lives, something still uses these names."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
@@ -114,7 +114,8 @@ class Holder:
 def let_go(before: Sequence[object]) -> None:
     """Drop what the script has made and imported, so that finalizers run.
 
-    First the modules, whose finalizers find all that they use; then the names of modules that something else holds.
+    The modules are dropped first, so that their finalizers find all that they use; then the names of those modules that
+    something else still refers to.
     """
     sys.last_type = sys.last_value = sys.last_traceback = None
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -122,7 +123,7 @@ def let_go(before: Sequence[object]) -> None:
     made = [name for name, module in sys.modules.items() if id(module) not in kept]
     holders = [holder_of(sys.modules.pop(name)) for name in made]
     gc.collect()
-    for reference in holders:  # who imports is there before what it imports, and may need it
+    for reference in holders:  # a module comes before those that it imports, and may need them
         holder = reference()
         if holder is not None:
             for name in reversed(list(holder.names)):  # what was made late may need what was made early
@@ -130,14 +131,14 @@ def let_go(before: Sequence[object]) -> None:
 
 
 def holder_of(module: Any) -> weakref.ref[Holder]:
-    """Put a holder among the names of a module; what a library has put among the modules need not be one."""
+    """Put a holder among the names of a module. What libraries put into ``sys.modules`` need not be a module."""
     names: dict[str, Any] = vars(module) if isinstance(module, types.ModuleType) else {}
     names[Holder.__name__] = holder = Holder(names)
     return weakref.ref(holder)
 
 
 def flush_files() -> None:
-    """Write what is still in the buffers of open files: also of those in a circle, which the collector may lose."""
+    """Write the buffers of open files, also of those in a reference cycle, which the collector may drop unwritten."""
     made_here = [thing for thing in gc.get_objects() if isinstance(thing, (io.TextIOWrapper, io.BufferedWriter))]
     for file in (sys.stdout, sys.stderr, *made_here):
         with contextlib.suppress(Exception):  # closed, or not a stream at all

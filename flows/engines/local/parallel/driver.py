@@ -34,7 +34,7 @@ READY, DONE, FAILED = "ready", "done", "failed"
 
 
 class BatchWorker:
-    """A worker process: the line to it, the mini-batch that it has, and until when it may take for that."""
+    """A worker process: the connection to it, its mini-batch, and the deadline of that."""
 
     def __init__(self, pid: int, connection: multiprocessing.connection.Connection) -> None:
         self.pid = pid
@@ -73,7 +73,7 @@ class Driver:
         self.output = open(place, "w", encoding="utf-8") if place else None  # noqa: SIM115 (closed where all is over)
 
     def run(self) -> multiprocessing.connection.Connection | None:
-        """Process everything. Returns the line to the driver in a process that is to be a worker, else None."""
+        """Process everything. Returns None in the driver; in a new worker process, its connection to the driver."""
         while self.over < len(self.batches):
             while len(self.workers) < min(self.task["concurrency"], len(self.batches) - self.over):
                 connection = self.fork()
@@ -107,7 +107,7 @@ class Driver:
         return ""
 
     def fork(self) -> multiprocessing.connection.Connection | None:
-        """Start a worker. Returns its end of the line in the worker, None in the driver."""
+        """Start a worker. Returns None in the driver; in the worker, its connection to the driver."""
         here, there = multiprocessing.Pipe()
         for file in filter(None, (sys.stdout, sys.stderr, self.output)):
             file.flush()  # so that the worker does not write it too
@@ -126,12 +126,12 @@ class Driver:
         number = worker.number = self.waiting.popleft()
         items, _, keys = self.batches[number]
         self.tries[number] += 1
-        with contextlib.suppress(OSError):  # it has ended: that is heard next
+        with contextlib.suppress(OSError):  # it has ended, which the next wait shows
             worker.connection.send((number, items, keys))
         worker.deadline = time.monotonic() + self.task["timeout_seconds"]
 
     def hear(self, worker: BatchWorker) -> None:
-        """Take what a worker says: that it is ready, what came of its mini-batch, or nothing, which is its end."""
+        """Read a worker's report: it is ready, or its mini-batch succeeded or failed; or nothing, if it has ended."""
         try:
             kind, said, count = worker.connection.recv()
         except (EOFError, OSError):
@@ -205,7 +205,7 @@ class Driver:
         sys.exit(why)
 
     def close(self) -> None:
-        """Close the output, and say what came of it all."""
+        """Close the output, and print the counts."""
         if self.output:
             self.output.close()
         items = sum(count for _, count, _ in self.batches)
@@ -214,7 +214,7 @@ class Driver:
 
 
 def work(task: Task, connection: multiprocessing.connection.Connection) -> None:
-    """Be a worker: until there is no more to do, call the entry script on what comes."""
+    """Run as a worker: call the entry script on each mini-batch, until the driver closes the connection."""
     script = task["entry_script"]
     sys.argv = [script, *task["arguments"]]
     sys.path[:0] = dict.fromkeys((os.path.dirname(os.path.abspath(script)), os.getcwd()))
@@ -310,8 +310,8 @@ def mini_batches(task: Task) -> Iterator[MiniBatch]:
         yield part, len(part), {}
 
 
-def in_the_way(folders: set[str]) -> bool:
-    """Whether what is imported here has the name of something that the entry script may import from its own code."""
+def hides_modules(folders: set[str]) -> bool:
+    """Whether a module that is imported here has the name of one in the entry script's own code."""
     loaded = {name.partition(".")[0] for name in sys.modules} - {"__main__"}
     return any(
         name.partition(".")[0] in loaded
@@ -326,8 +326,8 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         task: Task = json.load(file)
     folders = {os.getcwd(), os.path.dirname(os.path.abspath(task["entry_script"]))}
-    # A fork of a process that has imported much; and new ones, once.
-    if len(sys.argv) == 2 and in_the_way(folders):
+    # This process may be a fork of one that has imported much. A new interpreter, started once, has not.
+    if len(sys.argv) == 2 and hides_modules(folders):
         os.execv(sys.executable, [sys.executable, __file__, sys.argv[1], "new"])
     batches = list(mini_batches(task))
     if not batches:
@@ -338,5 +338,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the folder of this file is not the entry script's business
+    sys.path.pop(0)  # the entry script must not import from the folder of this file
     main()

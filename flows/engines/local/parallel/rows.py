@@ -1,4 +1,4 @@
-"""Rows of an mltable, read for the driver beside this file. It imports nothing else of Tandem.
+"""Reader of the rows of an mltable, for the driver beside this file. It imports nothing else of Tandem.
 
 If something cannot be read, the driver ends with one message, which names the file or the transformation, and why.
 """
@@ -23,11 +23,11 @@ CHUNK_BYTES = 1 << 20
 # How many times its size a compressed file may unpack to, once it is more than UNPACKED_BYTES.
 UNPACKED_RATIO = 200
 UNPACKED_BYTES = 100 << 20
-NUMBERED = "Column"  # how Azure ML calls the columns of a file that has no names for them
+NUMBERED = "Column"  # what Azure ML calls the columns of a file that does not name them
 
 
 def rows(files: list[str], transformations: list[tuple[str, dict[str, Any]]]) -> tuple[Any, int]:
-    """Read the files of an mltable as one frame, and do to it what else the mltable says.
+    """Read the files of an mltable as one frame, and apply the mltable's other transformations.
 
     Returns:
         The frame, and how many rows the files have.
@@ -71,7 +71,7 @@ def too_many(most: int) -> str:
 
 
 def words(error: BaseException) -> str:
-    """What is known of an error, in a line."""
+    """The type and the message of an error, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
@@ -98,10 +98,10 @@ def transformed(frame: Any, name: str, argument: Any) -> Any:
 
 
 def check_text(file: str, delimiter: bytes) -> None:
-    """Refuse text that takes too much memory to read, as it is once it is unpacked, without keeping any of it.
+    """Refuse text that takes too much memory to read. A compressed file is unpacked for this, but not kept.
 
     Raises:
-        ValueError: A line is too long, the first one has too many columns, or it unpacks to very much more than it is.
+        ValueError: A line is too long, the first one has too many columns, or it unpacks to far more than its size.
     """
     size, unpacked, line, columns, is_first = os.path.getsize(file), 0, 0, 1, True
     with get_handle(file, "rb", compression="infer", is_text=False) as opened:
@@ -123,7 +123,7 @@ def check_text(file: str, delimiter: bytes) -> None:
 
 
 def delimited(file: str, options: dict[str, Any], names: Any, left: int) -> Any:
-    """Read text with a delimiter; ``names`` are the columns of the first file, ``left`` is how many rows may follow."""
+    """Read text with a delimiter. ``names``: the first file's columns; ``left``: how many rows may still be read."""
     header = options.get("header", "all_files_same_headers")
     is_first = names is None
     has_header = header != "no_header" and (is_first or header != "from_first_file")
@@ -156,14 +156,14 @@ def parquet(file: str, options: dict[str, Any], names: Any, left: int) -> Any:
     metadata = read_metadata(file)
     rows = max(metadata.num_rows, sum(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)))
     if rows > left:
-        raise ValueError(f"it has {rows:,} rows, and {left:,} may follow; set {MAX_ROWS} to more")
+        raise ValueError(f"it has {rows:,} rows, and only {left:,} more may be read: set {MAX_ROWS} to more")
     if metadata.num_columns > MOST_COLUMNS:
         raise ValueError(f"it has {metadata.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read")
     return pd.read_parquet(file)
 
 
 def json_lines(file: str, options: dict[str, Any], names: Any, left: int) -> Any:
-    """Read a JSON object a line, ``left`` of them and one at most."""
+    """Read one JSON object from each line, at most ``left`` + 1 of them."""
     encoding = options.get("encoding", "utf8")
     found: list[Any] = []
     with open(file, encoding=ENCODINGS.get(encoding, encoding)) as lines:

@@ -31,7 +31,7 @@ from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.names import shown
 from flows.spec.text.section import Section, nearest
 
-# What a plan shows of a job, step or component, and nothing reads.
+# Keys of a job, step or component that a plan shows, and nothing else uses.
 DECLARED = frozenset(
     {
         "description",
