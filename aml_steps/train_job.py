@@ -21,10 +21,13 @@ sys.path.insert(1, str(Path(__file__).parent / "train"))
 sys.path.insert(1, str(Path(__file__).parent / "prep"))
 
 import evaluate
+import evaluation_report
 import prep
 import train
 from data_report import summary
 from diabetes_steps import PATIENT, DataError, use_identity_of_job
+from figures import tracked
+from model_file import load_model, score
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:  # pyright: ignore[reportUnknownParameterType]
@@ -57,12 +60,12 @@ def main(argv: list[str] | None = None) -> int:
         mlflow.log_params({**prepared.report["parameters"], **asdict(parameters)})
         training = train.train(train_rows, parameters)
         train.save(training.model, train_rows, arguments.model)
-        saved = evaluate.load_model(arguments.model)  # what is evaluated is what is registered
-        scores, thresholds = {"challenger": evaluate.score(saved, test_rows)}, {"challenger": saved.threshold}
+        saved = load_model(arguments.model)  # what is evaluated is what is registered
+        scores, thresholds = {"challenger": score(saved, test_rows)}, {"challenger": saved.threshold}
         evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, thresholds)
-        mlflow.log_metrics({**training.metrics, **evaluate.tracked(evaluation)})
+        mlflow.log_metrics({**training.metrics, **tracked(evaluation)})
     print(train.summary(training))
-    print(evaluate.summary(evaluation))
+    print(evaluation_report.summary(evaluation))
     return 0
 
 

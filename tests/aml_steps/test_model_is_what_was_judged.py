@@ -19,7 +19,7 @@ from mlflow import sklearn as mlflow_sklearn
 from mlflow.exceptions import MlflowException
 
 import data_file
-import evaluate
+import model_file
 import prep
 import train
 from columns import FEATURES, RANGES
@@ -63,7 +63,7 @@ def test_any_valid_row_gets_the_probability_that_the_evaluation_gives_it(
     file = tmp_path_factory.getbasetemp() / "raw.csv"
     pd.DataFrame(rows).assign(Diabetic=[number % 2 for number in range(len(rows))]).to_csv(file, index=False)
     read = data_file.read(file)  # the rows as prep reads them, and as it hands them to the evaluation
-    judged = evaluate.score(evaluate.load_model(folder), read.values)
+    judged = model_file.score(model_file.load_model(folder), read.values)
     called = loaded.predict(pd.read_csv(file), params=PROBABILITIES)
     np.testing.assert_allclose(called, judged, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(loaded.predict(pd.read_csv(file)), (judged >= 0.3).astype(int))

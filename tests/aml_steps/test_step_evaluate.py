@@ -19,12 +19,15 @@ from sklearn.preprocessing import FunctionTransformer
 
 import data_file
 import evaluate
+import figures
+import model_file
+import pictures
 import prep
 import train
 
 SCRIPT = Path(evaluate.__file__)
 SCHEMA = json.loads((SCRIPT.parent / "metrics.schema.json").read_text())
-PICTURES = [f"{name}.png" for name in evaluate.PICTURES]
+PICTURES = [f"{name}.png" for name in pictures.PICTURES]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     label, probability = random.integers(0, 2, 500), random.random(500)
     predicted = probability >= 0.4
-    found = evaluate.figures(label, probability, 0.4)
+    found = figures.figures(label, probability, 0.4)
     expected = {
         "accuracy": metrics.accuracy_score(label, predicted),
         "roc_auc": metrics.roc_auc_score(label, probability),
@@ -76,19 +79,19 @@ def test_figures_are_those_of_scikit_learn() -> None:
 
 
 def test_what_one_class_does_not_define_is_null() -> None:
-    healthy = evaluate.figures(np.zeros(4, int), np.full(4, 0.1), 0.5)
-    undefined = {name for name in evaluate.SCORES if healthy[name] is None}
+    healthy = figures.figures(np.zeros(4, int), np.full(4, 0.1), 0.5)
+    undefined = {name for name in figures.SCORES if healthy[name] is None}
     assert undefined == {"roc_auc", "average_precision", "precision", "recall", "f1"}
     assert healthy["accuracy"] == 1
 
 
 def test_a_probability_at_the_threshold_counts_as_diabetic() -> None:
-    assert evaluate.figures(np.array([0, 1]), np.array([0.2, 0.5]), 0.5)["confusion_matrix"]["tp"] == 1
+    assert figures.figures(np.array([0, 1]), np.array([0.2, 0.5]), 0.5)["confusion_matrix"]["tp"] == 1
 
 
 def test_age_bands_part_the_rows_and_name_their_bounds(rows: pd.DataFrame) -> None:
     aged = rows.head(8).assign(Age=[20, 21, 30, 31, 60, 61, 99, np.nan])
-    slices = evaluate.figures_with_slices(aged, np.full(8, 0.5), 0.5)["slices"]["Age"]
+    slices = figures.figures_with_slices(aged, np.full(8, 0.5), 0.5)["slices"]["Age"]
     counts = {band: figures["rows"] for band, figures in slices.items()}
     assert counts == {"0-20": 1, "21-30": 2, "31-40": 1, "51-60": 1, "61+": 2, "missing": 1}
 
@@ -168,16 +171,16 @@ def test_a_model_file_cannot_vouch_for_its_own_types(models: dict[str, Path], tm
     described = yaml.safe_load((models["challenger"] / "MLmodel").read_text())
     described["flavors"]["sklearn"]["skops_trusted_types"] = wanted
     (tmp_path / "MLmodel").write_text(yaml.safe_dump(described))
-    with pytest.raises(evaluate.ModelError, match="holds types that are not trusted"):
-        evaluate.load_model(tmp_path)
+    with pytest.raises(model_file.ModelError, match="holds types that are not trusted"):
+        model_file.load_model(tmp_path)
 
 
 def test_a_model_may_not_point_outside_its_folder(models: dict[str, Path], tmp_path: Path) -> None:
     described = yaml.safe_load((models["challenger"] / "MLmodel").read_text())
     described["flavors"]["sklearn"]["pickled_model"] = str(models["challenger"] / "model.skops")
     (tmp_path / "MLmodel").write_text(yaml.safe_dump(described))
-    with pytest.raises(evaluate.ModelError, match="outside"):
-        evaluate.load_model(tmp_path)
+    with pytest.raises(model_file.ModelError, match="outside"):
+        model_file.load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +197,13 @@ def test_a_broken_model_folder_is_named(
     for name in ("MLmodel", "model.skops"):
         (tmp_path / name).write_bytes((models["challenger"] / name).read_bytes())
     (tmp_path / file).unlink() if content is None else (tmp_path / file).write_text(content)
-    with pytest.raises(evaluate.ModelError, match=message):
-        evaluate.load_model(tmp_path)
+    with pytest.raises(model_file.ModelError, match=message):
+        model_file.load_model(tmp_path)
 
 
 def test_a_model_of_other_columns_is_refused(models: dict[str, Path], rows: pd.DataFrame) -> None:
-    with pytest.raises(evaluate.ModelError, match="cannot score the test rows: missing columns: BMI"):
-        evaluate.score(evaluate.load_model(models["challenger"]), rows.drop(columns="BMI"))
+    with pytest.raises(model_file.ModelError, match="cannot score the test rows: missing columns: BMI"):
+        model_file.score(model_file.load_model(models["challenger"]), rows.drop(columns="BMI"))
 
 
 def test_equal_evaluations_write_equal_files(rows: pd.DataFrame, tmp_path: Path) -> None:
@@ -215,6 +218,6 @@ def test_equal_evaluations_write_equal_files(rows: pd.DataFrame, tmp_path: Path)
 
 
 def test_millions_of_rows_are_drawn_as_thin_curves() -> None:
-    false, true = evaluate.thin(np.linspace(0, 1, 1_000_000), np.linspace(0, 1, 1_000_000))
-    assert len(false) == len(true) == evaluate.CURVE_POINTS
+    false, true = pictures.thin(np.linspace(0, 1, 1_000_000), np.linspace(0, 1, 1_000_000))
+    assert len(false) == len(true) == pictures.CURVE_POINTS
     assert (false[0], false[-1]) == (0, 1)

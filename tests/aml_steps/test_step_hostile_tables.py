@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import data_file
 import evaluate
+import evaluation_report
 import parquet_file
 import prep
 import profile_data
@@ -212,7 +213,7 @@ def test_ten_rows_are_judged_with_a_warning_in_log_report_and_figures(
     assert evaluation["warnings"] == [warning] and "are too few to judge a model by" in warning
     assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == [warning]
     assert 'class="warning">Warning: ' in (tmp_path / "report.html").read_text()
-    assert f"warning: {warning}" in evaluate.summary(evaluation)
+    assert f"warning: {warning}" in evaluation_report.summary(evaluation)
 
 
 def test_the_shipped_rows_are_enough(shipped: Path) -> None:

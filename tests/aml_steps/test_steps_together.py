@@ -16,7 +16,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import data_file
-import evaluate
+import figures
+import model_file
 import prep
 import train
 from columns import FEATURES
@@ -29,9 +30,9 @@ def challenger_of(data: Path, preparing: prep.Parameters, training: train.Parame
     prepared = prep.prepare(data_file.read(data), preparing)
     rows, test_rows = (prepared.table.take(part).to_pandas() for part in (prepared.train, prepared.test))
     train.save(train.fit(rows, training), rows, folder)
-    model = evaluate.load_model(folder)
-    scores = {"challenger": evaluate.score(model, test_rows)}
-    return evaluate.evaluate(test_rows, scores, {"challenger": model.threshold})["challenger"]
+    model = model_file.load_model(folder)
+    scores = {"challenger": model_file.score(model, test_rows)}
+    return figures.evaluate(test_rows, scores, {"challenger": model.threshold})["challenger"]
 
 
 @pytest.mark.parametrize("solver", train.SOLVERS)
