@@ -1,6 +1,7 @@
 """The job that ``tandem run`` asks for, made from a YAML file, ``--set`` and ``--asset``."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from flows.engines.plan.interpreter import python_named
 from flows.engines.plan.output_places import OutputFolders, check_output_places
 from flows.engines.runs import PipelineRequest
 from flows.settings import Settings
+from flows.spec.rules.lint import needed_by_azure_ml
+from flows.spec.text.faults import raise_faults
 from flows.tags import FLOW_RUN
 from flows.training.parameters import EngineName, TrackingName
 from flows.training.request import job_name
@@ -41,7 +44,7 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
     """The job of a YAML file with these inputs; for the local engine, with all of its data on this machine.
 
     Raises:
-        SpecError: The file is wrong.
+        SpecError: The file is wrong, or lacks what only Azure ML needs and is to run there.
         ParameterError: A value is wrong.
         CannotRunHere: The local engine cannot run it, does not have its data, or may not write an output to its place.
     """
@@ -50,6 +53,8 @@ def file_request(parameters: FileParameters, settings: Settings, *, flow_run_id:
     if chosen_engine(parameters.engine, settings, parameters.tracking).kind.runs_here:
         check_output_places(spec, output_folders(parameters, settings))
         spec = with_local_data(spec, assets, settings)
+    else:
+        raise_faults(replace(needed, warning=False) for needed in needed_by_azure_ml(spec))
     return PipelineRequest(
         spec=spec,
         job_name=job_name(spec.display_name or spec.name, flow_run_id, spec.source),

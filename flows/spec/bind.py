@@ -128,6 +128,7 @@ def _raise(faults: list[Fault]) -> None:
     lines = [
         f"{fault.place.key.removeprefix('inputs.')}: {fault.message}. {fault.remedy}".rstrip()
         for fault in dict.fromkeys(faults)
+        if not fault.warning
     ]
     if lines:
         raise ParameterError("\n".join(lines))

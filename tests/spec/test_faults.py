@@ -347,7 +347,7 @@ COMMAND_FAULTS = {
     "an identity": (
         "type: managed",
         "type: manager",
-        "9: identity.type: manager is not an identity | The types are: aml_token, managed, user_identity.",
+        "9: identity.type: manager is not a type that can stand here | Did you mean managed?",
     ),
     "a limit": (
         "timeout",

@@ -25,7 +25,7 @@ def warnings(tmp_path: Path, write: Callable[[Mapping[str, str]], None]) -> Warn
 
 
 def pipeline(*steps: str, head: str = "") -> str:
-    return head + "jobs:\n" + "".join(f"  {step}\n" for step in steps)
+    return head + "jobs:\n" + "".join(f"  {step}\n" for step in steps) + "type: pipeline\n"
 
 
 def test_an_output_that_nobody_reads_beside_one_that_is_read(warnings: Warnings) -> None:
@@ -119,6 +119,27 @@ def test_a_pipeline_without_a_compute(warnings: Warnings) -> None:
         " | Add default_compute: serverless under settings."
     ]
     assert warnings(pipeline(f"a: {step}", head="settings: {default_compute: serverless}\n")) == []
+
+
+def test_every_kind_of_step_needs_a_compute(warnings: Warnings, tmp_path: Path) -> None:
+    sweep = (
+        "{type: sweep, trial: ./own.yml, search_space: {x: {type: choice, values: [1]}}, sampling_algorithm: random, "
+        "objective: {goal: minimize, primary_metric: loss}, limits: {max_total_trials: 1}}"
+    )
+    own = "name: own\ncommand: run ${{inputs.x}}\nenvironment: azureml:e:1\ninputs: {x: {type: integer}}\n"
+    inner = "name: inner\ntype: pipeline\njobs: {c: {component: ./own.yml, inputs: {x: 1}}}\n"
+    whole = pipeline(f"a: {sweep}", "b: {type: pipeline, component: ./inner.yml}", "d: {component: azureml:fit:1}")
+    assert warnings(whole, own_yml=own, inner_yml=inner) == [
+        "job.yml:1: settings.default_compute: warning: no compute is set for a, b.c, d"
+        " | Add default_compute: serverless under settings."
+    ]
+
+
+def test_a_pipeline_without_a_type(warnings: Warnings) -> None:
+    assert warnings("jobs: {a: {command: run, environment: azureml:e:1, compute: azureml:cpu}}\n") == [
+        "job.yml:1: type: warning: there is no type, and Azure ML takes the file for a command job"
+        " | Add type: pipeline."
+    ]
 
 
 def test_a_component_that_cannot_be_registered(warnings: Warnings) -> None:

@@ -7,6 +7,7 @@ import pytest
 from flows.spec.bind import bind
 from flows.spec.graph import waves
 from flows.spec.model.job import DataReference, JobKind, Literal, ParentInput, ParentOutput, StepOutput
+from flows.spec.reading.reader import examine
 from flows.spec.values import literal_text
 from tests.spec.conftest import Faults, ReadJob
 
@@ -188,6 +189,15 @@ def test_what_is_wrong_at_a_nested_pipeline_is_told(faults: Faults, old: str, ne
     found = faults(text, inner_yml=INNER)
     assert fault in found
     assert len(found) == (2 if "rows" in old else 1)  # what is misspelt is missing as well
+
+
+def test_an_input_that_a_pipeline_component_does_not_declare_is_ignored(read: ReadJob, tmp_path: Path) -> None:
+    spec = read(OUTER.replace("{rows:", "{seed: 3, rows:"), inner_yml=INNER)
+    assert [str(warning).replace(f"{tmp_path}/", "") for warning in examine(spec.source).warnings] == [
+        "job.yml:11: jobs.first.inputs.seed: warning: the component prepare_and_fit has no input seed\n"
+        "    It is ignored."
+    ]
+    assert bind(spec, {"rate": 0.1}).steps.keys() == spec.steps.keys()
 
 
 def test_an_output_that_no_inner_step_delivers_is_a_fault_where_it_is_read(faults: Faults) -> None:

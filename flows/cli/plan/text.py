@@ -12,6 +12,7 @@ from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.engines.plan.steps import StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.plain_text.table import aligned
+from flows.spec.rules.lint import needed_by_azure_ml
 from flows.spec.text.words import counted
 
 WIDTH = 100
@@ -32,6 +33,7 @@ def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
             *_section("Declared for Azure ML, not used here:", _unused(plan)),
             *_section(f"Environments, beside this Python {plan.python}:", map(_environment, plan.environments)),
             *_section("Would write, when the job has ended:", _writes(plan)),
+            *_section("Azure ML would refuse it:", _needed(plan)),
             *_section("Cannot run here:", ((step.name, step.refusal or "") for step in plan.refused)),
             "",
             *_end(plan, command),
@@ -65,6 +67,7 @@ def plan_as_json(plan: JobPlan) -> dict[str, Any]:
         ],
         "output_dir": plan.output_dir,
         "against": plan.against,
+        "needed_by_azure_ml": [message for message, _ in _needed(plan)],
     }
 
 
@@ -137,6 +140,11 @@ def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield place.output, text
     if plan.output_dir is not None:
         yield "all outputs and logs", plan.output_dir
+
+
+def _needed(plan: JobPlan) -> Iterator[tuple[str, str]]:
+    for needed in needed_by_azure_ml(plan.spec):
+        yield needed.message, needed.remedy
 
 
 def _environment(asked: AskedEnvironment) -> tuple[str, str]:

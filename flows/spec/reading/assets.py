@@ -9,6 +9,7 @@ from flows.spec.text import keys
 from flows.spec.text.faults import findings, raise_faults
 from flows.spec.text.locations import local
 from flows.spec.text.section import Section, nearest
+from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import load_yaml
 
 
@@ -72,14 +73,14 @@ def _environment(section: Section) -> NamedEnvironment:
 
 
 def _data_asset(section: Section) -> DataAsset | None:
-    section.refuse_unknown(keys.DATA_ASSET, "a data asset")
+    section = of_shape(section, keys.DATA_ASSET, "a data asset")
     name = _name(section)
     kind = section.text("type") or "uri_folder"
     if kind not in DATA_TYPES:
         section.fault("type", f"{kind} is not a type of data", nearest(kind, DATA_TYPES, "types"))
     path = section.text("path")
     if path is None and "path" not in section:
-        section.fault("path", "the data asset has no path", "Add path: with the file, relative to this one.")
+        section.missing("path", "the data asset has no path", "Add path: with the file, relative to this one.")
     if name is None or path is None:
         return None
     place = local(path, section.folder)
@@ -89,5 +90,5 @@ def _data_asset(section: Section) -> DataAsset | None:
 
 def _name(section: Section) -> str | None:
     if "name" not in section:
-        section.fault("name", "there is no name", "Add name:.")
+        section.missing("name", "there is no name", "Add name:.")
     return section.text("name")

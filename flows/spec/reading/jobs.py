@@ -15,7 +15,7 @@ from flows.spec.model.job import (
     Literal,
     OutputPort,
 )
-from flows.spec.reading.assembly import job_spec, one_step_job, texts
+from flows.spec.reading.assembly import job_spec, one_step_job
 from flows.spec.reading.nested import Graph
 from flows.spec.reading.pipeline import Scope, graph_from
 from flows.spec.reading.ports.input_values import component_inputs, input_value, job_inputs, open_type
@@ -23,6 +23,7 @@ from flows.spec.reading.ports.port_names import GROUPED
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs, job_outputs, with_settings
 from flows.spec.reading.work.component import (
     Work,
+    as_component,
     command_work,
     declared_work,
     environment_variables,
@@ -37,6 +38,8 @@ from flows.spec.reading.work.sweep import sweep_from, sweep_timeout, trial_work
 from flows.spec.text import keys
 from flows.spec.text.locations import local
 from flows.spec.text.section import Section, nearest
+from flows.spec.text.shape import of_shape
+from flows.spec.text.words import did_you_mean
 
 _JOBS = frozenset({"command", "sweep", "parallel", "pipeline"})
 _KNOWN = {
@@ -44,6 +47,8 @@ _KNOWN = {
     "sweep": (keys.SWEEP_JOB, "a sweep job"),
     "parallel": (keys.PARALLEL_JOB, "a parallel job"),
 }
+# The keys that tell what a file is.
+_TELLING = ("type", "jobs", "command", "trial", "task", "component")
 _ELSEWHERE = REFUSALS.keys() - CONTROL_FLOW - {"promptflow_parallel"}
 _SCHEMA = re.compile(r"(?P<kind>command|sweep|parallel|pipeline)(Job|Component)\.schema", re.IGNORECASE)
 # The preview's spelling, which the client still rewrites in a job: {inputs.x} for ${{inputs.x}}.
@@ -59,20 +64,24 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
     """
     kind = _kind(section)
     if kind is None:
-        section.fault("", "the file is neither a job nor a component", "Add type: pipeline or type: command.")
+        for key in section.entries:
+            if key not in keys.ANY_FILE and (remedy := did_you_mean(key, _TELLING)):
+                section.fault(key, f"no job or component can have the key {key}", remedy)
+        section.missing(
+            _TELLING, "the file is neither a job nor a component", "Add type: pipeline or type: command."
+        )
         return None
     if kind not in {*_JOBS, *_ELSEWHERE, "component"}:
         remedy = nearest(kind, frozenset({*_JOBS, *_ELSEWHERE}), "types")
         section.fault("type", f"a job cannot be of type {kind}", remedy)
         return None
     is_component = _declares_component(section, kind)
-    if kind in _JOBS and not is_component:
-        texts(section.section("properties"))
     if "component" in section and "command" not in section and "jobs" not in section:
         return _of_component(section, kind, references)
     if kind == "pipeline":
         return _pipeline(section, references, is_component)
     if is_component:
+        section = as_component(section, kind)
         work = declared_work(section, section.file.stem)
         return None if work is None else one_step_job(section, work, component_inputs(work.component.inputs), True)
     if kind == "sweep":
@@ -81,7 +90,7 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         section.fault("component", "a job of type component names a component and no more", "Write type: command.")
         return None
     if kind in _KNOWN:
-        section.refuse_unknown(*_KNOWN[kind])
+        section = of_shape(section, *_KNOWN[kind])
     inputs, outputs = job_inputs(section.section("inputs")), _outputs(section)
     ports = {name: given.port for name, given in inputs.items()}
     name = section.file.stem
@@ -132,11 +141,11 @@ def _pipeline(section: Section, references: References, is_component: bool) -> t
     if "component" in section and "jobs" in section:
         section.fault("component", "a pipeline job has either jobs or a component", "Remove one of the two.")
     if is_component:
-        section.refuse_unknown(keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+        section = of_shape(section, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
         inputs = component_inputs(declared_inputs(section.section("inputs")))
         outputs = declared_outputs(section.section("outputs"))
     else:
-        section.refuse_unknown(keys.PIPELINE_JOB, "a pipeline job")
+        section = of_shape(section, keys.PIPELINE_JOB, "a pipeline job")
         inputs, outputs = job_inputs(section.section("inputs"), GROUPED), _outputs(section)
     file = local(section.file.name, section.folder)
     graph = graph_from(section, Scope(inputs, outputs, references, (file,)))
@@ -145,10 +154,10 @@ def _pipeline(section: Section, references: References, is_component: bool) -> t
 
 
 def _sweep(section: Section, references: References) -> tuple[JobSpec, Graph] | None:
-    section.refuse_unknown(keys.SWEEP_JOB, "a sweep job")
+    section = of_shape(section, keys.SWEEP_JOB, "a sweep job")
     sweep = sweep_from(section)
     if "trial" not in section:
-        section.fault("trial", "the sweep has no trial", "Add trial: with command and environment.")
+        section.missing("trial", "the sweep has no trial", "Add trial: with command and environment.")
         return None
     found = references.find(section, "trial")
     if found is None:
@@ -158,7 +167,7 @@ def _sweep(section: Section, references: References) -> tuple[JobSpec, Graph] | 
     if isinstance(found, Registered):
         work = registered_work(found, "sweep", ports, outputs)
     elif isinstance(section.entries["trial"].value, Mapping) and "inputs" not in found:
-        found.refuse_unknown(keys.TRIAL, "a trial")
+        found = of_shape(found, keys.TRIAL, "a trial")
         work = _with_double_braces(found, command_work(found, section.file.stem, ports, outputs))
         work = trial_work(work, sweep, section, in_place=True)
     else:
@@ -182,7 +191,7 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
         return None
     if isinstance(found, Registered):
         own = "command" if kind == "component" else kind
-        section.refuse_unknown(keys.PIPELINE_JOB | keys.COMMAND_JOB, f"a {own} job")
+        section = of_shape(section, {**keys.PIPELINE_JOB, **keys.COMMAND_JOB}, f"a {own} job")
         inputs = job_inputs(section.section("inputs"), GROUPED)
         ports = {name: given.port for name, given in inputs.items()}
         work = registered_work(found, own, ports, job_outputs(section.section("outputs")))
@@ -195,7 +204,7 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
         work = declared_work(found, found.file.stem, own)
         if work is None:
             return None
-        section.refuse_unknown(keys.COMMAND_JOB | keys.PARALLEL_JOB | {"component"}, f"a {own} job")
+        section = of_shape(section, {**keys.PIPELINE_JOB, **keys.COMMAND_JOB, **keys.PARALLEL_JOB}, f"a {own} job")
         work = _with_outputs(section, work).with_settings(section)
         variables = {**work.component.environment_variables, **environment_variables(section)}
         component = replace(
@@ -206,8 +215,8 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
         inputs = _given(section, component.inputs, {})
         spec, graph = one_step_job(section, replace(work, component=component), inputs, False)
         return replace(spec, places=MappingProxyType({**spec.places, "command": found.place("command")})), graph
-    section.refuse_unknown(keys.PIPELINE_JOB, "a pipeline job")
-    found.refuse_unknown(keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+    section = of_shape(section, keys.PIPELINE_JOB, "a pipeline job")
+    found = of_shape(found, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
     inputs = _given(section, declared_inputs(found.section("inputs")), {})
     declared = declared_outputs(found.section("outputs"))
     _refuse_unknown_outputs(section, declared)

@@ -42,6 +42,7 @@ from flows.spec.text.limits import MAX_NESTING
 from flows.spec.text.locations import beside, is_file, local
 from flows.spec.text.places import places_within
 from flows.spec.text.section import Section, nearest
+from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import Node, load_yaml
 
 _STEP_NAME = re.compile(r"[a-z_][a-z0-9_]*")
@@ -82,7 +83,7 @@ class _Nodes:
 
     def read(self) -> Graph:
         if (not self._section.entries and "jobs" not in self._pipeline) or self._section.node.value == {}:
-            self._pipeline.fault("jobs", "the pipeline has no steps", "Add a step under jobs.")
+            self._pipeline.missing("jobs", "the pipeline has no steps", "Add a step under jobs.")
         read = {name: self._node(name, node) for name, node in self._section.entries.items()}
         known = {name: step for name, step in read.items() if step is not None}
         steps = resolved(known, self._deferred, self._section)
@@ -145,9 +146,9 @@ class _Nodes:
         work = declared_work(found, name, own)
         if work is None:
             return None
-        known = {"parallel": keys.PARALLEL_STEP, "command": keys.COMMAND_STEP}.get(own)
-        if known is not None:
-            section.refuse_unknown(known, f"the step {name}", ignored=True)
+        shape = {"parallel": keys.PARALLEL_NODE, "command": keys.COMMAND_NODE}.get(own)
+        if shape is not None:
+            section = of_shape(section, shape, f"the step {name}", ignored=True)
         if own == "parallel":
             work = replace(work, parallel=parallel_from(section, work.parallel))
         return self._step(name, section, work)
@@ -156,7 +157,12 @@ class _Nodes:
         if kind == "pipeline":
             return self._nested(name, section, section)
         if kind == "command" and "command" not in section:
-            section.fault("", f"the step {name} has neither component nor command", "Add component: ./<file>.yml.")
+            of_shape(section, keys.ANY_STEP, f"the step {name}")
+            section.missing(
+                ("component", "command", "jobs", "trial", "task"),
+                f"the step {name} has neither component nor command",
+                "Add component: ./<file>.yml.",
+            )
             return None
         if kind in CONTROL_FLOW:
             component = Component(name, "", Path(), is_open=True)
@@ -164,10 +170,10 @@ class _Nodes:
         inputs, outputs = self._inferred(section)
         match kind:
             case "command":
-                section.refuse_unknown(keys.COMMAND_STEP, f"the step {name}")
+                section = of_shape(section, keys.COMMAND_STEP, f"the step {name}")
                 work = command_work(section, name, inputs, outputs)
             case "parallel":
-                section.refuse_unknown(keys.PARALLEL_STEP, f"the step {name}")
+                section = of_shape(section, keys.PARALLEL_STEP, f"the step {name}")
                 work = parallel_work(section, name, inputs, outputs)
             case _:
                 component = inline_elsewhere(section, kind, name, inputs, outputs)
@@ -177,10 +183,10 @@ class _Nodes:
         return self._step(name, section, replace(work, component=component))
 
     def _sweep(self, name: str, section: Section) -> Step | None:
-        section.refuse_unknown(keys.SWEEP_STEP, f"the step {name}", ignored=True)
+        section = of_shape(section, keys.SWEEP_NODE, f"the step {name}", ignored=True)
         sweep = sweep_from(section)
         if "trial" not in section:
-            section.fault("trial", f"the sweep {name} has no trial", "Add trial: ./<component>.yml.")
+            section.missing("trial", f"the sweep {name} has no trial", "Add trial: ./<component>.yml.")
             return None
         found = self._scope.references.find(section, "trial")
         if found is None:
@@ -205,7 +211,7 @@ class _Nodes:
         return self._step(name, section, replace(work, sweep=sweep, timeout_seconds=sweep_timeout(section)))
 
     def _nested(self, name: str, section: Section, found: Section) -> Step | None:
-        section.refuse_unknown(keys.PIPELINE_STEP, f"the step {name}", ignored=True)
+        section = of_shape(section, keys.PIPELINE_NODE, f"the step {name}", ignored=True)
         file, in_place = local(found.file.name, found.folder), found.node is section.node
         if file in self._scope.within and not found.node.place.key:
             section.fault("component", f"the pipeline {found.file} is a step of itself", "Remove this step.")
@@ -219,7 +225,7 @@ class _Nodes:
                 inferred_outputs(section, self._scope.outputs),
             )
         else:
-            found.refuse_unknown(keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+            found = of_shape(found, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
             inputs, outputs = declared_inputs(found.section("inputs")), declared_outputs(found.section("outputs"))
         scope = Scope(component_inputs(inputs), outputs, self._scope.references, (*self._scope.within, file))
         graph = graph_from(found, scope)
@@ -249,7 +255,6 @@ class _Nodes:
     def _step(self, name: str, section: Section, work: Work) -> Step:
         """A step of this work, with what the node says of it."""
         work = work.with_settings(section)
-        section.text("comment")
         component = work.component
         bound = bindings(section.section("inputs"), component.inputs)
         self._deferred[name] = {port: value for port, value in bound.items() if isinstance(value, StepInputBinding)}

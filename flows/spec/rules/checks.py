@@ -25,7 +25,7 @@ from flows.spec.render import references
 from flows.spec.text.limits import MAX_NAMES
 from flows.spec.text.names import shown, unfit
 from flows.spec.text.section import nearest
-from flows.spec.text.words import a
+from flows.spec.text.words import a, did_you_mean
 from flows.spec.values import input_key, source
 
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
@@ -47,13 +47,15 @@ def faults_of(spec: JobSpec) -> Iterator[Fault]:
 
 
 def known_inputs(spec: JobSpec) -> Iterator[Fault]:
-    """A step gives a component no input that it does not declare."""
+    """A step gives a component no input that it does not declare. A pipeline component ignores it: a warning."""
     for step in spec.steps.values():
         ports = step.component.inputs
         for name in step.inputs:
             if name not in ports and not step.component.is_open:
                 message = f"the component {step.component.name} has no input {name}"
-                yield Fault(_place(spec, step, name), message, nearest(name, frozenset(ports), "inputs"))
+                ignored = step.kind == "pipeline" and not did_you_mean(name, ports, likeness=0.8)
+                remedy = "It is ignored." if ignored else nearest(name, frozenset(ports), "inputs")
+                yield Fault(_place(spec, step, name), message, remedy, warning=ignored)
 
 
 def known_outputs(spec: JobSpec) -> Iterator[Fault]:

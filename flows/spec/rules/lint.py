@@ -14,6 +14,9 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _ARGUMENT = re.compile(r"\s*(--?[a-zA-Z][\w-]*)")
 _GOES_ON = ("\\", "|", "&", "(", "{")  # the ends of a line whose command goes on in the next
 
+# The kinds of step that run on a compute. A Spark step may name its resources instead.
+_ON_COMPUTE = frozenset({"command", "parallel", "sweep"})
+
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
 
 
@@ -75,13 +78,17 @@ def open_inputs(spec: JobSpec) -> Iterator[Fault]:
             )
 
 
-def no_compute(spec: JobSpec) -> Iterator[Fault]:
-    """Every step of a pipeline has a compute, which Azure ML asks for even where it could do without."""
+def needed_by_azure_ml(spec: JobSpec) -> Iterator[Fault]:
+    """What only Azure ML needs of a job: noted as warnings here, and a fault where the job is to run there.
+
+    Every step of a pipeline has a compute, even where serverless would do; and what is no command says its type.
+    """
+    if spec.kind in (JobKind.PIPELINE, JobKind.SWEEP) and "type" not in spec.places:
+        message = "there is no type, and Azure ML takes the file for a command job"
+        yield _warning(spec.place("type"), message, f"Add type: {spec.kind}.")
     if spec.kind is not JobKind.PIPELINE or spec.is_component or spec.default_compute is not None:
         return
-    without = [
-        name for name, step in spec.steps.items() if step.compute is None and step.kind in ("command", "parallel")
-    ]
+    without = [name for name, step in spec.steps.items() if step.compute is None and step.kind in _ON_COMPUTE]
     if without:
         message = f"no compute is set for {', '.join(without)}"
         yield _warning(
@@ -120,7 +127,7 @@ RULES: tuple[Rule, ...] = (
     undelivered_outputs,
     missing_data,
     open_inputs,
-    no_compute,
+    needed_by_azure_ml,
     cut_commands,
     component_name,
 )

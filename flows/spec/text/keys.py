@@ -1,36 +1,173 @@
-"""The keys that azure-ai-ml 1.35.2 knows, from its own schemas (``azure/ai/ml/_schema``)."""
+"""The keys that azure-ai-ml 1.35.2 knows, each with what may stand at it, from its schemas (``azure/ai/ml/_schema``)."""
 
-_RESOURCE = frozenset({"$schema", "name", "description", "tags", "properties"})
-# What the service adds when it shows a job; the client drops it from a file.
-SHOWN = frozenset({"id", "status", "creation_context", "log_files", "parameters", "system_data"})
-_JOB = (
-    _RESOURCE
-    | SHOWN
-    | {"type", "display_name", "experiment_name", "compute", "identity", "services", "inputs", "outputs"}
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+
+class Kind(Enum):
+    """What may stand at a key."""
+
+    READ = auto()
+    """Whatever the reader of the key itself takes, which says what is wrong with it."""
+    SHOWN = auto()
+    """What the service adds when it shows a job: anything but nothing. The client drops it from a file."""
+    TEXT = auto()
+    PATH = auto()
+    """The path of a file or folder, or a URL; one on this machine has to be there."""
+    LABEL = auto()
+    """Text, or a number that is taken as text."""
+    FLAG = auto()
+    WHOLE = auto()
+    NUMBER = auto()
+    TEXTS = auto()
+    """A list of texts."""
+    TEXT_OR_TEXTS = auto()
+    MAPPING = auto()
+    NOTES = auto()
+    """A mapping of texts, each of which may be empty."""
+    LABELS = auto()
+    """A mapping of texts, none of which is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByType:
+    """A mapping whose other keys depend on its ``type``: the shape of each type, in whichever case it is written.
+
+    Attributes:
+        noun: What it is, for a message: ``identity``.
+        shapes: By type.
+        otherwise: The shape of any other type, or of none; None where the type has to be one of these.
+    """
+
+    noun: str
+    shapes: "Mapping[str, Shape]"
+    otherwise: "Shape | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of some words, in whichever case; ``noun`` is what each is, for a message."""
+
+    noun: str
+    words: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A mapping in which the person names the keys, and what stands at each of them."""
+
+    value: ByType
+
+
+Shape: TypeAlias = "Mapping[str, Value]"
+Value: TypeAlias = "Kind | OneOf | ByType | Each | Shape"
+
+
+def _read(*names: str) -> Shape:
+    return dict.fromkeys(names, Kind.READ)
+
+
+_SHOWN = dict.fromkeys(("id", "status", "creation_context", "log_files"), Kind.SHOWN)
+SHOWN = frozenset({*_SHOWN, "parameters", "latest_version"})
+_RESOURCE: Shape = {"$schema": Kind.SHOWN, "name": Kind.TEXT, "description": Kind.TEXT}
+_SERVICE: Shape = {
+    "type": Kind.TEXT,
+    "port": Kind.WHOLE,
+    "nodes": Kind.TEXT,
+    "properties": Kind.MAPPING,
+    **dict.fromkeys(("endpoint", "status", "error_message"), Kind.SHOWN),
+}
+SERVICES = Each(
+    ByType(
+        "service",
+        {
+            "ssh": {**_SERVICE, "ssh_public_keys": Kind.TEXT},
+            "tensor_board": {**_SERVICE, "log_dir": Kind.TEXT},
+            "vs_code": _SERVICE,
+            "jupyter_lab": _SERVICE,
+        },
+        otherwise={**_SERVICE, "ssh_public_keys": Kind.TEXT, "log_dir": Kind.TEXT},
+    )
 )
-_COMMAND = frozenset(
-    {"command", "code", "environment", "environment_variables", "resources", "distribution", "queue_settings"}
-)
-_NODE = _JOB | {"component", "comment", "version"}
-_COMPONENT = (
-    _RESOURCE
-    | SHOWN
-    | {"type", "version", "display_name", "is_deterministic", "inputs", "outputs", "auto_delete_setting"}
-)
-_SWEEP = frozenset(
+_MANAGED: Shape = {
+    "type": Kind.READ,
+    "client_id": Kind.TEXT,
+    "object_id": Kind.TEXT,
+    "msi_resource_id": Kind.TEXT,
+}
+IDENTITY = ByType(
+    "identity",
     {
-        "trial",
-        "search_space",
-        "sampling_algorithm",
-        "objective",
-        "early_termination",
-        "limits",
-        "resources",
-        "queue_settings",
-    }
+        "aml_token": _read("type"),
+        "managed": _MANAGED,
+        "managed_identity": _MANAGED,
+        "user_identity": _read("type"),
+    },
 )
-_PARALLEL = frozenset(
+RESOURCES: Shape = {
+    "instance_count": Kind.WHOLE,
+    "instance_type": Kind.TEXT,
+    "properties": Kind.MAPPING,
+    "locations": Kind.TEXTS,
+    "shm_size": Kind.TEXT,
+    "max_instance_count": Kind.WHOLE,
+    "docker_args": Kind.TEXT_OR_TEXTS,
+}
+_PROCESSES: Shape = {"type": Kind.READ, "process_count_per_instance": Kind.WHOLE}
+DISTRIBUTION = ByType(
+    "distribution",
     {
+        "mpi": _PROCESSES,
+        "pytorch": _PROCESSES,
+        "tensorflow": {"type": Kind.READ, "worker_count": Kind.WHOLE, "parameter_server_count": Kind.WHOLE},
+        "ray": {
+            "type": Kind.READ,
+            "port": Kind.WHOLE,
+            "address": Kind.TEXT,
+            "include_dashboard": Kind.FLAG,
+            "dashboard_port": Kind.WHOLE,
+            "head_node_additional_args": Kind.TEXT,
+            "worker_node_additional_args": Kind.TEXT,
+        },
+    },
+)
+QUEUE_SETTINGS: Shape = {
+    "job_tier": OneOf("tier", frozenset({"null", "spot", "basic", "standard", "premium"})),
+    "priority": OneOf("level", frozenset({"low", "medium", "high"})),
+}
+LIMITS: Shape = {"timeout": Kind.WHOLE}
+_AUTO_DELETE: Shape = {
+    "condition": OneOf("condition", frozenset({"created_greater_than", "last_accessed_greater_than"})),
+    "value": Kind.TEXT,
+}
+
+_JOB: Shape = {
+    **_RESOURCE,
+    **_SHOWN,
+    "type": Kind.READ,
+    "tags": Kind.NOTES,
+    "properties": Kind.NOTES,
+    "display_name": Kind.TEXT,
+    "experiment_name": Kind.TEXT,
+    "compute": Kind.TEXT,
+    "identity": IDENTITY,
+    "services": SERVICES,
+    **_read("inputs", "outputs"),
+}
+_COMMAND: Shape = {
+    **_read("command", "code", "environment", "environment_variables", "distribution"),
+    "resources": RESOURCES,
+    "queue_settings": QUEUE_SETTINGS,
+}
+_SWEEP: Shape = {
+    **_read("trial", "search_space", "sampling_algorithm", "objective", "early_termination", "limits"),
+    "resources": RESOURCES,
+    "queue_settings": QUEUE_SETTINGS,
+}
+_PARALLEL: Shape = {
+    **_read(
         "task",
         "input_data",
         "mini_batch_size",
@@ -39,92 +176,137 @@ _PARALLEL = frozenset(
         "logging_level",
         "max_concurrency_per_instance",
         "retry_settings",
-        "partition_keys",
-        "resources",
-        "environment_variables",
-    }
-)
-
-COMMAND_JOB = _JOB | _COMMAND | {"limits", "parent_job_name"}
-PIPELINE_JOB = _JOB | {"settings", "jobs", "component"}
-SWEEP_JOB = _JOB | _SWEEP
-PARALLEL_JOB = _JOB | _PARALLEL
-
-COMMAND_STEP = _NODE | COMMAND_JOB | {"is_deterministic", "additional_includes"}
-PIPELINE_STEP = _NODE | {"jobs", "settings"}
-SWEEP_STEP = _NODE | _SWEEP
-PARALLEL_STEP = _NODE | _PARALLEL
-
-COMMAND_COMPONENT = _COMPONENT | _COMMAND | {"additional_includes", "limits"}
-PIPELINE_COMPONENT = _COMPONENT | {"jobs", "settings"}
-PARALLEL_COMPONENT = _COMPONENT | _PARALLEL
-
-TRIAL = frozenset({"command", "code", "environment", "environment_variables", "resources", "distribution"})
-OBJECTIVE = frozenset({"goal", "primary_metric"})
-SWEEP_LIMITS = frozenset({"max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout"})
-SAMPLING = frozenset({"type", "seed", "rule", "logbase"})
-EARLY_TERMINATION = frozenset(
-    {"type", "evaluation_interval", "delay_evaluation", "slack_factor", "slack_amount", "truncation_percentage"}
-)
-TASK = frozenset({"type", "code", "entry_script", "program_arguments", "model", "append_row_to", "environment"})
-RETRY_SETTINGS = frozenset({"timeout", "max_retries"})
-RESOURCES = frozenset(
-    {
-        "instance_count",
-        "instance_type",
-        "properties",
-        "locations",
-        "shm_size",
-        "max_instance_count",
-        "docker_args",
-    }
-)
-_PROCESSES = frozenset({"type", "process_count_per_instance"})
-DISTRIBUTIONS = {
-    "mpi": _PROCESSES,
-    "pytorch": _PROCESSES,
-    "tensorflow": frozenset({"type", "worker_count", "parameter_server_count"}),
-    "ray": frozenset(
-        {
-            "type",
-            "port",
-            "address",
-            "include_dashboard",
-            "dashboard_port",
-            "head_node_additional_args",
-            "worker_node_additional_args",
-        }
     ),
+    "partition_keys": Kind.TEXTS,
+    "resources": RESOURCES,
 }
+_COMPONENT: Shape = {
+    **_RESOURCE,
+    **_SHOWN,
+    "$schema": Kind.TEXT,
+    "latest_version": Kind.SHOWN,
+    "type": Kind.READ,
+    "version": Kind.READ,
+    "display_name": Kind.TEXT,
+    "tags": Kind.LABELS,
+    "is_deterministic": Kind.FLAG,
+    "auto_delete_setting": _AUTO_DELETE,
+    **_read("inputs", "outputs"),
+}
+_VARIABLES = _read("environment_variables")
 
-QUEUE_SETTINGS = frozenset({"job_tier", "priority"})
-TIERS = frozenset({"null", "spot", "basic", "standard", "premium"})
-PRIORITIES = frozenset({"low", "medium", "high"})
-IDENTITIES = frozenset({"amltoken", "managed", "managedidentity", "useridentity"})  # in whichever case
+COMMAND_JOB: Shape = {**_JOB, **_COMMAND, "limits": LIMITS, "parent_job_name": Kind.TEXT, "parameters": Kind.SHOWN}
+PIPELINE_JOB: Shape = {**_JOB, **_read("settings", "jobs", "component")}
+SWEEP_JOB: Shape = {**_JOB, **_SWEEP}
+PARALLEL_JOB: Shape = {**_JOB, **_PARALLEL, **_VARIABLES}
 
-LITERAL_PORT = frozenset({"type", "optional", "default", "description", "min", "max", "enum"})
-DATA_PORT = frozenset({"type", "optional", "description", "mode", "default"})
-OUTPUT_PORT = frozenset({"type", "description", "mode"})
-LITERAL_OUTPUT_PORT = OUTPUT_PORT | {"is_control", "early_available"}
-DATA_VALUE = frozenset({"type", "path", "mode", "path_on_compute", "datastore"})
-OUTPUT_VALUE = frozenset({"type", "path", "mode", "name", "version"})
+# A step that names a component. What the client has no rule for there is read here as in a job.
+_NODE: Shape = {
+    **dict.fromkeys((*_JOB, "component"), Kind.READ),
+    "properties": Kind.NOTES,
+    "comment": Kind.TEXT,
+}
+_PLACED: Shape = {"compute": Kind.TEXT, "identity": IDENTITY}
+COMMAND_NODE: Shape = {
+    **_NODE,
+    **_PLACED,
+    **_COMMAND,
+    **_read("parent_job_name"),
+    "limits": LIMITS,
+    "services": SERVICES,
+}
+PIPELINE_NODE: Shape = {**_NODE, **_read("jobs", "settings")}
+SWEEP_NODE: Shape = {**_NODE, **_SWEEP, "compute": Kind.TEXT}
+PARALLEL_NODE: Shape = {**_NODE, **_PLACED, **_PARALLEL, **_VARIABLES}
+# A step or file of which it cannot be told yet what it runs.
+ANY_STEP: Shape = {**COMMAND_NODE, **SWEEP_NODE, **PARALLEL_NODE, **PIPELINE_NODE}
+# A step that says in place what it runs.
+COMMAND_STEP = COMMAND_JOB
+PARALLEL_STEP = PARALLEL_JOB
+
+COMMAND_COMPONENT: Shape = {
+    **_COMPONENT,
+    **_COMMAND,
+    "properties": Kind.MAPPING,
+    "additional_includes": Kind.READ,
+    "limits": LIMITS,
+}
+ANY_FILE: Shape = {**ANY_STEP, **COMMAND_COMPONENT}
+PIPELINE_COMPONENT: Shape = {**_COMPONENT, **_read("jobs")}
+PARALLEL_COMPONENT: Shape = {**_COMPONENT, **_PARALLEL}
+
+SPARK: Shape = {
+    **COMMAND_NODE,
+    **_read("entry", "additional_includes", "resources", "environment", "properties", "version"),
+    **dict.fromkeys(("py_files", "jars", "files", "archives"), Kind.TEXTS),
+    "conf": Kind.MAPPING,
+    "args": Kind.TEXT,
+    **_read("driver_cores", "driver_memory", "executor_cores", "executor_memory", "executor_instances"),
+    **_read("dynamic_allocation_enabled", "dynamic_allocation_min_executors", "dynamic_allocation_max_executors"),
+}
+_ELSEWHERE: Shape = {**PIPELINE_NODE, **_read("source", "is_deterministic", "version")}
+DATA_TRANSFER: Shape = {**_ELSEWHERE, **_read("task", "sink", "data_copy_mode")}
+IMPORT: Shape = {**_ELSEWHERE, **_read("output")}
+
+TRIAL: Shape = {**_COMMAND, "$schema": Kind.SHOWN}
+OBJECTIVE = _read("goal", "primary_metric")
+SWEEP_LIMITS = dict.fromkeys(("max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout"), Kind.WHOLE)
+SAMPLING: Mapping[str, Shape] = {
+    "random": _read("type", "seed", "rule", "logbase"),
+    "grid": _read("type"),
+    "bayesian": _read("type"),
+}
+_POLICY = _read("type", "evaluation_interval", "delay_evaluation")
+EARLY_TERMINATION: Mapping[str, Shape] = {
+    "bandit": {**_POLICY, **_read("slack_factor", "slack_amount")},
+    "median_stopping": _POLICY,
+    "truncation_selection": {**_POLICY, **_read("truncation_percentage")},
+}
+TASK: Shape = {
+    **_read("type", "code", "entry_script", "append_row_to", "environment"),
+    "program_arguments": Kind.TEXT,
+    "model": Kind.TEXT,
+}
+RETRY_SETTINGS = _read("timeout", "max_retries")
+
+LITERAL_PORT: Shape = {**_read("type", "optional", "default", "min", "max", "enum"), "description": Kind.TEXT}
+DATA_PORT: Shape = {**_read("type", "optional", "mode", "default"), "description": Kind.TEXT}
+OUTPUT_PORT: Shape = {**_read("type", "mode"), "description": Kind.TEXT}
+DATA_VALUE: Shape = {**_read("type", "path", "mode"), "path_on_compute": Kind.PATH, "datastore": Kind.TEXT}
+MODEL_VALUE: Shape = {**_read("type", "path", "mode"), "datastore": Kind.TEXT}
+OUTPUT_VALUE = _read("type", "path", "mode", "name", "version")
 
 INPUT_MODES = frozenset({"download", "ro_mount", "direct", "eval_mount", "eval_download"})
 OUTPUT_MODES = frozenset({"mount", "upload", "rw_mount", "direct"})
 # A component may declare any of them; ``link`` is of old.
 PORT_MODES = INPUT_MODES | OUTPUT_MODES | {"link"}
 
-DATA_ASSET = _RESOURCE | {"version", "type", "path", "datastore", "auto_delete_setting"}
-ENVIRONMENT = _RESOURCE | {
-    "version",
-    "build",
-    "image",
-    "conda_file",
-    "inference_config",
-    "os_type",
-    "datastore",
-    "auto_delete_setting",
+DATA_ASSET: Shape = {
+    **_RESOURCE,
+    **dict.fromkeys(("id", "creation_context", "latest_version", "properties"), Kind.SHOWN),
+    "tags": Kind.MAPPING,
+    "version": Kind.READ,
+    "type": Kind.READ,
+    "path": Kind.READ,
+    "datastore": Kind.TEXT,
+    "auto_delete_setting": _AUTO_DELETE,
 }
+_ROUTE: Shape = {"port": Kind.WHOLE, "path": Kind.TEXT}
+# What an environment may say of itself where it stands in a job.
+ENVIRONMENT_IN_PLACE: Shape = {
+    **_RESOURCE,
+    **dict.fromkeys(("id", "creation_context", "latest_version", "intellectual_property"), Kind.SHOWN),
+    "tags": Kind.MAPPING,
+    "version": Kind.READ,
+    "build": {"path": Kind.PATH, "dockerfile_path": Kind.TEXT},
+    "image": Kind.TEXT,
+    "conda_file": Kind.READ,
+    "inference_config": {name: _ROUTE for name in ("liveness_route", "scoring_route", "readiness_route")},
+    "os_type": OneOf("system", frozenset({"linux", "windows"})),
+    "datastore": Kind.TEXT,
+    "auto_delete_setting": _AUTO_DELETE,
+}
+ENVIRONMENT = ENVIRONMENT_IN_PLACE
 
 # A file that has one of the first declares a component; one that has one of the second, a job.
 COMPONENT_ONLY = frozenset({"version", "is_deterministic", "additional_includes", "auto_delete_setting"})

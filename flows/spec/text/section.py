@@ -1,14 +1,14 @@
 """Reads a YAML mapping key by key. A value of a wrong type is noted as a fault, and reading goes on."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from flows.errors import Fault, Place
-from flows.spec.text.keys import SHOWN
 from flows.spec.text.limits import MAX_NAMES
+from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.names import MAX_NAME_BYTES, shown
 from flows.spec.text.words import a, did_you_mean
 from flows.spec.text.yaml_lines import Node
@@ -72,19 +72,23 @@ class Section:
         """Note at a key what is valid, but probably not meant."""
         self.faults.append(Fault(self.place(key) if key else self.node.place, message, remedy, warning=True))
 
-    def refuse_unknown(self, known: frozenset[str], owner: str, ignored: bool = False) -> None:
-        """Note every key that Azure ML does not know.
+    def missing(self, keys: str | Sequence[str], message: str, remedy: str) -> None:
+        """Note that a key is not there, unless it was found misspelt: then that is all that is wrong.
 
         Args:
-            known: The keys that it knows.
-            owner: Whose keys they are: ``a command job``.
-            ignored: Whether Azure ML ignores a key that it does not know. One that is nearly a known key is a fault.
+            keys: The key; or several, one of which has to be there, whose absence is a fault of the mapping itself.
+            message: What is missing.
+            remedy: What to add.
         """
-        for key in [key for key in self.entries if key not in known]:
-            if ignored and not did_you_mean(key, known, likeness=0.8):
-                self.warn(key, f"{owner} has the key {key}, which Azure ML does not know", "It is ignored.")
-            else:
-                self.fault(key, f"{owner} cannot have the key {key}", nearest(key, known - SHOWN, "keys"))
+        names = [keys] if isinstance(keys, str) else keys
+        here, misspelt = self.node.place, [f"Did you mean {name}?" for name in names]
+        if not any(
+            fault.remedy in misspelt
+            and fault.place.file == here.file
+            and fault.place.key.rpartition(".")[0] == here.key
+            for fault in self.faults
+        ):
+            self.fault(keys if isinstance(keys, str) else "", message, remedy)
 
     def text(self, key: str) -> str | None:
         """Text, or None where the key is left out."""
@@ -93,6 +97,32 @@ class Section:
     def label(self, key: str) -> str | None:
         """Text that may be written as a number, such as a version."""
         return self._read(key, "text", _label)
+
+    def path(self, key: str, text: str | None = None) -> Path | None:
+        """The local file or folder that a key names; None, with a fault, where it is not there, and for a URL.
+
+        Args:
+            key: The key.
+            text: One of several paths that stand at the key; the only one where it is left out.
+        """
+        path = self.text(key) if text is None else text
+        if path is None or is_remote(path):
+            return None
+        found = local(path, self.folder)
+        if not exists(found):
+            self.fault(key, f"there is no file or folder {path}", f"It is looked for at {found}.")
+            return None
+        if found == Path(found.anchor):
+            self.fault(key, f"{path} is the whole file system", "Name a folder in it.")
+            return None
+        return found
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """The texts of a list."""
+        for item in self.items(key):
+            if not isinstance(item.value, str):
+                self.fault(key, f"an entry of {key} is {item.kind}", "Make every entry text.")
+        return tuple(item.value for item in self.items(key) if isinstance(item.value, str))
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false, which may stand in quotes, as the Azure ML client lets it."""

@@ -20,6 +20,7 @@ from flows.spec.reading.ports.port_names import KEY, check_names
 from flows.spec.text import keys
 from flows.spec.text.locations import is_remote, local
 from flows.spec.text.section import Section, finite_number
+from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import Node
 
 DEFAULT_TYPE = "uri_folder"
@@ -57,7 +58,7 @@ def open_type(section: Section, name: str, node: Node) -> str | None:
     if declared is not None and isinstance(declared.value, str) and declared.value in LITERAL_TYPES:
         return None
     inner = section.section(name)
-    inner.refuse_unknown(keys.DATA_VALUE, "a data input")
+    of_shape(inner, keys.DATA_VALUE, "a data input")
     inner.choice("mode", keys.INPUT_MODES, "mode")
     return inner.choice("type", DATA_TYPES, "type") or DEFAULT_TYPE
 
@@ -135,7 +136,7 @@ def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputB
         inner.fault("", "only a component declares the type of a literal", f"Write the value itself, as in {name}: 1.")
         return None
     if _is_wrapped(inner.node):
-        inner.refuse_unknown(frozenset({"value"}), "a literal input")
+        of_shape(inner, {"value": keys.Kind.READ}, "a literal input")
         wrapped = inner.entries["value"]
         if isinstance(wrapped.value, int | float) and finite_number(str(wrapped.value)) is not None:
             return _wrapped_number(section, name, wrapped.value)
@@ -143,7 +144,7 @@ def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputB
             return input_value(inner, "value", wrapped, port)
         inner.fault("value", "a literal cannot be a mapping", "Give a number or text.")
         return None
-    inner.refuse_unknown(keys.DATA_VALUE, "a data input")
+    of_shape(inner, keys.DATA_VALUE, "a data input")
     kind = inner.choice("type", DATA_TYPES, "type")
     mode = inner.choice("mode", keys.INPUT_MODES, "mode")
     path = inner.text("path")

@@ -13,6 +13,7 @@ from flows.spec.text import keys
 from flows.spec.text.locations import is_remote, local
 from flows.spec.text.names import MAX_NAME_BYTES, shown, unfit
 from flows.spec.text.section import Section
+from flows.spec.text.shape import of_shape
 from flows.spec.text.words import a
 from flows.spec.text.yaml_lines import Node
 
@@ -85,7 +86,7 @@ def _given_output(section: Section, name: str, port: OutputPort) -> OutputPort:
     if node.value is None or isinstance(node.value, str):
         return port
     output = section.section(name)
-    output.refuse_unknown(keys.OUTPUT_VALUE, "an output")
+    of_shape(output, keys.OUTPUT_VALUE, "an output")
     path = output.text("path")
     path = None if path is None or expression(path) else path
     return replace(
@@ -116,7 +117,7 @@ def _input_port(name: str, section: Section) -> InputPort:
         section.fault("", f"the input {name} has no type", "Add type: string, number, uri_file, uri_folder, ….")
     literal = kind is None or kind in LITERAL_TYPES
     if kind is not None:
-        section.refuse_unknown(keys.LITERAL_PORT if literal else keys.DATA_PORT, f"{a(kind)} input")
+        of_shape(section, keys.LITERAL_PORT if literal else keys.DATA_PORT, f"{a(kind)} input")
         section.choice("mode", keys.PORT_MODES, "mode", exact=True)
     return InputPort(
         name=name,
@@ -133,7 +134,7 @@ def _input_port(name: str, section: Section) -> InputPort:
 
 def _output_port(name: str, section: Section) -> OutputPort:
     kind = section.choice("type", _PORT_TYPES, "type", exact=True)
-    section.refuse_unknown(keys.LITERAL_OUTPUT_PORT if kind in LITERAL_TYPES else keys.OUTPUT_PORT, "an output")
+    of_shape(section, keys.OUTPUT_PORT, "an output", ignored=kind in LITERAL_TYPES)
     if kind is None and "type" not in section:
         section.fault("", f"the output {name} has no type", "Add type: uri_file, uri_folder, mlflow_model, ….")
     mode = section.choice("mode", keys.PORT_MODES, "mode", exact=True)

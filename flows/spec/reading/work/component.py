@@ -27,9 +27,10 @@ from flows.spec.reading.work.parallel import parallel_from
 from flows.spec.reading.work.references import Registered
 from flows.spec.text import keys
 from flows.spec.text.limits import MAX_TEXT_BYTES
-from flows.spec.text.locations import exists, is_remote, local
+from flows.spec.text.locations import is_remote, local
 from flows.spec.text.names import shown
-from flows.spec.text.section import Section, nearest
+from flows.spec.text.section import Section
+from flows.spec.text.shape import by_type, of_shape
 
 # Keys of a job, step or component that a plan shows, and nothing else uses.
 DECLARED = frozenset(
@@ -69,10 +70,9 @@ class Work:
         """The same, with what a job, step or component says of resources, distribution, limits and the rest."""
         if self.kind not in ("command", "parallel", "sweep"):
             return replace(self, declared=MappingProxyType({**self.declared, **section.plain(DECLARED)}))
-        _check_placement(section)
         return replace(
             self,
-            instance_count=_instance_count(section, is_component) or self.instance_count,
+            instance_count=section.section("resources").integer("instance_count", 1) or self.instance_count,
             distribution=_distribution(section, is_component) or self.distribution,
             # The limits of a sweep are its own.
             timeout_seconds=self.timeout_seconds if self.kind == "sweep" else timeout(section) or self.timeout_seconds,
@@ -128,12 +128,12 @@ def declared_work(section: Section, fallback_name: str, kind: str | None = None)
     kind = kind or (section.text("type") or "command").lower()
     match kind:
         case "command":
-            section.refuse_unknown(keys.COMMAND_COMPONENT, "a command component", ignored=True)
+            section = as_component(section, kind)
             inputs = declared_inputs(section.section("inputs"))
             outputs = declared_outputs(section.section("outputs"))
             return command_work(section, fallback_name, inputs, outputs, is_component=True)
         case "parallel":
-            section.refuse_unknown(keys.PARALLEL_COMPONENT, "a parallel component", ignored=True)
+            section = as_component(section, kind)
             inputs = declared_inputs(section.section("inputs"))
             outputs = declared_outputs(section.section("outputs"))
             return parallel_work(section, fallback_name, inputs, outputs, is_component=True)
@@ -146,6 +146,12 @@ def declared_work(section: Section, fallback_name: str, kind: str | None = None)
     return None
 
 
+def as_component(section: Section, kind: str) -> Section:
+    """The mapping of a component YAML of a kind, without the keys that Azure ML ignores there, which are noted."""
+    shape = {"command": keys.COMMAND_COMPONENT, "parallel": keys.PARALLEL_COMPONENT}.get(kind)
+    return section if shape is None else of_shape(section, shape, f"a {kind} component", ignored=True)
+
+
 def command_work(
     section: Section,
     name: str,
@@ -156,10 +162,10 @@ def command_work(
     """What a component, a command job, a trial and a step with its command in place have in common."""
     command = section.text("command")
     if "command" not in section or (command is not None and not command.strip()):
-        section.fault("command", "there is no command", "Add command: with what the step runs.")
+        section.missing("command", "there is no command", "Add command: with what the step runs.")
     environment = environment_from(section)
     if "environment" not in section:
-        section.fault("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
+        section.missing("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
     code, refusal = _code(section)
     component = _component(section, name, inputs, outputs, code, environment)
     literal = next((port for port in outputs.values() if port.type in LITERAL_TYPES), None)
@@ -179,7 +185,7 @@ def parallel_work(
     task = section.section("task")
     environment = environment_from(task)
     if "task" not in section:
-        section.fault("task", "there is no task", "Add task: with type, code, entry_script and environment.")
+        section.missing("task", "there is no task", "Add task: with type, code, entry_script and environment.")
     elif "environment" not in task:
         task.fault("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
     code, refusal = _code(task)
@@ -234,9 +240,7 @@ def environment_variables(section: Section) -> Mapping[str, str]:
 
 def timeout(section: Section) -> int | None:
     """The seconds after which a step is to be stopped, from its ``limits``."""
-    limits = section.section("limits")
-    limits.refuse_unknown(frozenset({"timeout"}), "limits")
-    return limits.integer("timeout", 1)
+    return section.section("limits").integer("timeout", 1)
 
 
 def _component(
@@ -263,33 +267,11 @@ def _component(
     )
 
 
-def _check_placement(section: Section) -> None:
-    queue = section.section("queue_settings")
-    queue.refuse_unknown(keys.QUEUE_SETTINGS, "queue_settings")
-    queue.choice("job_tier", keys.TIERS, "tier")
-    queue.choice("priority", keys.PRIORITIES, "level")
-    identity = section.section("identity")
-    kind = identity.text("type")
-    if kind is not None and kind.lower().replace("_", "") not in keys.IDENTITIES:
-        identity.fault("type", f"{kind} is not an identity", "The types are: aml_token, managed, user_identity.")
-
-
-def _instance_count(section: Section, is_component: bool) -> int | None:
-    resources = section.section("resources")
-    resources.refuse_unknown(keys.RESOURCES, "resources", ignored=is_component)
-    return resources.integer("instance_count", 1)
-
-
 def _distribution(section: Section, is_component: bool) -> Distribution | None:
-    if "distribution" not in section:
+    kind = by_type(section, "distribution", keys.DISTRIBUTION, ignored=is_component)
+    if kind is None:
         return None
     given = section.section("distribution")
-    kind = given.choice("type", frozenset(keys.DISTRIBUTIONS), "type")
-    if kind is None:
-        if given.entries and "type" not in given:
-            given.fault("", "the distribution has no type", nearest("", frozenset(keys.DISTRIBUTIONS), "types"))
-        return None
-    given.refuse_unknown(keys.DISTRIBUTIONS[kind], f"a distribution of type {kind}", ignored=is_component)
     count = given.integer("worker_count" if kind == "tensorflow" else "process_count_per_instance", 1)
     return Distribution(kind, count or 1)
 
@@ -301,25 +283,9 @@ def _code(section: Section) -> tuple[Path | None, str | None]:
         return None, None
     if is_remote(code):
         return None, f"takes its code from {code}, which is not on this machine"
-    return _existing(section, "code", code), None
+    return section.path("code"), None
 
 
 def _includes(section: Section) -> tuple[Path, ...]:
-    found: list[Path] = []
-    for item in section.items("additional_includes"):
-        if not isinstance(item.value, str):
-            section.fault("additional_includes", f"an entry is {item.kind}", "Make every entry a path.")
-        elif (path := _existing(section, "additional_includes", item.value)) is not None:
-            found.append(path)
-    return tuple(found)
-
-
-def _existing(section: Section, key: str, path: str) -> Path | None:
-    found = local(path, section.folder)
-    if not exists(found):
-        section.fault(key, f"there is no file or folder {path}", f"It is looked for at {found}.")
-        return None
-    if found == Path(found.anchor):
-        section.fault(key, f"{path} is the whole file system", "Name a folder in it.")
-        return None
-    return found
+    found = (section.path("additional_includes", path) for path in section.texts("additional_includes"))
+    return tuple(path for path in found if path is not None)

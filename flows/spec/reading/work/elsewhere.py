@@ -11,6 +11,7 @@ from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
 from flows.spec.text import keys
 from flows.spec.text.locations import local
 from flows.spec.text.section import Section, nearest
+from flows.spec.text.shape import of_shape
 
 # Why a step of each kind cannot run on this machine: the end of a sentence that begins with its name.
 REFUSALS: Mapping[str, str] = MappingProxyType(
@@ -30,37 +31,11 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
 # Those that have no inputs and outputs of their own, but name other steps.
 CONTROL_FLOW = frozenset({"if_else", "do_while", "parallel_for"})
 
-_SPARK = frozenset(
-    {
-        "code",
-        "entry",
-        "py_files",
-        "jars",
-        "files",
-        "archives",
-        "conf",
-        "args",
-        "environment",
-        "resources",
-        "additional_includes",
-        "is_deterministic",
-        "driver_cores",
-        "driver_memory",
-        "executor_cores",
-        "executor_memory",
-        "executor_instances",
-        "dynamic_allocation_enabled",
-        "dynamic_allocation_min_executors",
-        "dynamic_allocation_max_executors",
-    }
-)
-_TRANSFER = frozenset({"task", "source", "sink", "data_copy_mode", "is_deterministic"})
-_IMPORT = frozenset({"source", "output", "is_deterministic"})
 # AutoML and control flow have keys of their own for each task; what is wrong with those is left to the service.
 _KEYS = {
-    "spark": keys.COMMAND_STEP | _SPARK,
-    "data_transfer": keys.PIPELINE_STEP | _TRANSFER,
-    "import": keys.PIPELINE_STEP | _IMPORT,
+    "spark": keys.SPARK,
+    "data_transfer": keys.DATA_TRANSFER,
+    "import": keys.IMPORT,
 }
 
 
@@ -84,7 +59,7 @@ def inline_elsewhere(
     """The component of a job or step of such a kind that declares its work in place."""
     _refuse_unknown(section, kind, f"a step of type {kind}")
     if kind == "spark" and "entry" not in section:
-        section.fault("entry", "there is no entry", "Add entry: {file: <script>.py}.")
+        section.missing("entry", "there is no entry", "Add entry: {file: <script>.py}.")
     if kind == "import":
         outputs = {**outputs, "output": OutputPort("output", "path")}
     return _component(section, name, inputs, outputs, is_open=kind not in ("spark", "import"))
@@ -92,7 +67,7 @@ def inline_elsewhere(
 
 def _refuse_unknown(section: Section, kind: str, owner: str) -> None:
     if kind in _KEYS:
-        section.refuse_unknown(_KEYS[kind], owner, ignored=True)
+        of_shape(section, _KEYS[kind], owner, ignored=True)
 
 
 def _component(

@@ -10,6 +10,7 @@ from flows.spec.text import keys
 from flows.spec.text.faults import Findings
 from flows.spec.text.locations import beside, is_file, is_remote, local
 from flows.spec.text.section import Section
+from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import load_yaml
 from flows.spec.text.yaml_text import TooMuchError, check_size, text_of
 
@@ -41,10 +42,11 @@ def environment_from(section: Section, key: str = "environment") -> Environment 
 
 def environment_definition(section: Section) -> Environment:
     """What an environment YAML, or the mapping of one, defines."""
-    section.refuse_unknown(keys.ENVIRONMENT, "an environment")
+    section = of_shape(section, keys.ENVIRONMENT, "an environment")
     build = section.entries.get("build")
     if build is None and "image" not in section:
-        section.fault("", "the environment has neither image nor build", "Add image: and, if need be, conda_file:.")
+        remedy = "Add image: and, if need be, conda_file:."
+        section.missing(("image", "build"), "the environment has neither image nor build", remedy)
     reference = None if build is None else f"build:{build.plain()}"
     return Environment(reference=reference, image=section.text("image"), conda=_conda(section))
 

@@ -9,6 +9,7 @@ from flows.spec.reading.ports.bindings import expression
 from flows.spec.text import keys
 from flows.spec.text.locations import is_file
 from flows.spec.text.section import Section
+from flows.spec.text.shape import of_shape
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,18})\s*(?P<unit>[kKmMgG][bB])?")
 _UNITS = {"kb": 1024, "mb": 1024**2, "gb": 1024**3}
@@ -26,10 +27,10 @@ def parallel_from(section: Section, above: Parallel | None, code: Path | None = 
     """
     found = above or _task(section, code)
     if above is None and "input_data" not in section:
-        section.fault("input_data", "there is no input_data", "Add input_data: ${{inputs.<name>}}.")
+        section.missing("input_data", "there is no input_data", "Add input_data: ${{inputs.<name>}}.")
     name = _port(section, "input_data", "inputs")
     retries = section.section("retry_settings")
-    retries.refuse_unknown(keys.RETRY_SETTINGS, "retry_settings", ignored=True)
+    retries = of_shape(retries, keys.RETRY_SETTINGS, "retry_settings", ignored=True)
     partition_keys = tuple(str(item.plain()) for item in section.items("partition_keys"))
     given = {
         "input_data": name,
@@ -49,13 +50,13 @@ def _task(section: Section, code: Path | None) -> Parallel:
     task = section.section("task")
     if not task.entries:
         return Parallel("", "")
-    task.refuse_unknown(keys.TASK, "a task", ignored=True)
+    task = of_shape(task, keys.TASK, "a task", ignored=True)
     if "type" not in task:
-        task.fault("type", "the task has no type", "Add type: run_function.")
+        task.missing("type", "the task has no type", "Add type: run_function.")
     task.choice("type", _TASKS, "type")
     script = task.text("entry_script")
     if "entry_script" not in task and "model" not in task:
-        task.fault("entry_script", "there is no entry_script", "Add entry_script: <script>.py.")
+        task.missing("entry_script", "there is no entry_script", "Add entry_script: <script>.py.")
     if script is not None and code is not None and not is_file(code) and not is_file(code / script):
         task.fault("entry_script", f"there is no file {script} in the code", f"It is looked for at {code / script}.")
     return Parallel(

@@ -12,13 +12,14 @@ from flows.spec.reading.ports.port_names import KEY, check_names
 from flows.spec.reading.work.component import Work
 from flows.spec.text import keys
 from flows.spec.text.section import Section, nearest
+from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import Node
 
 _REFERENCE = re.compile(r"\$\{\{\s*search_space\s*\.\s*([\w.-]+?)\s*\}\}")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ALGORITHMS = frozenset({"random", "grid", "bayesian"})
 _POLICIES = frozenset({"bandit", "median_stopping", "truncation_selection"})
-_EXPRESSION_KEYS = {kind: frozenset({"type", *fields}) for kind, fields in EXPRESSIONS.items()}
+_EXPRESSION_KEYS = {kind: dict.fromkeys(("type", *fields), keys.Kind.READ) for kind, fields in EXPRESSIONS.items()}
 # What Bayesian sampling can draw, by Microsoft's documentation.
 _BAYESIAN = frozenset({"choice", "uniform", "quniform"})
 
@@ -26,7 +27,7 @@ _BAYESIAN = frozenset({"choice", "uniform", "quniform"})
 def sweep_from(section: Section) -> Sweep:
     """Read what a sweep job or step says, but for its trial. What cannot be read is noted, and has a stand-in."""
     if "search_space" not in section:
-        section.fault("search_space", "there is no search_space", "Add search_space: with what is to be varied.")
+        section.missing("search_space", "there is no search_space", "Add search_space: with what is to be varied.")
     space = section.section("search_space")
     check_names(space, KEY, "hyperparameter")
     found = {name: _hyperparameter(name, one) for name, one in space.sections()}
@@ -103,10 +104,10 @@ def _hyperparameter(name: str, section: Section) -> Hyperparameter:
     kind = section.choice("type", frozenset(EXPRESSIONS), "type")
     if kind is None:
         return Hyperparameter(name, "choice")
-    section.refuse_unknown(_EXPRESSION_KEYS[kind], f"a hyperparameter of type {kind}")
+    of_shape(section, _EXPRESSION_KEYS[kind], f"a hyperparameter of type {kind}")
     for key in EXPRESSIONS[kind]:
         if key not in section:
-            section.fault(key, f"the {kind} {name} has no {key}", f"Add {key}:.")
+            section.missing(key, f"the {kind} {name} has no {key}", f"Add {key}:.")
     found = Hyperparameter(
         name,
         kind,
@@ -150,19 +151,19 @@ def _sampling(section: Section) -> Sampling:
         return Sampling(section.choice("sampling_algorithm", _ALGORITHMS, "algorithm") or "random")
     given = section.section("sampling_algorithm")
     kind = given.choice("type", _ALGORITHMS, "algorithm") or "random"
-    given.refuse_unknown(keys.SAMPLING if kind == "random" else frozenset({"type"}), f"{kind} sampling")
+    of_shape(given, keys.SAMPLING[kind], f"{kind} sampling")
     rule = given.choice("rule", frozenset({"random", "sobol"}), "rule")
     return Sampling(kind, given.integer("seed"), rule or "random", given.label("logbase"))
 
 
 def _objective(section: Section) -> Objective:
     objective = section.section("objective")
-    objective.refuse_unknown(keys.OBJECTIVE, "the objective")
+    of_shape(objective, keys.OBJECTIVE, "the objective")
     goal = objective.choice("goal", frozenset({"minimize", "maximize"}), "goal")
     metric = objective.text("primary_metric")
     for key, example in (("goal", "maximize"), ("primary_metric", "<the metric that the trial logs>")):
         if key not in objective:
-            objective.fault(key, f"the objective has no {key}", f"Add {key}: {example}.")
+            objective.missing(key, f"the objective has no {key}", f"Add {key}: {example}.")
     if metric == "":
         objective.fault("primary_metric", "primary_metric is empty", "Name the metric that the trial logs.")
     return Objective(goal or "minimize", metric or "")
@@ -170,9 +171,9 @@ def _objective(section: Section) -> Objective:
 
 def _limits(section: Section) -> Section:
     limits = section.section("limits")
-    limits.refuse_unknown(keys.SWEEP_LIMITS, "the limits of a sweep")
+    of_shape(limits, keys.SWEEP_LIMITS, "the limits of a sweep")
     if "max_total_trials" not in limits:
-        limits.fault("max_total_trials", "there is no max_total_trials", "Add max_total_trials: under limits.")
+        limits.missing("max_total_trials", "there is no max_total_trials", "Add max_total_trials: under limits.")
     limits.integer("timeout", 1)
     return limits
 
@@ -188,10 +189,10 @@ def _early_termination(section: Section) -> EarlyTermination | None:
             remedy = nearest(kind or "", _POLICIES, "policies")
             policy.fault("type", f"{text} is not a policy" if text else "the policy has no type", remedy)
         return None
-    policy.refuse_unknown(keys.EARLY_TERMINATION, "a policy")
+    of_shape(policy, keys.EARLY_TERMINATION[kind], f"a policy of type {kind}")
     percentage = policy.integer("truncation_percentage", 1)
     if kind == "truncation_selection" and "truncation_percentage" not in policy:
-        policy.fault("truncation_percentage", "there is no truncation_percentage", "Add truncation_percentage: 20.")
+        policy.missing("truncation_percentage", "there is no truncation_percentage", "Add truncation_percentage: 20.")
     interval = policy.integer("evaluation_interval", 0)  # the service reads 0 as 1
     return EarlyTermination(
         kind,
