@@ -43,8 +43,9 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
+from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
+from call_stack import with_room_to_call
 from step_imports import Imports, say, shadowed
 from step_script import run_script
 
@@ -300,10 +301,17 @@ def check_environment(environment: Dict[str, str]) -> None:  # noqa: UP006
             raise UnusableVariable(said) from error
 
 
-if __name__ == "__main__":
-    del sys.modules["step_imports"], sys.modules["step_script"]  # a step may have modules of these names
+@with_room_to_call
+def main() -> NoReturn:
+    """Serve the client; in a forked step, run the step's script."""
+    for name in ("call_stack", "step_imports", "step_script"):
+        del sys.modules[name]  # a step may have modules of these names
     sys.path.pop(0)  # and must not import from the folder of this file
     to_run = Host().serve()
     if to_run is None:
         os._exit(0)
     run_script(to_run["script"])
+
+
+if __name__ == "__main__":
+    main()

@@ -297,6 +297,30 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def test_calls_take_no_memory_from_the_system_however_deep_in_the_stack_they_are(
+    host: Host, write: Write, run: Await
+) -> None:
+    script = """
+        import resource
+        def large(x=1):
+            return (x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x)
+        def faults_at(depth):
+            if depth:
+                return faults_at(depth - 1)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(2000):
+                large()
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        print(max(faults_at(depth) for depth in range(300)))
+    """
+    write({"code/main.py": script})
+
+    ran, forked = run(host.run("main.py"))
+
+    assert forked
+    assert int(ran.said) < 1000
+
+
 def test_a_script_in_a_folder_finds_the_modules_beside_it(host: Host, write: Write, run: Await) -> None:
     write({"code/sub/main.py": "import sys, near; print(sys.path[0], __file__, near.V)", "code/sub/near.py": "V = 1"})
 
