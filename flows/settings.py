@@ -1,30 +1,44 @@
-"""Settings from the environment: the folders of the project and of the local state, and the workspace."""
+"""Settings from the environment: the folders of the project and of the local state, the workspace, MLflow's servers."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 PROJECT = Path(__file__).resolve().parents[1]
 WORKSPACE_VARIABLES = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
 
 
+# What the steps and servers of a run have in MLFLOW_TRACKING_URI where that is the local store, under another name. So
+# a command that runs inside of a step can tell that Tandem has set it, and no person.
+OWN_TRACKING = "TANDEM_OWN_TRACKING_URI"
+MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Folders of the project and of the local state; and which of the workspace's three variables are set."""
+    """Folders of the project and of the local state; which of the workspace's three variables are set; MLflow's too.
+
+    ``mlflow`` has MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI as a person has set them, which
+    :func:`flows.mlflow_store.places.mlflow_place` reads.
+    """
 
     project: Path
     home: Path
     workspace: Mapping[str, str]
     managed_identity_client_id: str | None = None
+    mlflow: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(dict[str, str]()), repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read ``TANDEM_HOME`` (default: ``.tandem`` in the project) and the variables of workspace and identity."""
+        """Read ``TANDEM_HOME`` (default: ``.tandem`` in the project) and what else is set."""
         values = os.environ if environment is None else environment
         home = Path(values.get("TANDEM_HOME") or PROJECT / ".tandem").expanduser().absolute()
         workspace = {name: values[name] for name in WORKSPACE_VARIABLES if values.get(name)}
-        return cls(PROJECT, home, workspace, values.get("MANAGED_IDENTITY_CLIENT_ID") or None)
+        own = values.get(OWN_TRACKING)
+        mlflow = {name: values[name] for name in MLFLOW_VARIABLES if values.get(name) and values[name] != own}
+        return cls(PROJECT, home, workspace, values.get("MANAGED_IDENTITY_CLIENT_ID") or None, mlflow)
 
     @property
     def missing_workspace(self) -> tuple[str, ...]:

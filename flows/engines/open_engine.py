@@ -11,6 +11,7 @@ from flows.engines.kind import EngineKind, Where
 from flows.engines.local.kind import LocalKind
 from flows.engines.polling import Timeouts
 from flows.errors import SettingsError
+from flows.mlflow_store.places import mlflow_place
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def chosen_engine(name: str, settings: Settings, tracking: Where = "local") -> E
     """Say which engine a run takes, and why. ``auto`` is one in a workspace where that is set, else one without.
 
     Raises:
-        SettingsError: A workspace is needed, and a variable of it is missing; all that are, are named.
+        SettingsError: A workspace is needed, and a variable of it is missing; all that are, are named. Or the
+            variables of MLflow name what cannot be used.
     """
     missing = settings.missing_workspace
     usable = [kind for kind in ENGINES.values() if not (missing and kind.needs_workspace)]
@@ -44,7 +46,9 @@ def chosen_engine(name: str, settings: Settings, tracking: Where = "local") -> E
         return EngineChoice(kind, f"workspace {settings.workspace['AZUREML_ARM_WORKSPACE_NAME']}", "azureml")
     reason = f"not set: {', '.join(missing)}" if name == "auto" else "as asked"
     if tracking == "local":
-        return EngineChoice(kind, reason, "local")
+        place = mlflow_place(settings)
+        where = "" if place.is_own else f"; tracking in MLflow at {place}"
+        return EngineChoice(kind, f"{reason}{where}", "local")
     if missing:
         raise _needs(missing, "Tracking into a workspace", "--tracking local to track the runs on this machine")
     workspace = settings.workspace["AZUREML_ARM_WORKSPACE_NAME"]

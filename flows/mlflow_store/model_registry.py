@@ -16,14 +16,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
-from flows.errors import ParameterError, RunError, ServiceError, TandemError
+from flows.errors import ParameterError, RunError, ServiceError, SettingsError, TandemError
 from flows.machine.living import current
 from flows.tags import decision_tags
 
 RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
-_ERRORS: Mapping[str, type[TandemError]] = MappingProxyType({"run": RunError, "service": ServiceError})
+_ERRORS: Mapping[str, type[TandemError]] = MappingProxyType(
+    {"run": RunError, "service": ServiceError, "settings": SettingsError}
+)
 _CHUNK_BYTES = 65536
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -307,6 +309,15 @@ class MlflowTracking:
     async def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
         """Copy a folder into a run's artifacts; return the path of their page in MLflow's web interface."""
         return await self._worker.request("log_folder", run_id=run_id, folder=str(folder), artifact_path=artifact_path)
+
+    async def check_artifacts(self, run_id: str) -> None:
+        """See that a server, or the storage that it names, lets us have the artifacts of a run.
+
+        Raises:
+            RunError: It keeps none, or none that anyone else could open.
+            ServiceError: It does not answer.
+        """
+        await self._worker.request("check_artifacts", run_id=run_id)
 
     async def run_metrics(self, run_id: str) -> Mapping[str, float]:
         """Return the last value of every metric of a run."""

@@ -18,6 +18,7 @@ from typing import Self
 
 from flows.machine.child import Child
 from flows.machine.living import PROCESS, Dead, Life, look
+from flows.mlflow_store.places import mlflow_place
 from flows.prefect_api.server import DATABASE, PrefectApi, elsewhere, start_temporary
 from flows.settings import Settings
 from flows.spec.text.words import counted
@@ -76,8 +77,8 @@ class Closing:
             say(f"What {left} left open when killed cannot be closed now; a later command tries again: {cause}")
 
     def _start_mlflow(self, ids: list[str]) -> Child | None:
-        home = self._settings.home
-        if not ids or not (home / "mlflow.db").exists():
+        place = mlflow_place(self._settings)
+        if not ids or (place.is_own and not (self._settings.home / "mlflow.db").exists()):
             return None
         worker = _start_worker(self._settings)
         assert worker.process.stdin is not None
@@ -110,19 +111,20 @@ class Closing:
 
 def make_mlflow_store(settings: Settings, uri: str | None = None) -> None:
     """Make the local MLflow store, or another, unless it is there; it is made whole or not at all."""
-    with _start_worker(settings, uri) as worker:
+    with _start_worker(settings, uri or settings.mlflow_uri) as worker:
         worker.process.communicate()
 
 
 def _start_worker(settings: Settings, uri: str | None = None) -> Child:
-    """Start an MLflow worker on the local store, or on another; it makes the store, and ends when its input does."""
-    from flows.engines.local.host.processes import WORKER_SCRIPT, step_environment
+    """Start a worker where runs are kept, or on the store ``uri``, which it makes; it ends when its input does."""
+    from flows.engines.local.host.processes import WORKER_SCRIPT, step_environment, worker_environment
 
-    variables = {**step_environment(settings), "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
+    variables = worker_environment(settings, step_environment(settings))
+    other = {} if uri is None else {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri}  # whatever is set
     return Child(
         "The MLflow worker",
         [sys.executable, WORKER_SCRIPT],
-        variables | ({} if uri is None else {"MLFLOW_TRACKING_URI": uri}),
+        {**variables, **other},
         log=settings.home / "mlflow-worker.log",
         streams=True,
     )

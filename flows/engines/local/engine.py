@@ -31,6 +31,7 @@ from flows.errors import RunError, SettingsError, TandemError
 from flows.machine.faults import cause_of, state_error
 from flows.machine.private import hand_out, make_folder, tighten
 from flows.mlflow_store.model_registry import MlflowTracking
+from flows.mlflow_store.places import mlflow_place
 from flows.prefect_api.server import served_mlflow
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -135,8 +136,11 @@ class LocalEngine:
             slots=asyncio.Semaphore(max(4, os.cpu_count() or 1)),
             delivered=planner.delivered(plans),
         )
-        # A job that runs nothing has no MLflow run of its own, unless MLflow is in use anyway.
-        if self._processes.started or any(name not in plans or not plans[name].reused for name in request.spec.steps):
+        # A job that runs nothing has no MLflow run of its own, unless MLflow is in use anyway, or a server keeps models
+        # among the artifacts of runs.
+        on_server = mlflow_place(self._settings).is_server and self._workspace is None
+        reused = all(name in plans and plans[name].reused for name in request.spec.steps)
+        if self._processes.started or on_server or not reused:
             await runs.open()
         if runs.page is not None:
             get_run_logger().info("job %s | %s", request.job_name, runs.page)
@@ -201,6 +205,9 @@ class LocalEngine:
         await asyncio.to_thread(tighten, self._settings.mlflow_artifacts / outcome.mlflow_run_id)
         if outcome.url is not None:
             return KeptReport(outcome.url, "in Azure ML studio")  # which has a page of the run, but not of its files
+        place = mlflow_place(self._settings)
+        if place.is_server:
+            return KeptReport(f"{place.tracking}{page}/{report.name}", "in MLflow")
         base = served_mlflow(self._settings.prefect_home) or MLFLOW_UI
         return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `make serve` shows")
 

@@ -40,6 +40,7 @@ class JobRuns:
         inputs = request.spec.inputs.items()
         literals = {name: given.value.text for name, given in inputs if isinstance(given.value, Literal)}
         await self._tracking.log_params(self.run_id, literals)
+        await self._tracking.check_artifacts(self.run_id)  # now, and not when a model has been trained
 
     async def open_step(self, name: str, parent: str | None = None) -> str | None:
         """Create the run of a step that is about to run, or of a trial, whose ``parent`` is the run of its sweep."""

@@ -20,7 +20,8 @@ from flows.engines.local.step_python import command_folders
 from flows.engines.local.step_variables import passed_on
 from flows.errors import SettingsError
 from flows.machine.hidden_memory import hide_memory
-from flows.settings import Settings
+from flows.mlflow_store.places import mlflow_place, own_place, sign_in_variables, worker_variables
+from flows.settings import OWN_TRACKING, Settings
 
 WORKER_SCRIPT = Path(flows.__file__).parent / "mlflow_store" / "mlflow_worker.py"
 STEP_SITE = Path(__file__).with_name("step_site")  # has what the Python of every step imports first
@@ -29,6 +30,7 @@ WORKER_MODULES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
 )
+SERVER_SECONDS = 3600.0
 CLOSE_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM and SIGKILL
 # skops searches every module that is loaded for some 300 functions of NumPy and SciPy: 1.5 s less if it comes first.
 FIRST_MODULES = ("skops.io",)
@@ -40,6 +42,7 @@ class LocalProcesses:
     def __init__(self, settings: Settings, tracking: Where = "local", python: Path | None = None) -> None:
         self._settings = settings
         self.python = python or Path(sys.executable)
+        self._place = mlflow_place(settings) if tracking == "local" else own_place(settings)
         self._own = step_environment(settings) if tracking == "local" else tracking_environment(settings)
         folders = command_folders(self.python, settings.home)
         modules = os.pathsep.join(filter(None, (str(STEP_SITE), self._own.get("PYTHONPATH"))))
@@ -72,7 +75,7 @@ class LocalProcesses:
         worker = Command(
             text=[sys.executable, str(WORKER_SCRIPT)],
             folder=self._settings.home,
-            environment={**self._own, "TANDEM_MLFLOW_ARTIFACTS": str(self._settings.mlflow_artifacts)},
+            environment=worker_environment(self._settings, self._own),
             log=self._settings.home / "mlflow-worker.log",
             script=[str(WORKER_SCRIPT)] if is_ours else None,
             modules=[*(module for module in FIRST_MODULES if module in preload), *WORKER_MODULES],
@@ -104,7 +107,9 @@ class LocalProcesses:
 
         host = await self.host()
         if self._worker is None:
-            self._worker = MlflowWorker(*await host.helper_streams())
+            # Each request to a server has a time of its own, so the worker answers, however large a model is.
+            seconds = SERVER_SECONDS if self._place.is_server else 120.0
+            self._worker = MlflowWorker(*await host.helper_streams(), timeout_seconds=seconds)
         return await self._worker.request(call, **args)
 
     async def tracking_url(self) -> str:
@@ -180,14 +185,28 @@ def tracking_environment(settings: Settings) -> Mapping[str, str]:
     }
 
 
+def worker_environment(settings: Settings, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables of an MLflow worker: those of the steps, its folder, and what opens the storage of a server."""
+    storage = worker_variables(os.environ) if environment["MLFLOW_TRACKING_URI"] != settings.mlflow_uri else {}
+    return {**storage, **environment, "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
+
+
 def _environment(settings: Settings, tracking: Where) -> dict[str, str]:
+    place = mlflow_place(settings) if tracking == "local" else own_place(settings)
+    # MLflow's own defaults would have a step wait for ten minutes and more.
+    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"} if place.is_server else {}
+    given = {name: value for name, value in passed_on(os.environ, tracking).items() if name != "MLFLOW_REGISTRY_URI"}
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        **passed_on(os.environ, tracking),
+        **patience,
+        **given,
+        **sign_in_variables(place),
         "PATH": _path([Path(sys.executable).parent]),
         "PYTHONUNBUFFERED": "1",
-        "MLFLOW_TRACKING_URI": settings.mlflow_uri,
+        "MLFLOW_TRACKING_URI": place.tracking,
+        **({} if place.registry == place.tracking else {"MLFLOW_REGISTRY_URI": place.registry}),
+        OWN_TRACKING: place.tracking if place.is_own else "",
     }
 
 

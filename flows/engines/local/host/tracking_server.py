@@ -15,7 +15,7 @@ from flows.engines.plan.interpreter import Interpreter
 from flows.errors import ServiceError
 from flows.mlflow_store import mlflow_server
 from flows.prefect_api.server import answers, free_port, past_proxies, python_path
-from flows.settings import Settings
+from flows.settings import OWN_TRACKING, Settings
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.1
@@ -43,7 +43,8 @@ def brings_its_own_mlflow(
 
 def tracking_variables(url: str, environment: Mapping[str, str]) -> dict[str, str]:
     """What tells a step's MLflow to log to the server, past any proxy of its environment."""
-    return {"MLFLOW_TRACKING_URI": url, **past_proxies(environment, ("127.0.0.1",))}
+    own = dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", OWN_TRACKING), url)
+    return {**own, **past_proxies(environment, ("127.0.0.1",))}
 
 
 async def serve_tracking(host: StepHost, settings: Settings, environment: Mapping[str, str]) -> str:

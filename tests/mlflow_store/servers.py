@@ -1,0 +1,90 @@
+"""A real MLflow server of a team on this machine, with its artifacts served or not, with or without a sign-in."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from flows.machine.child import Child
+from flows.prefect_api.server import free_port
+
+ADMIN, PASSWORD = "admin", "password1234"
+
+
+class MlflowServer:
+    """A server on a folder; as a context manager, it ends with the block. It may be started again on the same port."""
+
+    def __init__(
+        self, folder: Path, *options: str, serves_artifacts: bool = True, sign_in: bool = False, port: int = 0
+    ) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._sign_in = sign_in
+        served = ("--artifacts-destination", f"{folder}/served")
+        kept = ("--no-serve-artifacts", "--default-artifact-root", f"{folder}/kept-by-the-server")
+        self._words: Sequence[str] = (
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"),
+            *(served if serves_artifacts else kept),
+            *(("--app-name", "basic-auth") if sign_in else ()),
+            *options,
+        )
+        self._child: Child | None = None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a person sets to use it."""
+        signs = {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": PASSWORD} if self._sign_in else {}
+        return {"MLFLOW_TRACKING_URI": self.url, **signs}
+
+    def start(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        auth = self.folder / "auth.ini"
+        auth.write_text(
+            "[mlflow]\ndefault_permission = READ\n"
+            f"database_uri = sqlite:///{self.folder}/auth.db\nadmin_username = {ADMIN}\nadmin_password = {PASSWORD}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        own = {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_AUTH_CONFIG_PATH": str(auth),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key of this test's",
+        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+        self._child = Child("The MLflow server", self._words, environment | own, log=self.folder / "server.log")
+        end = time.monotonic() + 120
+        while not self._answers():
+            self._child.check_running()
+            assert time.monotonic() < end, (self.folder / "server.log").read_text()[-2000:]
+            time.sleep(0.1)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def client(self) -> Any:
+        """MLflow's own client, in this process."""
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
