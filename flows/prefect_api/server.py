@@ -9,17 +9,23 @@ import os
 import socket
 import sys
 import threading
-import tomllib
 import urllib.request
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flows.errors import ServiceError, TandemError
 from flows.machine.child import Child, wait_until
 from flows.machine.faults import cause_in, told
+from flows.prefect_api.access import (
+    API_URL,
+    AUTH_STRING,
+    SERVER_AUTH_STRING,
+    active_profile,
+    check_access,
+    split_credential,
+)
 from flows.settings import PROJECT, Settings
 
 START_SECONDS = 180.0  # several that start at once on a new state wait for each other
@@ -40,11 +46,21 @@ _TEMPORARY = {
 
 @dataclass(frozen=True, slots=True)
 class PrefectApi:
-    """Where the Prefect API is, and how it was found: ``configured``, ``served`` or ``temporary``."""
+    """Where the Prefect API is, and how it was found: ``configured``, ``served`` or ``temporary``.
+
+    A configured address may have a name and a password in it. ``url`` is without them, since it is printed and kept.
+    """
 
     url: str
     origin: str
     child: Child | None = None
+    credential: str = field(default="", repr=False)  # NAME:PASSWORD, where its address had one or we chose it
+
+    def to_environment(self) -> None:
+        """Put the address and its credential into the environment, for Prefect to read when it is imported."""
+        os.environ[API_URL] = self.url
+        if self.credential:
+            os.environ[AUTH_STRING] = self.credential
 
     def wait_until_ready(self) -> None:
         """Return when the API answers. A configured or served one was asked before.
@@ -103,17 +119,21 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
     """Find or start a Prefect API, and put it into the environment for Prefect to find. Call before importing Prefect.
 
     Raises:
-        ServiceError: One is configured, but does not answer.
+        ServiceError: One is configured or served, but does not answer.
+        SettingsError: It refuses the credential that is set, or asks for one and none is set.
     """
     os.environ.update(past_proxies(os.environ))
     found = find_prefect_api(settings)
-    if found is not None and found.origin == "configured":
-        _check_listening(found.url)
-        return found
+    if found is not None:
+        check_access(found.url, found.credential)
+        found.to_environment()
+        if found.origin == "configured":
+            return found
     home = settings.prefect_home
     home.mkdir(parents=True, exist_ok=True)
     api = found or start_temporary(home)
-    os.environ.update(PREFECT_API_URL=api.url, PREFECT_HOME=str(home))
+    api.to_environment()
+    os.environ["PREFECT_HOME"] = str(home)
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     return api
 
@@ -132,9 +152,10 @@ def past_proxies(
 
 def find_prefect_api(settings: Settings) -> PrefectApi | None:
     """The Prefect API that is configured or that ``make serve`` started; None where a command starts one of its own."""
-    configured = os.environ.get("PREFECT_API_URL") or _profile_url()
+    configured = os.environ.get(API_URL) or active_profile().get(API_URL)
     if configured:
-        return PrefectApi(configured, "configured")
+        url, credential = split_credential(configured)
+        return PrefectApi(url, "configured", credential=credential)
     served = _served_url(settings.prefect_home)
     return PrefectApi(served, "served") if served else None
 
@@ -169,7 +190,8 @@ def start_temporary(home: Path) -> PrefectApi:
         ends_with_us=True,
     )
     atexit.register(child.end)  # registered before Prefect's own exit hooks, so it runs after them
-    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", child)
+    credential = os.environ.get(SERVER_AUTH_STRING, "")  # a setting that is the server's, too
+    return PrefectApi(f"http://127.0.0.1:{port}/api", "temporary", child, credential)
 
 
 def _why_ended(child: Child, error: ServiceError) -> TandemError:
@@ -196,26 +218,15 @@ def server_environment(home: Path) -> Mapping[str, str]:
     }
 
 
-def _profile_url() -> str | None:
-    """The API address of Prefect's active profile, if it has one."""
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
-    try:
-        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-        return profiles["profiles"][name].get("PREFECT_API_URL")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None
-
-
 def served_mlflow(home: Path) -> str | None:
     """Where ``make serve`` shows the local MLflow store; None if it does not run."""
     return _served(home, "mlflow")
 
 
 def elsewhere(api: str | None, home: Path) -> str | None:
-    """The address of an API; None for that of the local state, whose address is another each time it is served."""
-    return None if not api or api.rstrip("/") == (_served(home, "url") or "").rstrip("/") else api
+    """The address of an API, without a credential; None for that of the local state, which is another each time."""
+    url = split_credential(api)[0] if api else ""
+    return None if not url or url.rstrip("/") == (_served(home, "url") or "").rstrip("/") else url
 
 
 def _served_url(home: Path) -> str | None:
@@ -237,15 +248,3 @@ def served_addresses(home: Path) -> Mapping[str, str]:
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
         return {}
-
-
-def _check_listening(url: str) -> None:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
-    except OSError as error:
-        raise ServiceError(
-            f"The Prefect API at {url} does not answer: {error}. Nothing was run. Start that server, or unset "
-            "PREFECT_API_URL (`prefect config unset PREFECT_API_URL`) to run with a temporary one."
-        ) from None

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from flows.cli.doctor.findings import Finding, fail, ok, skip, warn
-from flows.cli.doctor.network import without_user
-from flows.prefect_api.server import PrefectApi, find_prefect_api
+from flows.errors import SettingsError
+from flows.prefect_api.access import why_no_access
+from flows.prefect_api.server import PrefectApi, find_prefect_api, past_proxies
 from flows.settings import Settings
 
 SECONDS = 10.0
@@ -27,12 +28,19 @@ def _prefects_client() -> Any:
 async def check_prefect(settings: Settings) -> list[Finding]:
     """Ask the Prefect API that a run would use, and see to the work pools of ``prefect.yaml``."""
     pools = _work_pools(settings.project / "prefect.yaml")
-    api = await asyncio.to_thread(find_prefect_api, settings)
+    failed = skip("work pool", "prefect api failed")
+    try:
+        api = await asyncio.to_thread(find_prefect_api, settings)
+    except SettingsError as error:
+        return [fail("prefect api", str(error)), failed]
     if api is None:
         told = f"none is configured: each command starts a temporary server (Prefect {version('prefect')})"
         return [ok("prefect api", told), skip("work pool", "a temporary server has none")]
-    unset = "unset PREFECT_API_URL" if "PREFECT_API_URL" in os.environ else "prefect config unset PREFECT_API_URL"
-    os.environ["PREFECT_API_URL"] = api.url  # which Prefect reads when it is imported
+    os.environ.update(past_proxies(os.environ))
+    no_access = await asyncio.to_thread(why_no_access, api.url, api.credential)
+    if no_access is not None:
+        return [fail("prefect api", f"{_shown(api)} {no_access.does}", no_access.remedy, no_access.command), failed]
+    api.to_environment()
     os.environ.setdefault("DO_NOT_TRACK", "true")  # or it talks of telemetry in between the findings
     get_client = await asyncio.to_thread(_prefects_client)
     found: list[Finding] = []
@@ -43,10 +51,10 @@ async def check_prefect(settings: Settings) -> list[Finding]:
                 return [*found, pools]
             found += [await _pool(client, pool) for pool in pools]
     except TimeoutError:
-        found += _no_answer(api, found, unset, f"nothing within {SECONDS:g} s")
+        found += _no_answer(api, found, f"nothing within {SECONDS:g} s")
     except Exception as error:  # whatever the client raises is what has come of asking
         said = f"{type(error).__name__}: {error}"
-        found += _no_answer(api, found, unset, said, getattr(error, "response", None))
+        found += _no_answer(api, found, said, getattr(error, "response", None))
     return found
 
 
@@ -86,21 +94,18 @@ async def _pool(client: Any, name: str) -> Finding:
     return ok("work pool", f"{name} ({pool.type}), online: {', '.join(online)}")
 
 
-def _no_answer(
-    api: PrefectApi, before: Sequence[Finding], unset: str, said: str, response: Any = None
-) -> list[Finding]:
+def _no_answer(api: PrefectApi, before: Sequence[Finding], said: str, response: Any = None) -> list[Finding]:
+    """What has come of asking with Prefect's own client, which knows more settings."""
     if before:
         return [fail("work pool", f"cannot be asked: {said}")]
-    told = f"{_shown(api)} does not answer: {said.replace(api.url, without_user(api.url))}"
-    failed = fail("prefect api", told, "Start that server, or go without one", unset)
+    told = f"{_shown(api)} does not answer: {said}"
     if response is not None and response.status_code in (401, 403):
-        told = f"{_shown(api)} does not let us in: {response.status_code}"
-        failed = fail("prefect api", told, "Set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING for a server of your own")
-    return [failed, skip("work pool", "prefect api failed")]
+        told = f"{_shown(api)} refuses the credential ({response.status_code})"
+    return [fail("prefect api", told, "Correct Prefect's settings"), skip("work pool", "prefect api failed")]
 
 
 def _shown(api: PrefectApi) -> str:
-    return f"{without_user(api.url)} ({'configured' if api.origin == 'configured' else 'of make serve'})"
+    return f"{api.url} ({'configured' if api.origin == 'configured' else 'of make serve'})"
 
 
 def _work_pools(file: Path) -> Sequence[str] | Finding:
