@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Runner:
         self.temporary = self.checkout.parent / f"temporary-{self.checkout.name}"
         self.temporary.mkdir(exist_ok=True)
         self.summary = self.temporary / "summary.md"
+        self._started: list[subprocess.Popen[str]] = []
 
     def script(self, name: str) -> str:
         return self._step(name)["run"]
@@ -89,7 +91,7 @@ class Runner:
         """Start a step as a process of its own, which a signal can be sent to."""
         script = self.temporary / "script.sh"
         script.write_text(self.script(name), encoding="utf-8")
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*BASH, str(script)],
             cwd=self.checkout,
             env=self.environment(name),
@@ -99,15 +101,20 @@ class Runner:
             text=True,
             start_new_session=True,
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a step that was started has left."""
+        for process in self._started:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
     def run(self, name: str, code: int = 0) -> str:
         """Run a step that must end with this exit code, and return what it says."""
         process = self.start(name)
-        try:
-            said = process.communicate(timeout=300)[0]
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        said = process.communicate(timeout=300)[0]
         assert process.returncode == code, said
         return said
 
