@@ -11,7 +11,6 @@ from flows.training.markdown import plain
 MOST_ROWS = 100  # GitHub takes 65,536 characters in a comment
 MOST_DRAWN = 60  # steps of a graph that can be read
 _STATES = {StepState.RUN: "would run", StepState.REUSE: "unchanged"}
-
 _ORDER = (StepState.RUN, StepState.MAY_RUN, StepState.CANNOT_RUN, StepState.REUSE)
 
 
