@@ -4,11 +4,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from flows.data.assets import is_path
 from flows.drift.statistics import DriftPolicy
-from flows.errors import ParameterError
-from flows.mlflow_store.model_registry import check_model_name
-from flows.training.parameters import EngineName, ModelName, Text, TrackingName
+from flows.training.parameters import EngineName, ModelName, Text, TrackingName, valid_data_asset, valid_model_name
 
 
 class WatchParameters(BaseModel):
@@ -49,18 +46,5 @@ class WatchParameters(BaseModel):
         """When a difference counts."""
         return DriftPolicy(self.psi_threshold, self.significance)
 
-    @field_validator("model_name")
-    @classmethod
-    def _model_can_be_named_so(cls, value: str) -> str:
-        try:
-            check_model_name(value)
-        except ParameterError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("data_asset_name")
-    @classmethod
-    def _data_asset_is_named(cls, value: str) -> str:
-        if not is_path(value) and not value.removeprefix("azureml:").strip(":@"):
-            raise ValueError("name a data asset or a file")
-        return value
+    _valid_model_name = field_validator("model_name")(valid_model_name)
+    _valid_data_asset = field_validator("data_asset_name")(valid_data_asset)

@@ -79,11 +79,7 @@ class EngineKind(ABC):
         return None
 
     async def end_jobs(
-        self,
-        settings: Settings,
-        job_name: Callable[[], str | None],
-        flow_run_id: str,
-        say: Callable[[str], object],
+        self, settings: Settings, job_name: Callable[[], str | None], flow_run_id: str, say: Callable[[str], object]
     ) -> None:
         """Cancel the jobs of a flow run that is over, from any process, and wait until they are over too.
 

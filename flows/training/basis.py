@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.data.assets import ResolvedData
 from flows.data.snapshot import Snapshot
-from flows.engines.plan.environment import environment_part, find_environment
+from flows.engines.plan.environment import defined_environment, environment_part
 from flows.engines.plan.fingerprint import canonical_digest, component_part
 from flows.spec.model.job import JobSpec, Literal, Step
 from flows.training.gate import GatePolicy
@@ -52,7 +52,7 @@ def basis_of(spec: JobSpec, data: ResolvedData, gate: GatePolicy, environments: 
     ]
     literals = {name: given.value.text for name, given in spec.inputs.items() if isinstance(given.value, Literal)}
     wanted = {step.component.environment for step in steps if step.component.environment}
-    defined = [find_environment(one.reference, environments) or one if one.reference else one for one in wanted]
+    defined = [defined_environment(one, environments) for one in wanted]
     return Basis(
         data=_short([data.label, data.sha256]),
         code=_short(code),

@@ -45,6 +45,19 @@ class ShownPattern:
 ModelName = Annotated[Text, ShownPattern(f"^{MODEL_NAME.pattern}$")]
 
 
+def valid_data_asset(value: str) -> str:
+    """A validator of pydantic: the text names a data asset or a file."""
+    if not is_path(value) and not value.removeprefix("azureml:").strip(":@"):
+        raise ValueError("name a data asset or a file")
+    return value
+
+
+def valid_model_name(value: str) -> str:
+    """A validator of pydantic: the text can be the name of a registered model."""
+    _checked(check_model_name, value)
+    return value
+
+
 class EngineParameters(BaseModel):
     """Where a job runs, and how long it is waited for. The form and ``--help`` show these last."""
 
@@ -108,17 +121,7 @@ class TrainingParameters(EngineParameters):
     zeros_as_missing: bool = Field(True, description="Take a zero in the five measurement columns as not measured.")
     threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
 
-    @field_validator("data_asset_name")
-    @classmethod
-    def _data_asset_is_named(cls, value: str) -> str:
-        if not is_path(value) and not value.removeprefix("azureml:").strip(":@"):
-            raise ValueError("name a data asset or a file")
-        return value
-
-
-def _model_name(value: str) -> str:
-    _checked(check_model_name, value)
-    return value
+    _valid_data_asset = field_validator("data_asset_name")(valid_data_asset)
 
 
 class PipelineParameters(TrainingParameters):
@@ -138,7 +141,7 @@ class PipelineParameters(TrainingParameters):
     experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
     evaluation_output: Text = Field("outputs/evaluation", description="Folder that the evaluation is copied to.")
 
-    _valid_model_name = field_validator("model_name")(_model_name)
+    _valid_model_name = field_validator("model_name")(valid_model_name)
 
     @property
     def gate(self) -> GatePolicy:
@@ -157,7 +160,7 @@ class JobParameters(TrainingParameters):
     experiment_name: Text = Field("diabetes-classify", description="Experiment that the runs are listed under.")
     evaluation_output: Text = Field("outputs/train-job", description="Folder that model and evaluation are copied to.")
 
-    _valid_model_name = field_validator("model_name")(_model_name)
+    _valid_model_name = field_validator("model_name")(valid_model_name)
 
 
 P = TypeVar("P", bound=BaseModel)

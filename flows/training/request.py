@@ -16,7 +16,7 @@ from flows.spec.model.job import DataReference, JobSpec
 from flows.spec.reading.reader import read_job
 from flows.tags import BASIS, FLOW_RUN, job_tags
 from flows.training.basis import basis_of
-from flows.training.parameters import JobParameters, PipelineParameters, TrainingParameters
+from flows.training.parameters import EngineParameters, JobParameters, PipelineParameters, TrainingParameters
 
 CHAMPION_INPUT = "jobs.evaluate.inputs.champion"
 
@@ -65,17 +65,9 @@ def single_job_name(parameters: Mapping[str, Any], settings: Settings, flow_run_
 
 
 def _training_values(parameters: TrainingParameters, data: ResolvedData) -> Mapping[str, object]:
-    return {
-        "data": data.reference,
-        "reg_rate": parameters.reg_rate,
-        "solver": parameters.solver,
-        "max_iter": parameters.max_iter,
-        "test_share": parameters.test_share,
-        "split": parameters.split,
-        "split_seed": parameters.split_seed,
-        "zeros_as_missing": parameters.zeros_as_missing,
-        "threshold": parameters.threshold,
-    }
+    """The inputs of both YAML files: the data, and every other training parameter under its own name."""
+    own = TrainingParameters.model_fields.keys() - EngineParameters.model_fields.keys() - {"data_asset_name"}
+    return {"data": data.reference, **parameters.model_dump(include=own)}
 
 
 def _request(

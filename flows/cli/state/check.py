@@ -18,6 +18,7 @@ from flows.machine.faults import Cause, remedy, state_error, user_name
 from flows.machine.living import Dead, Life, look
 from flows.orchestration.journal import LONGEST_SECONDS
 from flows.settings import Settings
+from flows.spec.text.words import counted
 
 REPAIR = "tandem state repair"
 ENOUGH_BYTES, LEAST_BYTES = 2 << 30, 200 << 20
@@ -134,17 +135,16 @@ def _models(settings: Settings) -> Finding:
         told = f"{len(gone)} of {len(versions)} versions have lost their folder: {each.name} {each.version}, {folder}"
         return fail("models", told, "Put the folder back, or delete the version in the MLflow UI", "tandem serve")
     noted = "" if (settings.home / LOG).exists() or not versions else "; not in the log of versions yet"
-    return ok("models", f"{len(versions)} registered version{'s' * (len(versions) != 1)}, each with its folder{noted}")
+    return ok("models", f"{counted(len(versions), 'registered version')}, each with its folder{noted}")
 
 
 def _steps(settings: Settings) -> Finding:
-    store, keys = StepStore(settings.home), [file.stem for file in (settings.home / "steps").glob("*.json")]
-    records = {key: store.read(key) for key in keys}
-    odd = [key for key, record in records.items() if record is None]
+    store = StepStore(settings.home)
+    odd, every = store.unreadable(), store.files()
     if odd:
-        told = f"{len(odd)} of {len(keys)} records of finished steps cannot be read; those steps run again"
+        told = f"{len(odd)} of {len(every)} records of finished steps cannot be read; those steps run again"
         return warn("steps", told, "Take them away", REPAIR)
-    return ok("steps", f"{len(keys)} records of finished steps; outputs are checked when they are reused")
+    return ok("steps", f"{len(every)} records of finished steps; outputs are checked when they are reused")
 
 
 def _processes(settings: Settings) -> Finding:

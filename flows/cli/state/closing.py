@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Self
 
 from flows.machine.child import Child
-from flows.machine.living import PROCESS, Dead, Life, look
+from flows.machine.living import PROCESS, Dead, look
 from flows.mlflow_store.places import mlflow_place
 from flows.prefect_api.server import DATABASE, PrefectApi, elsewhere, start_temporary
 from flows.settings import Settings
@@ -53,7 +53,8 @@ class Closing:
         except Exception as error:  # whatever MLflow or its database is up to is not this command's concern yet
             kept |= {each.life.id for each in self._dead if each.life.mlflow}
             trouble = str(error)
-        for url, lives in _by_api([each.life for each in self._dead]).items():
+        for url in dict.fromkeys(each.life.api for each in self._dead):
+            lives = [each.life for each in self._dead if each.life.api == url]
             try:
                 if (reached := self._reached(api, url)) is not None:
                     from flows.cli.state.crashed import crash
@@ -128,10 +129,3 @@ def _start_worker(settings: Settings, uri: str | None = None) -> Child:
         log=settings.home / "mlflow-worker.log",
         streams=True,
     )
-
-
-def _by_api(lives: Sequence[Life]) -> dict[str | None, list[Life]]:
-    found: dict[str | None, list[Life]] = {}
-    for life in lives:
-        found.setdefault(life.api, []).append(life)
-    return found

@@ -201,8 +201,7 @@ def _mend_mlflow(connection: sqlite3.Connection) -> None:
 
 def _odd_records(settings: Settings, aside: Path) -> list[str]:
     """Move records of finished steps that cannot be read aside; the steps run again."""
-    store, folder = StepStore(settings.home), settings.home / "steps"
-    odd = [file for file in folder.glob("*.json") if store.read(file.stem) is None]
+    odd = StepStore(settings.home).unreadable()
     for file in odd:
         (aside / "steps").mkdir(parents=True, exist_ok=True)
         file.rename(aside / "steps" / file.name)

@@ -43,24 +43,16 @@ class AzureMlKind(EngineKind):
             )
         return ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, sha256), created
 
-    def open_jobs(self, settings: Settings) -> AbstractAsyncContextManager[LastingJobs]:
+    @asynccontextmanager
+    async def open_jobs(self, settings: Settings) -> AsyncGenerator[LastingJobs]:
         """See :meth:`EngineKind.open_jobs`: the jobs of the workspace."""
+        from flows.engines.azureml.sdk.workspace import open_workspace
 
-        @asynccontextmanager
-        async def jobs() -> AsyncGenerator[LastingJobs]:
-            from flows.engines.azureml.sdk.workspace import open_workspace
-
-            async with open_workspace(settings) as workspace:
-                yield workspace.jobs
-
-        return jobs()
+        async with open_workspace(settings) as workspace:
+            yield workspace.jobs
 
     async def end_jobs(
-        self,
-        settings: Settings,
-        job_name: Callable[[], str | None],
-        flow_run_id: str,
-        say: Callable[[str], object],
+        self, settings: Settings, job_name: Callable[[], str | None], flow_run_id: str, say: Callable[[str], object]
     ) -> None:
         """See :meth:`EngineKind.end_jobs`."""
         from flows.engines.azureml.sdk.workspace import open_workspace

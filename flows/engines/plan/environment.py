@@ -31,17 +31,11 @@ class Shortfall:
         return f"{self.package}{self.wanted} (" + ("not here" if self.found is None else f"here {self.found}") + ")"
 
 
-def find_environment(reference: str, folder: Path) -> Environment | None:
-    """Return the definition that ``azureml:name:version`` or ``azureml:name@latest`` has in ``folder``, if any."""
-    file = find_environment_file(reference, folder)
-    found = None if file is None else read_environment(file)
-    return None if found is None else found.environment
-
-
 def defined_environment(environment: Environment, folder: Path) -> Environment:
     """Return what an environment's name stands for; itself where ``folder`` has no definition of that name."""
-    found = None if environment.reference is None else find_environment(environment.reference, folder)
-    return found or environment
+    file = None if environment.reference is None else find_environment_file(environment.reference, folder)
+    found = None if file is None else read_environment(file)
+    return environment if found is None else found.environment
 
 
 def find_environment_file(reference: str, folder: Path) -> Path | None:

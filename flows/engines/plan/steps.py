@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,13 @@ class Planner:
         self._baseline = "" if baseline is None else baseline.name
         self.interpreter = interpreter(python)
         self._decisions: dict[str, StepPlan] = {}
-        self._settings = settings
         self._forced_by = "--force-rerun" if force_rerun else "settings.force_rerun" if spec.force_rerun else None
         self._interpreter_part = self.store.keep(interpreter_part(self.interpreter))
-        self._code_parts: dict[tuple[Path | None, tuple[Path, ...]], str] = {}
-        self._environment_parts: dict[Environment | None, str] = {}
-        self._environments: dict[Environment, Environment] = {}
-        self._data: dict[DataReference, Path] = {}
-        self._digests: dict[Path, str] = {}
+        self._path = cache(partial(resolve_reference, folders=settings.data_assets))
+        self._digest = cache(_digest)
+        self._code_part = cache(self._kept_code)
+        self._defined = cache(partial(defined_environment, folder=settings.environments))
+        self._environment_part = cache(self._kept_environment)
 
     def known(self) -> dict[str, StepPlan]:
         """Plan every step that can be planned before anything runs: all of whose upstream steps are reused."""
@@ -201,19 +201,6 @@ class Planner:
             path = None
         return None if path is None else StepInput(str(path), self._digest(path))
 
-    def _path(self, reference: DataReference) -> Path:
-        if reference not in self._data:
-            self._data[reference] = resolve_reference(reference, self._settings.data_assets)
-        return self._data[reference]
-
-    def _digest(self, path: Path) -> str:
-        if path not in self._digests:
-            try:
-                self._digests[path] = data_digest(path)
-            except OSError as error:
-                raise DataAssetError(f"The data {path} cannot be read: {error.strerror}: {error.filename}.") from error
-        return self._digests[path]
-
     def _fingerprint(self, step: Step, inputs: Mapping[str, StepInput | None]) -> Fingerprint:
         return Fingerprint(
             step=step.name,
@@ -221,7 +208,7 @@ class Planner:
             parts={
                 "component": self.store.keep(component_part(step)),
                 "code": self._code(step),
-                "environment": self._environment(step.component.environment),
+                "environment": self._environment_part(step.component.environment),
                 "interpreter": self._interpreter_part,
                 "variables": self.store.keep(variables_part(step)),
             },
@@ -231,23 +218,21 @@ class Planner:
         )
 
     def _code(self, step: Step) -> str:
-        code = step.component.code, step.component.additional_includes
-        if code not in self._code_parts:
-            try:
-                self._code_parts[code] = self.store.keep(Snapshot.of(*code).digests())
-            except OSError as error:
-                raise SettingsError(
-                    f"The code of the step {step.name} cannot be read: {error.strerror}: {error.filename}."
-                ) from error
-        return self._code_parts[code]
+        try:
+            return self._code_part(step.component.code, step.component.additional_includes)
+        except OSError as error:
+            raise SettingsError(
+                f"The code of the step {step.name} cannot be read: {error.strerror}: {error.filename}."
+            ) from error
 
-    def _environment(self, environment: Environment | None) -> str:
-        if environment not in self._environment_parts:
-            part = environment_part(self.defined(environment))
-            if environment is not None and environment.reference is not None:
-                part = {"the reference": environment.reference, **part}
-            self._environment_parts[environment] = self.store.keep(part)
-        return self._environment_parts[environment]
+    def _kept_code(self, code: Path | None, includes: tuple[Path, ...]) -> str:
+        return self.store.keep(Snapshot.of(code, includes).digests())
+
+    def _kept_environment(self, environment: Environment | None) -> str:
+        part = environment_part(self.defined(environment))
+        if environment is not None and environment.reference is not None:
+            part = {"the reference": environment.reference, **part}
+        return self.store.keep(part)
 
     def decisions(self) -> dict[str, Any]:
         """What was decided about every step that was planned, and why, to be written down with the job."""
@@ -255,8 +240,11 @@ class Planner:
 
     def defined(self, environment: Environment | None) -> Environment | None:
         """What an environment's name stands for on this machine; itself where there is no definition of that name."""
-        if environment is None or environment.reference is None:
-            return environment
-        if environment not in self._environments:
-            self._environments[environment] = defined_environment(environment, self._settings.environments)
-        return self._environments[environment]
+        return None if environment is None else self._defined(environment)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return data_digest(path)
+    except OSError as error:
+        raise DataAssetError(f"The data {path} cannot be read: {error.strerror}: {error.filename}.") from error

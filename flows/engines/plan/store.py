@@ -62,6 +62,14 @@ class StepStore:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None  # no record, or one that another version wrote: the step runs again
 
+    def unreadable(self) -> list[Path]:
+        """The files of records that cannot be read, whose steps run again."""
+        return [file for file in self.files() if self.read(file.stem) is None]
+
+    def files(self) -> list[Path]:
+        """The file of every record."""
+        return list(self._folder.glob("*.json"))
+
     def lost(self, record: StepRecord) -> dict[str, str]:
         """The outputs that are no longer as they were delivered, by name: each ``deleted`` or ``altered``."""
         became = {name: change_since(output.digest, self.path(output)) for name, output in record.outputs.items()}
