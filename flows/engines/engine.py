@@ -1,4 +1,4 @@
-"""The seam between the flows and where their jobs run."""
+"""Engine protocol: what the flows ask of the place where a job runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name that a person chooses it by."""
         ...
 
     @property
@@ -48,10 +48,11 @@ class Engine(Protocol):
         ...
 
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
-        """Wait so long at most; what is known of the job if it is not over then, and goes on if nobody waits for it.
+        """Wait for a job at most ``seconds``, to see whether it can be left alone then.
 
         Returns:
-            None if the job is over, if it must be waited for, or if it would end with this process.
+            What is known of the job, which goes on though nobody waits for it; None if it is over, if it has to be
+            waited for, or if it would end with this process.
         """
         ...
 
@@ -94,7 +95,11 @@ class Engine(Protocol):
         ...
 
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
-        """Tags that tell what an output is: equal for what must not be registered twice."""
+        """Tags that say what an output is; they are equal for what must not be registered twice.
+
+        The same job, run again, delivers what is registered already: the same content, or a job of the same code,
+        command, environment, variables and inputs. A run that was forced may have made something else.
+        """
         ...
 
     async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:

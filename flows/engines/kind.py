@@ -1,4 +1,4 @@
-"""What is known of an engine before it is opened. Imports no engine."""
+"""Entry of the table of engines: what is known of an engine before it is opened. Imports no engine."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
@@ -24,8 +24,8 @@ class EngineKind(ABC):
     The methods import the engine when they are called, so that the table costs nothing to import.
 
     Attributes:
-        name: What a person calls it.
-        title: What a message calls it.
+        name: The name that a person chooses it by.
+        title: Its name in a message.
         needs_workspace: Whether it can be used only where the variables of the workspace are set.
         runs_here: Whether its steps run on this machine: data must be in local files, and outputs go to local paths.
     """

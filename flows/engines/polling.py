@@ -1,4 +1,4 @@
-"""How often to look at a job, and how long to wait for it. Pure: the time is an argument."""
+"""Polling of a job: how often to look at it, and how long to wait for it. Pure: the time is an argument."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,10 +46,15 @@ class Watch:
     silent_seconds: float = 0.0
     unreachable_since: float | None = None
 
-    def observe(self, now: float, status: str, picture: object) -> None:
-        """Take note of what a look at the job has shown; ``picture`` is all that a change of would matter.
+    def observe(self, now: float, status: str, seen: object) -> None:
+        """Take note of what a look at the job has shown.
 
-        The time since the last look counts as the state that was seen then: queued time is never run time.
+        The time since the last look counts for the status that was seen then: queued time is never run time.
+
+        Args:
+            now: The time of the look.
+            status: The status of the job.
+            seen: Everything whose change is a reason to look again soon; compared with that of the last look.
         """
         elapsed = max(0.0, now - self.since) if self.seen is not None else 0.0
         if self.status in QUEUED:
@@ -57,11 +62,11 @@ class Watch:
         elif self.status in RUNNING:
             self.running_seconds += elapsed
         self.silent_seconds = self.silent_seconds + elapsed if self.status == status == "NotResponding" else 0.0
-        if picture != self.seen:
+        if seen != self.seen:
             self.interval = FIRST_SECONDS
         else:
             self.interval = min(self.interval * GROWTH, LONGEST_SECONDS)
-        self.seen, self.since, self.status, self.unreachable_since = picture, now, status, None
+        self.seen, self.since, self.status, self.unreachable_since = seen, now, status, None
 
     def begin(self, queued_seconds: float, running_seconds: float) -> None:
         """Take note of the time before the first look, which counts as if it had been watched."""
@@ -89,7 +94,7 @@ class Watch:
         return None
 
     def limit_seconds(self) -> float | None:
-        """When to look again lest a limit pass unseen, in seconds; None if there is no limit.
+        """In how many seconds a limit may be reached, so that somebody has to look then; None if there is no limit.
 
         A job that runs may go back into the queue; to see that, it is not looked at more often than every ten minutes.
         """

@@ -1,4 +1,7 @@
-"""A value's way through an engine: request → submission → outcome. Failures are data until ``raise_for_status``."""
+"""Requests, submissions and outcomes: what an engine takes and returns.
+
+A failed job is an outcome like any other, until :meth:`RunOutcome.raise_for_status` raises for it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Steps as Prefect shows them: the log line and the state of the task run that an event of a step becomes."""
+"""Log lines and Prefect task runs, made from the events of steps."""
 
 import logging
 from collections.abc import Iterable

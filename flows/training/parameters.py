@@ -33,7 +33,7 @@ Text = Annotated[str, Field(min_length=1, max_length=255)]
 
 @dataclass(frozen=True, slots=True)
 class ShownPattern:
-    """A pattern that Prefect's form and server check; the model says more kindly what is wrong."""
+    """A pattern that Prefect's form and server check. The model has a validator with a better message."""
 
     pattern: str
 

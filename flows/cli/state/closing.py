@@ -50,7 +50,7 @@ class Closing:
         kept, flow_runs, mlflow_runs, trouble = set[str](), 0, 0, ""
         try:
             mlflow_runs = self._killed_mlflow_runs()
-        except Exception as error:  # whatever MLflow or its database is up to is not this command's concern yet
+        except Exception as error:  # a fault of MLflow or its database must not stop this command
             kept |= {each.life.id for each in self._dead if each.life.mlflow}
             trouble = str(error)
         for url in dict.fromkeys(each.life.api for each in self._dead):

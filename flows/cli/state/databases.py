@@ -15,7 +15,7 @@ from flows.settings import Settings
 _HEAD = b"SQLite format 3\0"
 _PAGES_OF = slice(28, 32)  # in the head: how many pages the file has
 _CHANGES, _VALID_FOR = slice(24, 28), slice(92, 96)  # the number of pages is right where these two are equal
-# What a migration of MLflow or Prefect leaves that is killed, or finds no space, and what no later one gets past.
+# Tables that a migration leaves behind when it is killed or finds no space; no later migration gets past them.
 _HALF_MADE = "SELECT count(*) FROM sqlite_master WHERE name LIKE '\\_alembic\\_tmp\\_%' ESCAPE '\\'"
 BUSY_SECONDS = 5.0
 

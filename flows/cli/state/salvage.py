@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_FAILURES = 4000  # in one table, before the rest of it counts as lost
-HIGHEST_ROW = 1 << 20  # of a table that does not tell
+HIGHEST_ROW = 1 << 20  # of a table whose highest row cannot be read
 KEPT_AS_MADE = frozenset({"alembic_version"})  # says which tables the new one has
 
 Row = tuple[Any, ...]
@@ -89,7 +89,7 @@ def _rows(source: sqlite3.Connection, query: str, highest: int) -> Generator[Row
 
 
 def _drop_what_refers_to_nothing(target: sqlite3.Connection) -> None:
-    """Until every reference leads somewhere. Each round leaves fewer, so it ends."""
+    """Remove references to lost rows, or the rows that have them, until none is left. Each round leaves fewer."""
     while violations := target.execute("PRAGMA foreign_key_check").fetchall():
         for table, rowid, _, number in violations:
             keys = [row for row in target.execute(f'PRAGMA foreign_key_list("{table}")') if row[0] == number]

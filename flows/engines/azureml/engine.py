@@ -139,34 +139,36 @@ class AzureMlEngine:
         request = submission.request
         # With its children: what is over already is shown at once, as it was.
         job, children = await persistently(lambda: self._look(request))
-        picture, watch = JobProgress(job, children), await self._watch_of(submission, job, children)
-        watching = asyncio.create_task(self._watch(request, picture, watch))
-        steps = Steps(self._workspace.jobs, request, picture)
+        progress, watch = JobProgress(job, children), await self._watch_of(submission, job, children)
+        watching = asyncio.create_task(self._watch(request, progress, watch))
+        steps = Steps(self._workspace.jobs, request, progress)
         shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
         try:
             await watching
             outcomes = await shown
         except BaseException:
             watching.cancel()
-            if not picture.over:
+            if not progress.over:
                 await self._stop(request.job_name)  # nobody waits for it any more
             raise
         finally:
             await steps.close()
             await asyncio.gather(shown, return_exceptions=True)
-        error = await self._failure(picture, steps)
+        error = await self._failure(progress, steps)
         by_machine = bool(error) and all(map(is_infrastructure, error))
-        self._ended[request.job_name] = _EndedJob(request.spec, picture.children, by_machine)
+        self._ended[request.job_name] = _EndedJob(request.spec, progress.children, by_machine)
         return RunOutcome(
             job_name=request.job_name,
-            status=RunStatus.FAILED if picture.given_up else RunStatus(picture.job.status),
+            status=RunStatus.FAILED if progress.given_up else RunStatus(progress.job.status),
             steps=tuple(outcomes),
             outputs={name: f"azureml://jobs/{request.job_name}/outputs/{name}" for name in request.spec.outputs},
-            tags=picture.job.tags,
+            tags=progress.job.tags,
             where=request.job_name,
             url=submission.url,
             mlflow_run_id=request.job_name,  # Azure ML gives a job's run the name of the job
-            message=_job_message(request.job_name, error) if picture.job.status == "Failed" or picture.given_up else "",
+            message=_job_message(request.job_name, error)
+            if progress.job.status == "Failed" or progress.given_up
+            else "",
         )
 
     def failed_by_machine(self, outcome: RunOutcome) -> bool:
@@ -241,13 +243,13 @@ class AzureMlEngine:
                     pipelines.append((f"{step}.", child.name))
         return found
 
-    async def _failure(self, picture: JobProgress, steps: Steps) -> tuple[str, ...]:
+    async def _failure(self, progress: JobProgress, steps: Steps) -> tuple[str, ...]:
         """What Azure ML says of each step that failed; where none did, of the job."""
-        if picture.given_up:
-            return (f"NotResponding: {picture.given_up}",)
-        if picture.job.status != "Failed":
+        if progress.given_up:
+            return (f"NotResponding: {progress.given_up}",)
+        if progress.job.status != "Failed":
             return ()
-        return tuple(steps.errors.values()) or (await self._workspace.jobs.error_of(picture.job.name),)
+        return tuple(steps.errors.values()) or (await self._workspace.jobs.error_of(progress.job.name),)
 
     async def _prepared(self, request: PipelineRequest) -> PipelineRequest:
         """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
@@ -279,7 +281,7 @@ class AzureMlEngine:
             lambda error: logger.warning("job %s | not submitted yet: %s", request.job_name, error),
         )
 
-    async def _watch(self, request: PipelineRequest, picture: JobProgress, watch: Watch) -> None:
+    async def _watch(self, request: PipelineRequest, progress: JobProgress, watch: Watch) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
         logger = get_run_logger()
         said, said_at = "", 0.0
@@ -291,22 +293,22 @@ class AzureMlEngine:
                 watch.missed(now)
                 logger.debug("job %s | not seen this time: %s", request.job_name, error)
             else:
-                picture.children = children
-                status = _effective_status(job, picture.children.values())
-                watch.observe(now, status, (job.status, *((name, c.status) for name, c in picture.children.items())))
-                await picture.change(job=job)
-                line = _progress(request, status, picture.children)
+                progress.children = children
+                status = _effective_status(job, progress.children.values())
+                watch.observe(now, status, (job.status, *((name, c.status) for name, c in progress.children.items())))
+                await progress.change(job=job)
+                line = _progress_line(request, status, progress.children)
                 if line != said or now - said_at >= PROGRESS_SECONDS:
                     queued, ran = watch.queued_seconds, watch.running_seconds
                     logger.info("job %s | %s, queued %.0f s, running %.0f s", request.job_name, line, queued, ran)
                     said, said_at = line, now
-                if picture.over:
+                if progress.over:
                     return None
             overdue = watch.overdue(now)
             if overdue is not None:
                 await self._stop(request.job_name)
                 if overdue.kind == "not_responding":
-                    return await picture.change(given_up=overdue.reason)
+                    return await progress.change(given_up=overdue.reason)
                 if overdue.kind == "unreachable":
                     raise ServiceError(
                         f"{overdue.reason[0].upper()}{overdue.reason[1:]}; the job {request.job_name} may be running. "
@@ -380,7 +382,7 @@ def _effective_status(job: RemoteJob, children: "Any") -> str:
     return "Queued" if job.status == "Running" and active and all(status in QUEUED for status in active) else job.status
 
 
-def _progress(request: PipelineRequest, status: str, children: Mapping[str, RemoteJob]) -> str:
+def _progress_line(request: PipelineRequest, status: str, children: Mapping[str, RemoteJob]) -> str:
     done = sum(child.status == "Completed" for child in children.values())
     running = [name for name, child in children.items() if child.status not in QUEUED | TERMINAL]
     return f"{status}, {done} of {len(request.spec.steps)} steps done" + (

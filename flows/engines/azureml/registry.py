@@ -4,8 +4,8 @@ Azure ML has no lock, and the SDK makes no conditional requests for models (no I
 to one model only. So a version that is to be promoted is made with the champion's tag in the same request, under the
 number after the newest of the list in which the champion was seen to be the one that it was compared with. If anyone
 has registered anything since, the service refuses the number, and the champion is looked at again. That request is the
-promotion: whoever is overtaken makes no version, and there is no moment at which two could be meant. To take the tag
-from the version before is tidying up, which the next promotion does where a run died before it.
+promotion: whoever is overtaken makes no version, and there is no moment at which two could be meant. Taking
+the tag from the version before is only tidying up: where a run dies before it, the next promotion does it.
 
 A process may be killed, or stand still for any time, between any two requests: the versions say who is the champion,
 and the same run, started again, is told the same. This rests on two things: that the service refuses a number that

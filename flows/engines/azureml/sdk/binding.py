@@ -11,7 +11,7 @@ from flows.spec.model.job import DataReference, Environment, InputValue, JobKind
 
 def as_sdk_job(spec: JobSpec) -> Any:
     """Load the spec's YAML file with what the spec's inputs, compute and environments say in place of its own."""
-    # Set on the loaded job, an input of a command job is not sent, and ``azureml:name@latest`` is not found.
+    # An input that is set on the loaded job is not sent with a command job, and ``azureml:name@latest`` is not found.
     job: Any = load_job(spec.source, params_override=list(_overrides(spec)))
     job.display_name = spec.display_name or job.display_name
     if spec.kind is not JobKind.PIPELINE:

@@ -55,7 +55,7 @@ class Models:
         return _remote_model(await self._connection.call(make, again=False))
 
     async def tag(self, name: str, version: int, tags: Mapping[str, str | None]) -> None:
-        """Set tags of a version, and take away those that have no value. Of two who do it at once, one may undo it."""
+        """Set tags of a version, and remove those without a value. Of two calls at once, one may undo the other."""
 
         def change(client: Any) -> None:
             model: Any = client.models.get(name, str(version))
