@@ -314,8 +314,8 @@ def test_a_step_fails_with_more_failures_than_its_thresholds_allow(
 def test_a_step_of_which_nothing_succeeded_fails_whatever_its_thresholds_allow(
     body: str, append: str | None, why: str, local_jobs: JobRunner, write: Write
 ) -> None:
-    thresholds = {"mini_batch_error_threshold": -1, "error_threshold": -1}
-    score = parallel(outputs={"rows": FILE} if append else {}, append=append, **thresholds)
+    outputs = {"rows": FILE} if append else {}
+    score = parallel(outputs=outputs, append=append, mini_batch_error_threshold=-1, error_threshold=-1)
     write({**FILES, **scoring(body), "job.yml": pipeline({"score": score})})
     ran = local_jobs.run()
 
