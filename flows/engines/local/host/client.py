@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from flows.engines.local.host.step_tree import descendants, send
 from flows.errors import ServiceError, SettingsError
 
 HOST_SCRIPT = Path(__file__).with_name("step_host.py")
@@ -76,7 +77,6 @@ class StepHost:
         self._processes: dict[str, Process] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._left: set[int] = set()  # process groups of ended steps in which something still ran
         self._ending = "has ended"
 
     @classmethod
@@ -214,10 +214,7 @@ class StepHost:
                 _resolve(process.started, bool(answer["forked"]))
             elif "ended" in answer:
                 ended = Ended(int(answer["code"]))
-                process = self._processes.pop(answer["ended"])
-                if answer["left"] and process.pid is not None:
-                    self._left.add(process.pid)
-                _resolve(process.ended, ended)
+                _resolve(self._processes.pop(answer["ended"]).ended, ended)
             else:
                 process = self._processes.pop(answer["refused"])
                 _resolve(process.started, _refusal(answer["message"], answer["errno"]))
@@ -229,8 +226,6 @@ class StepHost:
         """End what the host has left, if it did not end in good order, and raise in whoever waits for a step."""
         _kill(process.pid for process in self._processes.values() if process.pid is not None)
         self._ending = await asyncio.to_thread(self._how_it_ended)
-        if self._process.returncode:  # else it has ended these itself
-            _kill(self._left)
         for process in self._processes.values():
             for future in (process.started, process.ended):
                 if not future.done():
@@ -298,10 +293,12 @@ class _Child:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _kill(groups: Iterable[int]) -> None:
-    for group in groups:
+def _kill(steps: Iterable[int]) -> None:
+    for step in steps:
+        below = descendants(step)  # also what has left the step's process group
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(step, signal.SIGKILL)
+        send(signal.SIGKILL, below)
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:

@@ -1,9 +1,14 @@
 """Step host: starts steps as processes, by a fork where a step cannot tell the difference.
 
 Run as a script by the interpreter of the steps; imports the standard library only. One host serves one run. It reads
-requests as JSON lines on standard input and answers with JSON lines on standard output. It starts every step in a
-process group of its own and, when its standard input closes (its client ended, however it ended), stops all of them: no
-step outlives the run that waits for it.
+requests as JSON lines on standard input and answers with JSON lines on standard output. When its standard input closes
+(its client ended, however it ended), it stops all steps: no step outlives the run that waits for it.
+
+What a step starts ends with it, as in a container. Every step is a process group and a child subreaper
+(:mod:`step_tree`): a process whose parent has ended gets the step as its parent, whatever session it has made for
+itself, and when the step has ended, this host. It then has :data:`LEFT_SECONDS` to end by itself, is asked to end
+(SIGTERM), and is killed. Only when nothing is left is the end of the step answered, so its log is whole by then. Where
+the system has no subreapers, this holds for the process group alone.
 
 A step whose command is a plain ``python script.py …`` starts faster: libraries that are known to be safe to import
 before a fork are imported here once, while the client still does other things, and each step is a fork in which the
@@ -24,11 +29,11 @@ Requests::
 Answers::
 
     {"started": ID, "pid": 123, "forked": true}
-    {"ended": ID, "code": 0, "left": false}
+    {"ended": ID, "code": 0}
     {"refused": ID, "message": TEXT, "errno": 12}
 
-A ``code`` below 0 is the number of the signal that ended the step; ``left`` says whether something that the step has
-started still runs; ``errno`` is 0 where no system call failed.
+A ``code`` below 0 is the number of the signal that ended the step; ``errno`` is 0 where no system call
+failed.
 """
 
 from __future__ import annotations
@@ -48,14 +53,34 @@ from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' inte
 from call_stack import with_room_to_call
 from step_imports import Imports, say, shadowed
 from step_script import run_script
+from step_tree import become_subreaper, children, descendants, prctl, send
 
 TERMINATION_GRACE_SECONDS = 3.0
+LEFT_SECONDS = 2.0  # for what a step has started and not waited for, to end by itself once the step has ended
+LOOK_SECONDS = 0.05
 LONGEST_MESSAGE = 2000  # characters; an answer is written in one piece if it is shorter than a page of memory
 NOT_STARTED = 126  # the exit code of a forked process that could not begin its step
 # Signals that report a fault of the process itself, that end nothing, or that cannot be caught.
 NOT_CAUGHT = {"SIGABRT", "SIGBUS", "SIGCONT", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSTOP", "SIGSYS", "SIGTRAP"}
 
 Request = Dict[str, Any]  # noqa: UP006
+
+
+class Ending:
+    """A step that has ended while something that it has started may still run, and what that is sent next, and when."""
+
+    def __init__(self, identifier: str, code: int, is_stopped: bool) -> None:
+        self.identifier = identifier
+        self.code = code
+        self.signal, seconds = signal.SIGTERM, LEFT_SECONDS
+        if is_stopped:  # then all of it was asked to end together with the step
+            self.wait_before_killing()
+        else:
+            self.at = time.monotonic() + seconds
+
+    def wait_before_killing(self) -> None:
+        """From now on, what is left has a while to end before it is killed."""
+        self.signal, self.at = signal.SIGKILL, time.monotonic() + TERMINATION_GRACE_SECONDS
 
 
 class Host:
@@ -71,8 +96,14 @@ class Host:
         gc.disable()  # nothing here is garbage; looking for some takes an eighth of the time of the imports
         self.imports = Imports()
         self.running: dict[int, str] = {}  # by process id
-        self.children: dict[str, int] = {}
-        self.left: set[int] = set()  # process groups of ended steps in which something still ran
+        self.ending: dict[int, Ending] = {}
+        self.children: dict[str, int] = {}  # of both
+        self.stopped: set[int] = set()  # running steps that were sent a signal
+        self.left: dict[int, int] = {}  # processes of ended steps, each with its step
+        self.prctl = prctl()
+        if not become_subreaper(self.prctl):
+            self.prctl = None
+        self.busy = self.changed = False
         self.buffer = b""
         # A signal that comes between a look for ended steps and the next wait must end that wait.
         self.wakes = os.pipe()
@@ -97,27 +128,63 @@ class Host:
             os.write(self.answers, (json.dumps(message) + "\n").encode())
 
     def reap(self) -> None:
-        """Report every process that has ended. Runs as a signal handler, so also in the middle of a long import."""
-        interrupted, self.imports.running = self.imports.running, False  # what is done here is not given up half-way
+        """Report every step that has ended. Runs as a signal handler, so also in the middle of a long import."""
+        self.changed = True
+        while self.changed and not self.busy:
+            self.busy, self.changed = True, False
+            interrupted, self.imports.running = self.imports.running, False  # what is done here is not given up
+            self.look()
+            self.imports.running = interrupted
+            self.busy = False
+
+    def look(self) -> None:
+        """Look once for what has ended."""
         for pid in list(self.running):
             try:
                 done, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue
             if done:
-                identifier = self.running.pop(pid)
-                del self.children[identifier]
-                left = self.signal_group(pid, signal.SIGTERM)  # as a container ends with its main process
-                if left:
-                    self.left.add(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-                self.answer(ended=identifier, code=code, left=left)
-        self.imports.running = interrupted
+                self.ending[pid] = Ending(self.running.pop(pid), code, pid in self.stopped)
+                self.stopped.discard(pid)
+                self.take_over(pid)
+        for pid, step in list(self.left.items()):
+            try:
+                done = os.waitpid(pid, os.WNOHANG)[0]
+            except ChildProcessError:
+                done = pid
+            if done:
+                del self.left[pid]
+                self.take_over(step)
+        for pid, ending in list(self.ending.items()):
+            if not (pid in self.left.values() if self.prctl else self.signal_group(pid, 0)):
+                del self.ending[pid], self.children[ending.identifier]
+                self.answer(ended=ending.identifier, code=ending.code)
+
+    def take_over(self, step: int) -> None:
+        """Note the processes that have become children of this one since a step, or what that has left, has ended."""
+        for pid in children(os.getpid()) if self.prctl else ():
+            with contextlib.suppress(ProcessLookupError):
+                session = os.getsid(pid)
+                # What a library has started here while it was imported is in our own session.
+                if pid not in self.running and pid not in self.left and session != os.getsid(0):
+                    self.left[pid] = session if session in self.running or session in self.ending else step
+
+    def end_left(self) -> None:
+        """Ask what steps have left to end, or kill it, where it is time for that."""
+        for pid, ending in list(self.ending.items()):
+            if ending.at <= time.monotonic():
+                self.signal_step(pid, ending.signal)
+        self.reap()
 
     def serve(self) -> Request | None:
         """Serve until the client closes; returns early only in a forked step, with what that step is to run."""
         while True:
-            readable = select.select([0, self.wakes[0]], [], [], 0 if self.imports.waiting else None)[0]
+            if self.ending:
+                self.end_left()
+            seconds = 0 if self.imports.waiting else LOOK_SECONDS if self.ending else None
+            readable = select.select([0, self.wakes[0]], [], [], seconds)[0]
             if self.wakes[0] in readable:
                 os.read(self.wakes[0], 1 << 10)  # only a wake-up: the handler of the signal does the work
             if 0 not in readable:
@@ -156,6 +223,7 @@ class Host:
             log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             try:
                 forked = self.can_fork(request)
+                self.busy = True  # until the new child is in the table of those that are not left by another
                 if forked:
                     gc.freeze()  # what is loaded here is not looked at again by a step's garbage collector
                     pid = self.fork()
@@ -167,6 +235,7 @@ class Host:
             finally:
                 os.close(log)
         except Exception as error:
+            self.busy = False
             message = str(error) if isinstance(error, (OSError, UnusableVariable)) else f"its request: {error!r}"
             self.answer(refused=identifier, message=message[:LONGEST_MESSAGE], errno=getattr(error, "errno", None) or 0)
             return None
@@ -176,6 +245,7 @@ class Host:
         self.children[identifier] = pid
         self.answer(started=identifier, pid=pid, forked=forked)
         self.running[pid] = identifier  # from here on its end is reported: after its start
+        self.busy = False
         self.reap()  # it may have ended before it was in the table
         return None
 
@@ -211,6 +281,7 @@ class Host:
             os.dup2(log, 2)
             gc.enable()
             os.setsid()
+            become_subreaper(self.prctl)
             for descriptor in (self.answers, *self.wakes):
                 os.close(descriptor)
             null = os.open(os.devnull, os.O_RDONLY)
@@ -241,6 +312,7 @@ class Host:
             stdout=streams[1] if streams else log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=(lambda: become_subreaper(self.prctl)) if self.prctl else None,
         )
         process.returncode = 0  # so that `subprocess` never waits for it: reap() does, and takes the exit code
         return process.pid
@@ -252,10 +324,19 @@ class Host:
             self.signal_step(pid, number)
 
     def signal_step(self, pid: int, number: int) -> None:
-        """Signal the group of a step, or the step alone where it has just been forked and has no group yet."""
-        if not self.signal_group(pid, number) and pid in self.running:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+        """Signal a step and all that it has started, or what of that is left."""
+        self.busy = True
+        if pid in self.running:
+            self.stopped.add(pid)
+            below = {pid, *descendants(pid)} if self.prctl else {pid}
+        else:
+            below = {each for child, step in self.left.items() if step == pid for each in (child, *descendants(child))}
+            if pid in self.ending:
+                self.ending[pid].wait_before_killing()
+        # A step that has just been forked has no group yet; when it has ended, its number may be another's.
+        has_group = (pid in self.running or not self.prctl) and self.signal_group(pid, number)
+        send(number, below, except_group=pid if has_group else 0)
+        self.busy = False
 
     @staticmethod
     def signal_group(group: int, number: int) -> bool:
@@ -268,15 +349,16 @@ class Host:
 
     def stop_all(self) -> None:
         """End every step that still runs, and what ended ones left behind: first politely, then for good."""
-        groups = set(self.children.values())
         for number, seconds in ((signal.SIGTERM, TERMINATION_GRACE_SECONDS), (signal.SIGKILL, 1.0)):
-            for group in groups:
-                self.signal_step(group, number)
+            for pid in (*self.running, *self.ending):
+                self.signal_step(pid, number)
             end = time.monotonic() + seconds
-            while self.running and time.monotonic() < end:
+            while (self.running or self.ending) and time.monotonic() < end:
                 time.sleep(0.02)
+                if number == signal.SIGKILL:
+                    for pid in tuple(self.ending):
+                        self.signal_step(pid, number)  # also what has appeared meanwhile
                 self.reap()
-            groups |= self.left
 
 
 class UnusableVariable(ValueError):
@@ -304,7 +386,7 @@ def check_environment(environment: Dict[str, str]) -> None:  # noqa: UP006
 @with_room_to_call
 def main() -> NoReturn:
     """Serve the client; in a forked step, run the step's script."""
-    for name in ("call_stack", "step_imports", "step_script"):
+    for name in ("call_stack", "step_imports", "step_script", "step_tree"):
         del sys.modules[name]  # a step may have modules of these names
     sys.path.pop(0)  # and must not import from the folder of this file
     to_run = Host().serve()
