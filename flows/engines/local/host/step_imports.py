@@ -55,9 +55,8 @@ class Imports:
                 importlib.import_module(f"{parent}.{name}")
         except ModuleNotFoundError:
             pass  # of another version, or not installed for this interpreter; a step that needs it will say so
-        except BaseException as error:  # a step that imports it is a new process, and meets the same by itself
+        except BaseException:  # a step that imports it is a new process, and meets the same by itself
             self.broken.add(package)
-            say(f"not preloaded: {module}: {error!r}")
         finally:
             self.running = False
             signal.setitimer(signal.ITIMER_REAL, 0)
