@@ -12,7 +12,23 @@ from prefect.states import Cancelled, Completed, Failed, Pending
 from flows.engines.step_events import StepEvent, StepPhase, tell
 
 _PREFECTS_LOGGER = logging.getLogger("prefect.flow_runs")
+_LONG = r"\n"  # a line break, as a state is written in the log
 _LEVELS = {StepPhase.QUEUED: logging.DEBUG, StepPhase.NOT_RUN: logging.WARNING}
+
+
+def without_repetition(record: logging.LogRecord) -> bool:
+    """Keep out of the log what Prefect repeats there of a failure: the state of the run has it, and the step's own log.
+
+    Of the last line of a run, which has the whole message of its state, the first sentence is kept.
+    """
+    text = record.getMessage()
+    if text.startswith("Finished in state") and _LONG in text:
+        record.msg, record.args = f"{text.partition(_LONG)[0]} …')", ()
+    return not text.startswith("Task run failed with state")  # what follows says the same
+
+
+for _logger in (_PREFECTS_LOGGER, logging.getLogger("prefect.task_runs")):
+    _logger.addFilter(without_repetition)
 
 
 def report(event: StepEvent) -> None:

@@ -405,6 +405,18 @@ def test_a_failing_step_takes_only_its_dependants_with_it(machine: Machine, writ
     assert runs == [("fails", "FAILED"), ("independent", "FINISHED"), (ran.outcome.job_name, "FAILED")]
 
 
+def test_the_log_tells_a_failure_once_under_the_name_of_the_step(machine: Machine, write: Write) -> None:
+    write(pipeline(a=step("python -c 'raise ValueError(str(6 * 7))'")))
+
+    ran = machine.run()
+
+    logs = ran.logs()
+    assert [line for line in logs if "ValueError: 42" in line] == ["a | ValueError: 42"]
+    assert "Finished in state Failed('The step a failed with exit code 1. …')" in logs
+    assert not [line for line in logs if "NoneType" in line]
+    assert "ValueError: 42" in ran.step("a").message  # which is that of its state
+
+
 def test_a_consumer_through_an_optional_input_runs_without_it(machine: Machine, write: Write) -> None:
     consumer = "{component: ./c.yml, inputs: {text: hi, file: '${{parent.jobs.fails.outputs.out}}'}}"
     write({**pipeline(fails=step("exit 1", outputs=f"out: {FILE}"), consumer=consumer), "c.yml": OPTIONAL})
