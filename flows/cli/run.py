@@ -57,6 +57,8 @@ CONSOLE_SETTINGS = {
 # A fault that shows in the flow only: the same exit code as one that shows before.
 _USER_ERRORS = (ParameterError, DataAssetError, SettingsError, CannotRunHere)
 
+_OUTPUT = "evaluation_output"
+
 P = TypeVar("P", bound=BaseModel)
 T = TypeVar("T", PipelineParameters, JobParameters)
 
@@ -89,8 +91,10 @@ def run_command(
         _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json", "markdown")])
         flags = vars(known)
         as_json, as_markdown = flags.pop("json"), flags.pop("markdown")
-        parameters = validated(model, {name: value for name, value in flags.items() if value is not None})
-        check_writable("--evaluation_output", Path(parameters.evaluation_output))
+        default = in_project(model.model_fields[_OUTPUT].default, Settings.from_environment().project)
+        given = {name: value for name, value in flags.items() if value is not None}
+        parameters = validated(model, {_OUTPUT: default, **given})
+        check_writable(f"--{_OUTPUT}", Path(parameters.evaluation_output))
         summary = run_flow(Run(parameters, request, flow), quiet=as_json or as_markdown)
         from flows.training.summary import summary_as_json, summary_as_markdown, summary_as_text
 
@@ -104,6 +108,12 @@ def run_command(
         return 0
 
     return exit_code_of(command)
+
+
+def in_project(folder: str, project: Path) -> str:
+    """A folder of outputs that nobody has named: from wherever in the project, it is the same one at its top."""
+    here = Path.cwd()
+    return str(project / folder) if project in here.parents else folder
 
 
 @with_room_to_call

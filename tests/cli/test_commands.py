@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.run import in_project
 from tests.terminal import JOB, PIPELINE, PROJECT, ROWS, Terminal, reused
 
 LAB_SPLIT = ("--split", "random", "--split_seed", "0", "--test_share", "0.3", "--zeros_as_missing", "false")
@@ -92,6 +93,19 @@ def test_job_registers_its_model_once_and_leaves_its_outputs_where_asked(termina
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("here", "folder"),
+    [("project", "outputs/x"), ("project/flows", "{}/project/outputs/x"), (".", "outputs/x"), ("other", "outputs/x")],
+)
+def test_outputs_that_nobody_places_are_in_one_folder_of_the_project_wherever_in_it_a_command_runs(
+    here: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / here).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / here)
+
+    assert in_project("outputs/x", tmp_path / "project") == folder.format(tmp_path)
+
+
 def test_flow_run_shows_steps_artifacts_and_verdict_in_prefect(terminal: Terminal, prefect_api: str) -> None:
     terminal.summary(PIPELINE, "--pipeline", "seen-in-prefect", "--model_name", "seen-in-prefect")
     import httpx
