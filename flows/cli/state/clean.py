@@ -7,6 +7,7 @@ from pathlib import Path
 from flows.errors import StateError
 from flows.machine.folder import check_deletable, delete_state
 from flows.machine.living import Life, nobody_else
+from flows.machine.open_databases import processes_with_databases_open
 from flows.settings import Settings
 
 
@@ -29,13 +30,14 @@ def clean(settings: Settings, *, as_json: bool) -> int:
 
 
 def refuse_while(living: list[Life], home: Path, left: str) -> None:
-    """Refuse to go on while anybody uses the state.
+    """Refuse to go on while anybody uses the state, as a process of ours or with a database of it open.
 
     Raises:
         StateError: Somebody does; each is named.
     """
-    if living:
-        running = "\n".join(f"  process {life.pid}: {life.what}" for life in living)
+    users = [(life.pid, life.what) for life in living] or list(processes_with_databases_open(home))
+    if users:
+        running = "\n".join(f"  process {pid}: {what}" for pid, what in users)
         raise StateError(
             f"The local state {home} is in use:\n{running}\n{left} Wait until that ends, or end it (Ctrl+C, kill PID), "
             "then type this again."

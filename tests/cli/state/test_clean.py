@@ -111,3 +111,22 @@ def test_make_clean_deletes_where_tandem_home_says_and_refuses_while_something_r
     without = clean(home, *make)
     assert without.returncode != 0 and "make env" in without.stderr
     assert home.exists()
+
+
+OPENS = "import sqlite3, sys, time; kept = sqlite3.connect(sys.argv[1]); kept.execute('select 1 from sqlite_master'); "
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which files a process has open")
+@pytest.mark.parametrize("database", ["mlflow.db", "prefect/prefect.db"])
+def test_database_that_a_process_of_no_command_has_open_is_not_deleted(database: str, tmp_path: Path) -> None:
+    home = a_state(tmp_path / "state")
+    (home / database).parent.mkdir(exist_ok=True)
+    words = [sys.executable, "-c", f"{OPENS}print(flush=True); time.sleep(600)", str(home / database)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as user:
+        assert user.stdout is not None
+        user.stdout.readline()
+        refused = clean(home)
+        user.kill()
+    assert refused.returncode == 4 and f"process {user.pid}: {sys.executable} -c" in refused.stderr
+    assert home.exists()
+    assert clean(home).returncode == 0 and not home.exists()
