@@ -13,6 +13,7 @@ There is no setting that opens it: a server that others can reach needs authenti
 """
 
 import contextlib
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -28,12 +29,19 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-def listen(application: Any, port: int, on_started: Callable[[], None] | None = None, **options: Any) -> None:
+def listen(
+    application: Any,
+    port: int,
+    listening: socket.socket | None = None,
+    on_started: Callable[[], None] | None = None,
+    **options: Any,
+) -> None:
     """Serve an ASGI application at a port of this machine, to programs and its own pages, until a signal ends it.
 
     Args:
         application: The application.
         port: Where it listens, on the loopback interface only.
+        listening: A socket that listens there already.
         on_started: What to call once it has started and listens.
         options: Of uvicorn.
     """
@@ -47,7 +55,7 @@ def listen(application: Any, port: int, on_started: Callable[[], None] | None = 
 
     server = Server(uvicorn.Config(OwnPagesOnly(application, port), host=NAMES[0], port=port, **options))
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run(None if listening is None else [listening])
     if not server.started:
         sys.exit(3)  # as uvicorn's own command does
 

@@ -5,6 +5,7 @@ MLflow's own check lets in any page at localhost, and does not look at the origi
 """
 
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -17,13 +18,20 @@ from flows.settings import Settings
 VARIABLES: Mapping[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def server_command(settings: Settings, port: int) -> Sequence[str]:
-    """The command that serves the local store on a port of this machine, in the foreground."""
+def server_command(settings: Settings, port: int, descriptor: int | None = None) -> Sequence[str]:
+    """The command that serves the local store in the foreground.
+
+    Args:
+        settings: Where the store is.
+        port: The port of this machine where it is served.
+        descriptor: A socket that listens there already, which the server inherits.
+    """
     store = (settings.mlflow_uri, settings.mlflow_artifacts.as_uri())
-    return (sys.executable, "-P", "-m", "flows.mlflow_store.mlflow_server", str(port), *store)
+    inherited = () if descriptor is None else (str(descriptor),)
+    return (sys.executable, "-P", "-m", "flows.mlflow_store.mlflow_server", str(port), *store, *inherited)
 
 
-def main(port: int, uri: str, artifacts: str) -> None:
+def main(port: int, uri: str, artifacts: str, descriptor: str | None = None) -> None:
     """Serve a store, which is made first if need be; ``artifacts`` is the folder for what runs leave, as a URI."""
     import uvicorn  # first: where it is loaded, MLflow's own check of the Host is on
 
@@ -36,7 +44,7 @@ def main(port: int, uri: str, artifacts: str) -> None:
     initialize_backend_stores(uri, uri, artifacts)
     from mlflow.server.fastapi_app import app  # when the store is known: it reads the environment
 
-    listen(app, port)
+    listen(app, port, None if descriptor is None else socket.socket(fileno=int(descriptor)))
 
 
 if __name__ == "__main__":

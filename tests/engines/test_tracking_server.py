@@ -1,31 +1,46 @@
-"""Which steps log to MLflow over HTTP, and what tells them to."""
+"""The MLflow server that the steps of a local run log to over HTTP, and what tells them to."""
 
+import asyncio
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from flows.engines.local.host.tracking_server import brings_its_own_mlflow, tracking_variables
-from flows.engines.plan.interpreter import Interpreter
-
-OURS = Interpreter("3.11.9", {"mlflow": "3.15.0", "mlflow-skinny": "3.15.0"})
-OLD = Interpreter("3.8.1", {"mlflow": "1.30.0"})
-NONE = Interpreter("3.8.1", {})
+from flows.engines.local.host.processes import step_environment
+from flows.engines.local.host.tracking_server import TrackingServer, tracking_variables
+from flows.settings import Settings
+from tests.engines.conftest import Await
 
 
-@pytest.mark.parametrize(
-    ("interpreter", "installs", "brings"),
-    [(OURS, False, False), (OURS, True, True), (OLD, False, True), (NONE, False, False), (NONE, True, True)],
-)
-def test_a_step_may_bring_an_mlflow_of_its_own(
-    tmp_path: Path, interpreter: Interpreter, installs: bool, brings: bool
-) -> None:
-    (tmp_path / "train.py").write_text("import mlflow\n")
-    assert brings_its_own_mlflow("python train.py", tmp_path, installs, interpreter, OURS) is brings
+@pytest.mark.slow
+def test_the_server_is_started_by_who_connects_and_is_gone_in_the_end(tmp_path: Path, run: Await) -> None:
+    settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path)})
+
+    async def asked() -> tuple[bool, int, str]:
+        server = TrackingServer(settings, step_environment(settings))
+        before = server.is_started
+        with await asyncio.to_thread(urllib.request.urlopen, f"{server.url}/health") as response:
+            status = response.status
+        await asyncio.to_thread(server.end)
+        return before, status, server.url
+
+    before, status, url = run(asked())
+    assert (before, status) == (False, 200)
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{url}/health")
 
 
-def test_a_step_that_does_not_log_needs_no_server(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("import six\n")
-    assert not brings_its_own_mlflow("pip install six && python train.py", tmp_path, True, OURS, OURS)
+def test_a_server_that_nobody_asks_is_never_started(tmp_path: Path, run: Await) -> None:
+    settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path)})
+
+    async def unasked() -> bool:
+        server = TrackingServer(settings, {})
+        await asyncio.sleep(0)
+        server.end()
+        return server.is_started
+
+    assert not run(unasked())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_server_is_asked_past_any_proxy() -> None:

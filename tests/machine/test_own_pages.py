@@ -12,8 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from flows.engines.local.host.client import Command, StepHost
-from flows.engines.local.host.tracking_server import serve_tracking
+from flows.engines.local.host.tracking_server import TrackingServer
 from flows.machine.own_pages import refusal
 from flows.prefect_api.server import free_port
 from flows.settings import PROJECT, Settings
@@ -107,14 +106,11 @@ def test_tracking_server_of_steps_refuses_foreign_pages(tmp_path: Path) -> None:
     async def asked() -> None:
         settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path)})
         environment = dict(Terminal(tmp_path, None).environment)
-        nothing = Command(text=["true"], folder=tmp_path, environment=environment, log=tmp_path / "log")
-        host = StepHost.start(Path(sys.executable), environment, (), nothing)
-        await host.connect()
+        server = TrackingServer(settings, environment)
         try:
-            url = await serve_tracking(host, settings, environment)
-            await asyncio.to_thread(refuses_foreign_pages, url, "/graphql")
+            await asyncio.to_thread(refuses_foreign_pages, server.url, "/graphql")
         finally:
-            await host.stop()
+            await asyncio.to_thread(server.end)
 
     asyncio.run(asked())
 

@@ -16,7 +16,7 @@ from flows.data.snapshot import Snapshot
 from flows.engines.local.host.client import Command, Ended, Process, StepHost
 from flows.engines.local.host.preload import imported_modules, plain_script
 from flows.engines.local.host.processes import LocalProcesses
-from flows.engines.local.host.tracking_server import brings_its_own_mlflow, tracking_variables
+from flows.engines.local.host.tracking_server import tracking_variables
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.other_packages import other_packages, speaks_of_packages
 from flows.engines.local.parallel.command import driver_command
@@ -39,6 +39,7 @@ from flows.spec.render import render_command
 from flows.spec.text.names import inside
 
 TERMINATION_GRACE_SECONDS = 5.0
+_WHICH_PYTHON = frozenset({"PATH", "PYTHONPATH", "PYTHONHOME"})  # variables that decide which Python and MLflow run
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +93,17 @@ class StepRunner:
             text = await asyncio.to_thread(driver_command, step, texts, places, folder)
         run_id = await self._runs.open_step(step.name) if trial is None else trial.run_id
         variables = {} if trial is None else trial.variables
-        script = None if step.component.environment_variables or step.environment_variables else plain_script(text)
+        own = {**step.component.environment_variables, **step.environment_variables}
+        plain = plain_script(text)
+        logs_itself = bool(plain) and not own.keys() & _WHICH_PYTHON and self._processes.python == Path(sys.executable)
+        script = None if own else plain
         environment = {**self._environment(step, texts, places, run_id), **variables}
         throw_away: ThrowAway | None = None
         if await asyncio.to_thread(installs_packages, text, code):
             throw_away = await asyncio.to_thread(ThrowAway, self._processes.python, folder / "venv")
-            environment, script = throw_away.variables(environment), None
-        if environment["MLFLOW_TRACKING_URI"] == self._settings.mlflow_uri and await asyncio.to_thread(
-            self._brings_its_own_mlflow, text, code, throw_away is not None
-        ):
-            environment |= tracking_variables(await self._processes.tracking_url(), environment)
+            environment, script, logs_itself = throw_away.variables(environment), None, False
+        if not logs_itself and environment["MLFLOW_TRACKING_URI"] == self._settings.mlflow_uri:
+            environment |= tracking_variables(self._processes.tracking_url(), environment)
         command = Command(
             text=text,
             folder=code,
@@ -190,12 +192,6 @@ class StepRunner:
         finally:
             await tail
         return ended, timed_out
-
-    def _brings_its_own_mlflow(self, command: str, code: Path, installs: bool) -> bool:
-        python = self._processes.python
-        if not installs and python == Path(sys.executable):
-            return False
-        return brings_its_own_mlflow(command, code, installs, interpreter(python), interpreter())
 
     def _close(self, folder: Path, run_id: str | None) -> None:
         """Let only the user read what a step wrote: it may have copied files together with their modes."""

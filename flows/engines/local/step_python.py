@@ -66,12 +66,7 @@ def command_folders(python: Path, home: Path) -> list[Path]:
 
 def installs_packages(command: str, code: Path) -> bool:
     """Whether a command, or a script in its code, installs packages."""
-    return mentions(_INSTALLS, command, code)
-
-
-def mentions(pattern: re.Pattern[str], command: str, code: Path) -> bool:
-    """Whether a pattern is in a command, or in a script of its code."""
-    return bool(pattern.search(command)) or any(map(pattern.search, _scripts(code)))
+    return bool(_INSTALLS.search(command)) or any(map(_INSTALLS.search, _scripts(code)))
 
 
 class ThrowAway:

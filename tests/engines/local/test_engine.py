@@ -296,8 +296,31 @@ def test_a_step_has_the_variables_of_its_component_and_its_own_before_those(mach
     assert "component step\n" in machine.run().said("a")
 
 
+@pytest.mark.parametrize(
+    ("command", "variables", "scheme"),
+    [
+        ("python log.py", {}, "sqlite"),
+        ("python log.py", {"DEPTH": "3"}, "sqlite"),
+        ("python log.py", {"PYTHONPATH": "elsewhere"}, "http"),
+        ("python -m log", {}, "http"),
+        ("python log.py && true", {}, "http"),
+        ("bash run.sh", {}, "http"),
+    ],
+)
+def test_only_a_plain_script_under_our_own_interpreter_logs_into_the_database_itself(
+    command: str, variables: dict[str, str], scheme: str, machine: Machine, write: Write
+) -> None:
+    script = 'import os; print("to", os.environ["MLFLOW_TRACKING_URI"].partition(":")[0])'
+    more = f"code: ./code, environment_variables: {json.dumps(variables)}"
+    write({**pipeline(a=step(command, more=more)), "code/log.py": script, "code/run.sh": "exec python log.py"})
+
+    assert machine.run().said("a") == f"to {scheme}\n"
+    assert not (machine.settings.home / "mlflow-server.log").exists()
+
+
 @pytest.mark.slow
-def test_a_step_that_may_install_another_mlflow_logs_over_http(machine: Machine, write: Write) -> None:
+@pytest.mark.parametrize("command", ["echo pip install mlflow && python log.py", "python -m log"])
+def test_a_step_that_may_bring_another_mlflow_logs_over_http(command: str, machine: Machine, write: Write) -> None:
     script = """\
         import os, mlflow
         mlflow.log_metric("loss", 0.25)
@@ -306,9 +329,7 @@ def test_a_step_that_may_install_another_mlflow_logs_over_http(machine: Machine,
         mlflow.log_artifact("note.txt")
         print(os.environ["MLFLOW_TRACKING_URI"].partition(":")[0])
         """
-    write(
-        {**pipeline(a=step("echo pip install mlflow && python log.py", more='"code": "./code"')), "code/log.py": script}
-    )
+    write({**pipeline(a=step(command, more='"code": "./code"')), "code/log.py": script})
 
     ran = machine.run()
 

@@ -15,7 +15,7 @@ from typing import Any
 import flows
 from flows.engines.kind import Where
 from flows.engines.local.host.client import Command, StepHost
-from flows.engines.local.host.tracking_server import serve_tracking
+from flows.engines.local.host.tracking_server import TrackingServer
 from flows.engines.local.step_python import command_folders
 from flows.engines.local.step_variables import passed_on
 from flows.errors import SettingsError
@@ -50,8 +50,7 @@ class LocalProcesses:
         self._host: StepHost | None = None
         self._worker: Any = None
         self._connecting = asyncio.Lock()
-        self._serving = asyncio.Lock()
-        self._tracking_url: str | None = None
+        self._tracking_server: TrackingServer | None = None
 
     @property
     def started(self) -> bool:
@@ -112,16 +111,11 @@ class LocalProcesses:
             self._worker = MlflowWorker(*await host.helper_streams(), timeout_seconds=seconds)
         return await self._worker.request(call, **args)
 
-    async def tracking_url(self) -> str:
-        """Where an MLflow of any version logs into the local store: a server that lives as long as the run.
-
-        Raises:
-            ServiceError: It does not start.
-        """
-        async with self._serving:
-            if self._tracking_url is None:
-                self._tracking_url = await serve_tracking(await self.host(), self._settings, self._own)
-            return self._tracking_url
+    def tracking_url(self) -> str:
+        """Where an MLflow of any version logs into the local store; see :class:`TrackingServer`."""
+        if self._tracking_server is None:
+            self._tracking_server = TrackingServer(self._settings, self._own)
+        return self._tracking_server.url
 
     async def stop(self) -> None:
         """End both, and every step that still runs; returns when all are gone."""
@@ -131,6 +125,8 @@ class LocalProcesses:
                 with contextlib.suppress(TimeoutError):  # what nobody waits for any more may go on for minutes
                     await asyncio.wait_for(self._worker.aclose(), CLOSE_SECONDS)
             await host.stop()
+        if self._tracking_server is not None:
+            await asyncio.to_thread(self._tracking_server.end)
 
 
 _warm: list[LocalProcesses] = []

@@ -1,67 +1,77 @@
-"""MLflow tracking server of a local run, for steps that bring an MLflow of their own.
+"""MLflow tracking server of a local run, started by the first connection to it.
 
-Another version of MLflow may not know the schema of the local database. Over HTTP, as on Azure ML, it can log too.
+A plain script under our own interpreter logs to the local database itself. Whatever else a step runs (a shell command,
+a notebook, another interpreter) may bring another version of MLflow, which need not know the schema of that database.
+It gets the address of this server, and logs over HTTP, as on Azure ML. A step that logs nothing costs no server: only a
+socket listens until somebody connects, and what is sent meanwhile waits in it.
 """
 
 import asyncio
-import re
-import time
+import socket
 from collections.abc import Mapping
-from pathlib import Path
 
-from flows.engines.local.host.client import Command, StepHost
-from flows.engines.local.step_python import mentions
-from flows.engines.plan.interpreter import Interpreter
-from flows.errors import ServiceError
+from flows.machine.child import Child
 from flows.mlflow_store import mlflow_server
-from flows.prefect_api.server import answers, free_port, past_proxies, python_path
+from flows.prefect_api.server import past_proxies, python_path
 from flows.settings import OWN_TRACKING, Settings
 
-START_SECONDS = 60.0
-POLL_SECONDS = 0.1
-_MLFLOW = re.compile(r"\bmlflow", re.IGNORECASE)
-_PACKAGES = ("mlflow", "mlflow-skinny")
+GRACE_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM and SIGKILL
 
 
-def brings_its_own_mlflow(
-    command: str, code: Path, installs: bool, interpreter: Interpreter, ours: Interpreter
-) -> bool:
-    """Whether a step logs to MLflow, and may do so with another version than ours.
+class TrackingServer:
+    """The address of the server, and the server itself once it is needed. Made in the event loop that it is used in."""
 
-    Args:
-        command: Its command.
-        code: The folder of its code.
-        installs: Whether it installs packages.
-        interpreter: What runs it.
-        ours: What the store is of.
-    """
-    other = any(
-        interpreter.packages.get(name, ours.packages.get(name)) != ours.packages.get(name) for name in _PACKAGES
-    )
-    return (installs or other) and mentions(_MLFLOW, command, code)
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        """Listen at a free port of this machine.
+
+        Args:
+            settings: Where the local store is.
+            environment: The variables of the server.
+        """
+        self._settings = settings
+        self._environment = environment
+        self._server: Child | None = None
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._port: int = self._socket.getsockname()[1]
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._start)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether anybody has connected."""
+        return self._server is not None
+
+    @property
+    def url(self) -> str:
+        """Where an MLflow of any version logs into the local store."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def end(self) -> None:
+        """End the server, if it was started; takes :data:`GRACE_SECONDS` at most."""
+        if self._server is not None:
+            self._server.end()
+        else:
+            self._release()
+
+    def _start(self) -> None:
+        self._server = Child(
+            "MLflow's tracking server",
+            mlflow_server.server_command(self._settings, self._port, self._socket.fileno()),
+            {**self._environment, **mlflow_server.VARIABLES, "PYTHONPATH": python_path()},
+            log=self._settings.home / "mlflow-server.log",
+            folder=self._settings.home,
+            ends_with_us=True,
+            lend=[self._socket.fileno()],
+            grace_seconds=GRACE_SECONDS,
+        )
+        self._release()  # if the server ends, nobody waits for an answer
+
+    def _release(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
 
 
 def tracking_variables(url: str, environment: Mapping[str, str]) -> dict[str, str]:
     """What tells a step's MLflow to log to the server, past any proxy of its environment."""
     own = dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", OWN_TRACKING), url)
     return {**own, **past_proxies(environment, ("127.0.0.1",))}
-
-
-async def serve_tracking(host: StepHost, settings: Settings, environment: Mapping[str, str]) -> str:
-    """Start the server among the processes of a host, which ends it, and return its address once it answers.
-
-    Raises:
-        ServiceError: It does not start.
-    """
-    port = free_port()
-    log = settings.home / "mlflow-server.log"
-    words = list(mlflow_server.server_command(settings, port))
-    own = {**environment, **mlflow_server.VARIABLES, "PYTHONPATH": python_path()}
-    process = await host.run(Command(text=words, folder=settings.home, environment=own, log=log))
-    url = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + START_SECONDS
-    while not await asyncio.to_thread(answers, url):
-        if process.ended.done() or time.monotonic() > end:
-            raise ServiceError(f"MLflow's tracking server, which a step's own MLflow needs, did not start; see {log}.")
-        await asyncio.sleep(POLL_SECONDS)
-    return url
