@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from flows.errors import SettingsError
 from flows.machine.faults import state_error
 from flows.machine.folder import make_state_folder
 from flows.machine.locks import locked, try_lock
+from flows.machine.own_folders import discard
 
 PROCESS = "tandem.process"  # the tag of the MLflow runs that a process makes
 FOLDER = "alive"
@@ -41,6 +43,7 @@ class Life:
         flow_run: The flow run that it was started for by a worker; None if it makes its own.
         worker: That worker: its process, and when it began, in the system's own count.
         mlflow: Whether it makes MLflow runs in the local store.
+        work: A temporary folder outside of the state, which is deleted if the process is killed.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Life:
     flow_run: str | None = None
     worker: tuple[int, int] | None = None
     mlflow: bool = False
+    work: str | None = None
 
     @property
     def flow_run_tag(self) -> str:
@@ -117,6 +121,9 @@ class Dead:
     def forget(self) -> None:
         """Delete the file, and the temporary files: nothing of the process is left open."""
         _forget_temporary(self.file)
+        if self.life.work is not None:
+            with suppress(SettingsError):
+                discard(Path(self.life.work))
         self.file.unlink(missing_ok=True)
         os.close(self.lock)
 

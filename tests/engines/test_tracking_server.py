@@ -46,6 +46,8 @@ def test_a_server_that_nobody_asks_is_never_started(tmp_path: Path, run: Await) 
 def test_the_server_is_asked_past_any_proxy() -> None:
     assert tracking_variables("http://127.0.0.1:5", {"no_proxy": "localhost"}) == {
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:5",
+        "MLFLOW_REGISTRY_URI": "http://127.0.0.1:5",
+        "TANDEM_OWN_TRACKING_URI": "http://127.0.0.1:5",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "localhost,127.0.0.1",
     }

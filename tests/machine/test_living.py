@@ -10,6 +10,7 @@ import pytest
 
 from flows.errors import StateError
 from flows.machine.living import enlist, has_entries, is_running, look, parent, record_process
+from flows.machine.own_folders import claim
 
 LIVES = """
 import sys, time
@@ -52,6 +53,20 @@ def test_temporary_files_of_a_killed_process_are_deleted_with_its_entry(tmp_path
     (dead,) = look(tmp_path)[1]
     dead.forget()
     assert not folder.exists() and not has_entries(tmp_path)
+
+
+def test_working_folder_of_a_killed_process_is_deleted_with_its_entry_if_a_run_has_made_it(tmp_path: Path) -> None:
+    work, other = tmp_path / "work", tmp_path / "other"
+    claim(work)
+    (work / "1").mkdir()
+    other.mkdir()
+    for folder in (work, other):
+        entry = enlist(tmp_path / "home", "a command")
+        entry.tell(work=str(folder))
+        entry.leave()
+    for dead in look(tmp_path / "home")[1]:
+        dead.forget()
+    assert not work.exists() and other.is_dir()
 
 
 def test_process_that_ends_leaves_nothing(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.shell_paths import ShellPaths
 from flows.engines.local.step import StepRunner
 from flows.engines.local.sweep.run import LocalSweep
+from flows.engines.local.working_folders import WorkingFolders
 from flows.engines.plan.environment import own_environments
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
@@ -78,6 +79,7 @@ class LocalEngine:
         self._settings = settings
         self._processes = processes
         self._paths = ShellPaths(settings.home)
+        self._working_folders = WorkingFolders(settings.home)
         self._tracking = MlflowTracking(processes)
         self._workspace: WorkspaceTracking | None = None
 
@@ -89,6 +91,7 @@ class LocalEngine:
     def close(self) -> None:
         """Remove what was made for the time of the run."""
         self._paths.close()
+        self._working_folders.close()
 
     async def track_into_workspace(self) -> None:
         """Keep the MLflow runs of the jobs to come in the workspace of the settings; models are registered here.
@@ -132,7 +135,9 @@ class LocalEngine:
             planner=planner,
             plans=plans,
             runs=runs,
-            runner=StepRunner(self._settings, self._processes, self._paths, request, runs, planner.store),
+            runner=StepRunner(
+                self._settings, self._processes, self._paths, self._working_folders, request, runs, planner.store
+            ),
             slots=asyncio.Semaphore(max(4, os.cpu_count() or 1)),
             delivered=planner.delivered(plans),
         )

@@ -24,6 +24,7 @@ from flows.engines.local.shell_paths import ShellPaths
 from flows.engines.local.step_log import follow, last_lines
 from flows.engines.local.step_python import ThrowAway, installs_packages
 from flows.engines.local.step_variables import wanted
+from flows.engines.local.working_folders import WorkingFolders
 from flows.engines.plan.environment import defined_environment
 from flows.engines.plan.interpreter import interpreter
 from flows.engines.plan.steps import StepInput, StepPlan
@@ -58,6 +59,7 @@ class StepRunner:
         settings: Settings,
         processes: LocalProcesses,
         paths: ShellPaths,
+        working_folders: WorkingFolders,
         request: PipelineRequest,
         runs: JobRuns,
         store: StepStore,
@@ -65,6 +67,7 @@ class StepRunner:
         self._settings = settings
         self._processes = processes
         self._paths = paths
+        self._working_folders = working_folders
         self._request = request
         self._runs = runs
         self._store = store
@@ -81,7 +84,7 @@ class StepRunner:
             )
         log.parent.mkdir(parents=True)
         log.touch()
-        code = folder / "code"
+        code = self._working_folders.place(folder)
         await asyncio.to_thread(Snapshot.of(step.component.code, step.component.additional_includes).copy_to, code)
         await asyncio.to_thread(tighten, code)
         (code / "outputs").mkdir(exist_ok=True)
@@ -125,6 +128,7 @@ class StepRunner:
             if throw_away is not None:
                 await asyncio.to_thread(throw_away.remove)
         seconds = time.monotonic() - started
+        code = await asyncio.to_thread(self._working_folders.keep, code, folder)
         await asyncio.to_thread(self._close, folder, run_id)
         message = _failure(step, ended, timed_out, outputs, log)
         if message:

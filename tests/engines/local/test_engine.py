@@ -9,6 +9,8 @@ import os
 import re
 import select
 import sqlite3
+import subprocess
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,6 +239,37 @@ def test_a_step_runs_in_a_copy_of_its_code(machine: Machine, write: Write) -> No
     assert (Path(folder) / "outputs" / "kept.txt").read_text() == "kept\n"
     assert (machine.folder / "code" / "main.txt").read_text() == "source"
     assert sorted(it.name for it in (machine.folder / "code").iterdir()) == [".amlignore", "drop.log", "main.txt"]
+
+
+LOOK_FOR_REPOSITORY = """\
+    import os, subprocess
+    import git
+    try:
+        print("GitPython:", git.Repo(search_parent_directories=True).working_dir)
+    except git.InvalidGitRepositoryError:
+        print("GitPython: none")
+    print("git:", subprocess.run(["git", "rev-parse"], capture_output=True).returncode, "GIT_DIR" in os.environ)
+    open("outputs/kept.txt", "w").close()
+    os.mkfifo("pipe")
+"""
+
+
+def test_a_step_sees_no_repository_above_its_folder_though_the_state_is_in_one(
+    machine: Machine, write: Write, run: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write({**pipeline(a=step("python look.py", more="code: ./code")), "code/look.py": LOOK_FOR_REPOSITORY})
+    subprocess.run(["git", "init", "--quiet", machine.folder], check=True)
+    monkeypatch.setenv("GIT_DIR", str(machine.folder / ".git"))  # as a hook of git has it
+    before = set(Path(tempfile.gettempdir()).glob("tandem-*"))
+
+    outcome, _ = run(as_flow(machine.alone(machine.folder / ".tandem")))
+
+    assert outcome is not None
+    log = outcome.steps[0].log
+    assert log is not None
+    assert log.read_text().splitlines() == ["GitPython: none", "git: 128 False"]
+    assert (log.parents[1] / "code" / "outputs" / "kept.txt").is_file()
+    assert set(Path(tempfile.gettempdir()).glob("tandem-*")) <= before
 
 
 def test_the_folders_of_outputs_are_there_and_empty_and_files_are_not_there_yet(machine: Machine, write: Write) -> None:

@@ -32,6 +32,13 @@ WORKER_MODULES = (
 )
 SERVER_SECONDS = 3600.0
 CLOSE_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM and SIGKILL
+# What git tells the programs that a hook starts: which repository a command of git is about, wherever it is called.
+_OF_A_REPOSITORY = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"),
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH"),
+    }
+)
 # skops searches every module that is loaded for some 300 functions of NumPy and SciPy: 1.5 s less if it comes first.
 FIRST_MODULES = ("skops.io",)
 
@@ -191,7 +198,8 @@ def _environment(settings: Settings, tracking: Where) -> dict[str, str]:
     place = mlflow_place(settings) if tracking == "local" else own_place(settings)
     # MLflow's own defaults would have a step wait for ten minutes and more.
     patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"} if place.is_server else {}
-    given = {name: value for name, value in passed_on(os.environ, tracking).items() if name != "MLFLOW_REGISTRY_URI"}
+    taken = passed_on(os.environ, tracking)
+    given = {name: taken[name] for name in taken if name not in {*_OF_A_REPOSITORY, "MLFLOW_REGISTRY_URI"}}
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
