@@ -78,6 +78,27 @@ def remove(folder: Path, name: str) -> None:
         raise _failed(place, "deleted", error) from error
 
 
+def copy_by_links(source: Path, target: Path) -> None:
+    """Copy a file or a folder that no run changes any more: a file gets a second name, where the file system has such.
+
+    Links are followed; what they lead to in vain is left out.
+
+    Raises:
+        OSError: The target cannot be written.
+    """
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+    else:
+        _link(str(source), str(target))
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _is_own(folder: Path) -> bool:
     return not folder.is_symlink() and _is_file(folder / MARKER)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -32,7 +33,7 @@ from flows.engines.plan.store import StepRecord, StepStore
 from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.engines.step_events import StepEvent, StepPhase
 from flows.engines.task_runs import report
-from flows.machine.own_folders import claim_empty
+from flows.machine.own_folders import claim_empty, copy_by_links
 from flows.machine.private import tighten
 from flows.settings import Settings
 from flows.spec.model.job import Step
@@ -40,6 +41,7 @@ from flows.spec.render import render_command
 from flows.spec.text.names import inside
 
 TERMINATION_GRACE_SECONDS = 5.0
+ARTIFACTS = "artifacts"
 _WHICH_PYTHON = frozenset({"PATH", "PYTHONPATH", "PYTHONHOME"})  # variables that decide which Python and MLflow run
 
 
@@ -130,6 +132,7 @@ class StepRunner:
         seconds = time.monotonic() - started
         code = await asyncio.to_thread(self._working_folders.keep, code, folder)
         await asyncio.to_thread(self._close, folder, run_id)
+        await asyncio.to_thread(_fill_artifacts, step, outputs, code, log)
         message = _failure(step, ended, timed_out, outputs, log)
         if message:
             message += await asyncio.to_thread(self._hint, step, log, code)
@@ -250,6 +253,20 @@ def _changed_inputs(plan: StepPlan) -> list[str]:
         for name, value in plan.inputs.items()
         if value is not None and value.digest is not None and change_since(value.digest, Path(value.text))
     ]
+
+
+def _fill_artifacts(step: Step, outputs: Mapping[str, Path], code: Path, log: Path) -> None:
+    """Put what a step wrote to ``./outputs``, and its log, into the output ``artifacts``, if its command leaves that.
+
+    On Azure ML, an output of this name that no command mentions is where the service keeps what each job leaves.
+    """
+    place = outputs.get(ARTIFACTS)
+    is_named = re.search(rf"\boutputs\.{ARTIFACTS}\b", step.component.command) is not None
+    if place is None or is_named or not place.is_dir() or any(place.iterdir()):
+        return
+    copy_by_links(code / "outputs", place / "outputs")
+    (place / log.parent.name).mkdir()
+    copy_by_links(log, place / log.parent.name / log.name)
 
 
 def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Path], log: Path) -> str:

@@ -272,6 +272,27 @@ def test_a_step_sees_no_repository_above_its_folder_though_the_state_is_in_one(
     assert set(Path(tempfile.gettempdir()).glob("tandem-*")) <= before
 
 
+def test_an_output_named_artifacts_that_no_command_mentions_has_what_the_step_leaves(
+    machine: Machine, write: Write
+) -> None:
+    leaves = "mkdir outputs/deep && echo model > outputs/deep/model.txt && echo said"
+    node = {"type": "uri_folder"}
+    named = f"{leaves} && echo > ${{{{outputs.artifacts}}}}/own"
+    reads = "cd ${{inputs.x}} && find . -type f | sort && cat outputs/deep/model.txt user_logs/std_log.txt"
+    write(
+        pipeline(
+            a=step(leaves, outputs="artifacts: null"),
+            b=step(reads, inputs="x: '${{parent.jobs.a.outputs.artifacts}}'"),
+            c=step(named, outputs=f"artifacts: {json.dumps(node)}"),
+        )
+    )
+
+    ran = machine.run()
+
+    assert ran.said("b").splitlines() == ["./outputs/deep/model.txt", "./user_logs/std_log.txt", "model", "said"]
+    assert os.listdir(ran.step("c").outputs["artifacts"]) == ["own"]
+
+
 def test_the_folders_of_outputs_are_there_and_empty_and_files_are_not_there_yet(machine: Machine, write: Write) -> None:
     outputs = f"file: {FILE}, folder: {FOLDER}, model: {{type: mlflow_model}}, plain: null"
     command = (

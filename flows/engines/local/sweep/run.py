@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from flows.engines.runs import RunStatus, StepOutcome
 from flows.engines.step_events import StepEvent, StepPhase, end_of
 from flows.engines.task_runs import report
 from flows.errors import TandemError
-from flows.machine.own_folders import claim, remove
+from flows.machine.own_folders import claim, copy_by_links, remove
 from flows.mlflow_store.model_registry import MlflowTracking
 from flows.spec.bind import trial as bound
 from flows.spec.model.job import StepOutput
@@ -233,10 +232,7 @@ class LocalSweep:
         folder.mkdir()
         outputs = {name: inside(folder, name) for name in best.outputs}
         for name, source in best.outputs.items():
-            if source.is_dir():
-                shutil.copytree(source, outputs[name], copy_function=_link, ignore_dangling_symlinks=True)
-            else:
-                _link(str(source), str(outputs[name]))
+            copy_by_links(source, outputs[name])
         return outputs
 
     def _write(self, best: SweepTrial | None = None) -> None:
@@ -249,11 +245,3 @@ class LocalSweep:
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"{line}\n")
         self._logger.info("%s | %s", self._step.name, line)
-
-
-def _link(source: str, target: str) -> None:
-    """Give a file a second name, or make a copy where the file system does not."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copy2(source, target)
