@@ -21,7 +21,7 @@ def test_the_server_is_started_by_who_connects_and_is_gone_in_the_end(tmp_path: 
         before = server.is_started
         with await asyncio.to_thread(urllib.request.urlopen, f"{server.url}/health") as response:
             status = response.status
-        await asyncio.to_thread(server.end)
+        await server.end()
         return before, status, server.url
 
     before, status, url = run(asked())
@@ -36,7 +36,7 @@ def test_a_server_that_nobody_asks_is_never_started(tmp_path: Path, run: Await) 
     async def unasked() -> bool:
         server = TrackingServer(settings, {})
         await asyncio.sleep(0)
-        server.end()
+        await server.end()
         return server.is_started
 
     assert not run(unasked())

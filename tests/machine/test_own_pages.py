@@ -110,7 +110,7 @@ def test_tracking_server_of_steps_refuses_foreign_pages(tmp_path: Path) -> None:
         try:
             await asyncio.to_thread(refuses_foreign_pages, server.url, "/graphql")
         finally:
-            await asyncio.to_thread(server.end)
+            await server.end()
 
     asyncio.run(asked())
 

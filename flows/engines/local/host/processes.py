@@ -133,7 +133,7 @@ class LocalProcesses:
                     await asyncio.wait_for(self._worker.aclose(), CLOSE_SECONDS)
             await host.stop()
         if self._tracking_server is not None:
-            await asyncio.to_thread(self._tracking_server.end)
+            await self._tracking_server.end()
 
 
 _warm: list[LocalProcesses] = []

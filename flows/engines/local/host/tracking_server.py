@@ -46,25 +46,27 @@ class TrackingServer:
         """Where an MLflow of any version logs into the local store."""
         return f"http://127.0.0.1:{self._port}"
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """End the server, if it was started; takes :data:`GRACE_SECONDS` at most."""
-        if self._server is not None:
-            self._server.end()
-        else:
+        if self._server is None:
             self._release()
+        else:
+            await asyncio.to_thread(self._server.end)
 
     def _start(self) -> None:
-        self._server = Child(
-            "MLflow's tracking server",
-            mlflow_server.server_command(self._settings, self._port, self._socket.fileno()),
-            {**self._environment, **mlflow_server.VARIABLES, "PYTHONPATH": python_path()},
-            log=self._settings.home / "mlflow-server.log",
-            folder=self._settings.home,
-            ends_with_us=True,
-            lend=[self._socket.fileno()],
-            grace_seconds=GRACE_SECONDS,
-        )
-        self._release()  # if the server ends, nobody waits for an answer
+        try:
+            self._server = Child(
+                "MLflow's tracking server",
+                mlflow_server.server_command(self._settings, self._port, self._socket.fileno()),
+                {**self._environment, **mlflow_server.VARIABLES, "PYTHONPATH": python_path()},
+                log=self._settings.home / "mlflow-server.log",
+                folder=self._settings.home,
+                ends_with_us=True,
+                lend=[self._socket.fileno()],
+                grace_seconds=GRACE_SECONDS,
+            )
+        finally:
+            self._release()  # if there is no server any more, whoever connects is refused, and does not wait
 
     def _release(self) -> None:
         self._loop.remove_reader(self._socket)
