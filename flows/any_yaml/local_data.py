@@ -38,7 +38,7 @@ def check_runs_here(spec: JobSpec, lacks: str = "") -> None:
 
     Args:
         spec: The job.
-        lacks: What is known to lack besides, to be said in the same breath.
+        lacks: Data that is known to be missing, for the same message.
 
     Raises:
         CannotRunHere: One cannot; each that cannot is named, with its reason.
@@ -153,7 +153,7 @@ class _Finder:
             self._lacking[reference.path] = ([key], str(error), f"Add {_flag(reference, key)}")
 
     def lacking(self) -> list[_Lack]:
-        """What was not found."""
+        """The data that was not found."""
         return [_Lack(path, tuple(keys), why, add) for path, (keys, why, add) in self._lacking.items()]
 
     def _look(self, reference: DataReference) -> Path:

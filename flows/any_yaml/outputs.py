@@ -1,4 +1,4 @@
-"""The outputs of a job on this machine: where the YAML wants them, and in a folder for a person to look at."""
+"""Copy the outputs of a job to the paths that its YAML gives, and to the folder of ``--output-dir``."""
 
 import os
 import shlex

@@ -152,7 +152,7 @@ def wait_until(holds: Callable[[], bool], children: Sequence[Child], seconds: fl
 
 
 def end_with_standard_input() -> None:
-    """From now on, end this process at once when its standard input ends, which is when its parent has.
+    """From now on, end this process at once when its standard input ends, that is, when its parent ends.
 
     Nothing is done where standard input is no pipe: then no :class:`Child` with ``ends_with_us`` was started.
     """

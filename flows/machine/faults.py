@@ -1,5 +1,6 @@
-"""What is wrong with a file or a database, told from the error that came of it: its cause, and what to do. Pure but for
-the owner of a file, which is looked up.
+"""Causes of file and database errors, each with what to do about it.
+
+Pure, except that the owner of a file is looked up.
 """
 
 import errno

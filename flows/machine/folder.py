@@ -1,4 +1,4 @@
-"""The folder of the local state: a marker says that it is one, so that nothing else is ever deleted for it."""
+"""The folder of the local state, recognised by a marker file; a folder without one is not deleted."""
 
 import os
 import shutil

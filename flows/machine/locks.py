@@ -1,7 +1,7 @@
-"""A lock between processes as a file that is there only while somebody holds the lock or waits for it.
+"""Locks between processes, each a file that exists only while a process holds the lock or waits for it.
 
-The system lets go of a lock when its process ends, however it ends. The file is taken away by who holds the lock; who
-has waited for it sees that its file is gone, and asks for the lock of the next one.
+The system releases a lock when its process ends, however it ends. The holder deletes the file. A process that waited
+for it sees that the file is gone, and waits for the lock of a new one.
 """
 
 import fcntl

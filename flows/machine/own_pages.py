@@ -1,9 +1,9 @@
 """Protects local servers from foreign web pages: Host and Origin are checked before the application sees a request.
 
-A page that somebody has open may send requests to any port of their machine, and neither Prefect nor MLflow asks enough
-of them: a form needs no permission to be posted, a websocket none to be opened, and a name that an attacker lets stand
-for 127.0.0.1 (DNS rebinding) makes the answers readable too. Who can use Prefect's API can have a worker run commands.
-So every server of ours goes through :func:`listen`, which lets through
+A web page that is open in a browser may send requests to any port of the machine, and neither Prefect nor MLflow checks
+them well enough: posting a form or opening a websocket needs no permission, and with a name that an attacker points to
+127.0.0.1 (DNS rebinding) the page can read the answers too. Whoever can use Prefect's API can have a worker run
+commands. So every server of ours goes through :func:`listen`, which lets through
 
 - only requests to ``127.0.0.1``, ``localhost`` or ``[::1]`` with the port of the server (the header ``Host``);
 - of those, what programs send, which name no origin, and what the server's own pages send (``Origin``);

@@ -75,8 +75,8 @@ class Fingerprint:
     """What a step depends on.
 
     Attributes:
-        step: Its name, and
-        source: the file of its job: of these two an earlier run is one to compare with. Neither is part of the key.
+        step: Its name.
+        source: The file of its job. A step is compared with runs of the same name and file; neither is in the key.
         parts: The digest of each part: component, code, environment, interpreter, variables.
         inputs: What each input receives: ``=`` and its text for a literal, the digest of its content for data, None for
             an optional one without a value.

@@ -1,4 +1,4 @@
-"""Command of a parallel step, and the task that its driver reads, made from the inputs and the mltable."""
+"""Command of a parallel step, and the JSON file with its task, which the driver reads."""
 
 import glob
 import json
@@ -72,7 +72,7 @@ def driver_command(step: Step, inputs: Mapping[str, str | None], outputs: Mappin
 
 
 def _data(step: Step, text: str | None) -> tuple[list[str], list[tuple[str, Any]]]:
-    """The files of the input, and what makes rows of them, if anything does."""
+    """The files of the input, and the transformations that make rows of them; none where the files are the items."""
     assert step.parallel is not None
     name = step.parallel.input_data
     if text is None:

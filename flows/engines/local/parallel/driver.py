@@ -326,7 +326,7 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         task: Task = json.load(file)
     folders = {os.getcwd(), os.path.dirname(os.path.abspath(task["entry_script"]))}
-    # This process may be a fork of one that has imported much. A new interpreter, started once, has not.
+    # The step host has imported libraries before it forked this process. A new interpreter has not; it is tried once.
     if len(sys.argv) == 2 and hides_modules(folders):
         os.execv(sys.executable, [sys.executable, __file__, sys.argv[1], "new"])
     batches = list(mini_batches(task))

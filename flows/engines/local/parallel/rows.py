@@ -71,7 +71,7 @@ def too_many(most: int) -> str:
 
 
 def words(error: BaseException) -> str:
-    """The type and the message of an error, in one line."""
+    """An error as one line of 300 characters at most."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 

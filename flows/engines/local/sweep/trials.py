@@ -53,7 +53,7 @@ def best_of(trials: Sequence[SweepTrial], objective: Objective) -> SweepTrial | 
 
 
 def trials_as_json(trials: Sequence[SweepTrial], objective: Objective, chosen: SweepTrial | None) -> dict[str, Any]:
-    """All that is known of the trials, for machines."""
+    """The primary metric, and every trial with its values, metric, status and MLflow run, as plain JSON values."""
 
     def described(trial: SweepTrial) -> dict[str, Any]:
         value = trial.metric(objective)
