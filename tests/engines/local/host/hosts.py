@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from flows.engines.local.host.client import Command, Ended, Process, StepHost
 from flows.engines.local.host.processes import step_environment
@@ -100,3 +100,7 @@ def as_new_process(host: Host, *script: str) -> Ran:
 
 async def soon_started(starting: Coroutine[Any, Any, Process]) -> Process:
     return await asyncio.wait_for(starting, DEADLINE_SECONDS)
+
+
+async def opened_for_writing(fifo: Path) -> TextIO:
+    return await asyncio.to_thread(fifo.open, "w")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
-from typing import TextIO
 
 import pytest
 
@@ -18,7 +17,7 @@ from flows.engines.local.host.step_imports import PRELOADABLE
 from flows.errors import SettingsError
 from tests.conftest import Write
 from tests.engines.conftest import Await
-from tests.engines.local.host.hosts import Ran, opened, soon
+from tests.engines.local.host.hosts import Ran, opened, opened_for_writing, soon
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks steps")
 
@@ -34,8 +33,8 @@ HOSTILE_LIBRARIES = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_LIBRARIES)
-def test_a_library_that_does_harm_when_it_is_preloaded_is_left_to_a_new_process(
-    name: str, tmp_path: Path, write: Write, run: Await
+def test_a_library_that_does_harm_when_it_is_preloaded_is_left_to_a_new_process_in_silence(
+    name: str, tmp_path: Path, write: Write, run: Await, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write({"lib/skops.py": HOSTILE_LIBRARIES[name], "code/main.py": "print('ran')"})
 
@@ -45,6 +44,7 @@ def test_a_library_that_does_harm_when_it_is_preloaded_is_left_to_a_new_process(
 
     alone = name != "starts_a_thread"
     assert run(ran()) == [(Ran(0, "ran\n"), False), (Ran(0, "ran\n"), alone)]
+    assert "step host" not in capfd.readouterr().err
 
 
 def test_an_import_that_does_not_end_is_given_up(
@@ -120,20 +120,16 @@ def test_the_end_of_a_step_is_reported_while_the_host_imports(tmp_path: Path, wr
         async with opened(tmp_path / "code", PYTHONPATH=str(tmp_path / "lib")) as cold:
             first = await cold.start("main.py")
             second = asyncio.create_task(cold.start("main.py", modules=["skops"]))
-            with await _opened_for_writing(tmp_path / "import"):  # which is possible once the host imports
-                (await _opened_for_writing(tmp_path / "step")).close()
+            with await opened_for_writing(tmp_path / "import"):  # which is possible once the host imports
+                (await opened_for_writing(tmp_path / "step")).close()
                 ended = await soon(first.ended)
                 assert not second.done()
             process = await second
-            (await _opened_for_writing(tmp_path / "step")).close()
+            (await opened_for_writing(tmp_path / "step")).close()
             await soon(process.ended)
             return ended.code
 
     assert run(importing()) == 0
-
-
-async def _opened_for_writing(fifo: Path) -> TextIO:
-    return await asyncio.to_thread(fifo.open, "w")
 
 
 def test_a_library_that_the_interpreter_does_not_have_is_passed_over_in_silence(

@@ -15,11 +15,11 @@ from textwrap import dedent
 
 import pytest
 
-from flows.engines.local.host.client import Ended
+from flows.engines.local.host.client import Ended, Process
 from flows.errors import ServiceError
 from tests.conftest import Write
 from tests.engines.conftest import Await
-from tests.engines.local.host.hosts import DEADLINE_SECONDS, Host, Ran, opened, soon
+from tests.engines.local.host.hosts import DEADLINE_SECONDS, Host, Ran, opened, opened_for_writing, soon
 from tests.terminal import PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks steps")
@@ -81,6 +81,22 @@ LONG_STEPS = {
         child = subprocess.Popen(['bash', '-c', 'trap "" TERM; echo; while :; do sleep 1000; done'], stdout=-1)
         child.stdout.readline()
         tell(os.getpid(), child.pid)
+    """,
+    "parent_of_a_session": """
+        child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        tell(os.getpid(), child.pid)
+    """,
+    "parent_of_a_deaf_daemon": """
+        told, tells = os.pipe()
+        if os.fork() == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.fork() == 0:
+                os.setsid()
+                os.write(tells, f"{os.getppid()} {os.getpid()}".encode())
+            while True:
+                signal.pause()
+        tell(os.read(told, 100).decode())
     """,
 }
 # Writes to a named pipe, so that whoever reads there knows that the step has come so far.
@@ -201,26 +217,67 @@ def test_when_the_host_is_killed_who_waits_for_a_step_is_told_and_no_step_is_lef
     assert run(killed()).survivors() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        *((name, "{0}") for name in LONG_STEPS if name.startswith("parent")),
+        ("parent_of_a_session", "exec {0}"),
+        ("parent_of_a_session", "( {0} & ) ; sleep 0.1"),
+    ],
+)
 def test_what_a_step_leaves_in_the_background_ends_with_it(
-    long_steps: list[str], tmp_path: Path, watch: Watch, host: Host, write: Write, run: Await
+    name: str, command: str, tmp_path: Path, watch: Watch, host: Host, write: Write, run: Await
 ) -> None:
-    write({"code/main.py": LONG_STEP + dedent(LONG_STEPS["parent"])})
+    write({"code/main.py": LONG_STEP + dedent(LONG_STEPS[name])})
+    script = ("main.py", f"../{name}.pipe")
 
-    async def left() -> Watched:
-        step = await host.start("main.py", "../parent.pipe")
-        watched = await asyncio.to_thread(watch, ["parent"])
+    async def left() -> tuple[Watched, list[int]]:
+        starting = (
+            host.start(*script) if command == "{0}" else _shell(host, command.format(f"python {' '.join(script)}"))
+        )
+        step = await starting
+        watched = await asyncio.to_thread(watch, [name])
         await soon(step.ended)
-        return watched
+        return watched, [pid for pid, end in watched.ends.items() if not select.select([end], [], [], 0)[0]]
 
-    assert run(left()).survivors() == []
+    assert run(left())[1] == []
 
 
+async def _shell(host: Host, text: str) -> Process:
+    return await host.host.run(host.command(text))
+
+
+def test_what_a_step_leaves_may_end_by_itself_and_all_that_it_prints_is_in_the_log(host: Host, run: Await) -> None:
+    ran = run(host.shell("(sleep 0.5; echo slow) & setsid bash -c 'sleep 0.3; echo apart' & echo quick; exit 3"))
+
+    assert ran == Ran(3, "quick\napart\nslow\n")
+
+
+def test_the_end_of_a_step_ends_nothing_of_another_and_does_not_wait_for_it(
+    watch: Watch, host: Host, write: Write, run: Await
+) -> None:
+    write({"code/main.py": LONG_STEP + dedent(LONG_STEPS["parent_of_a_session"]) + "sys.stdin = open(sys.argv[2])"})
+    os.mkfifo(host.folder / "go")
+
+    async def ended() -> list[bool]:
+        step = await host.start("main.py", "../parent_of_a_session.pipe", "go")
+        watched = await asyncio.to_thread(watch, ["parent_of_a_session"])
+        assert (await host.shell("true")).code == 0
+        alive = [not select.select([end], [], [], 0)[0] for end in watched.ends.values()]
+        (await opened_for_writing(host.folder / "go")).close()
+        await soon(step.ended)
+        return alive
+
+    assert run(ended()) == [True, True]
+
+
+@pytest.mark.parametrize("name", ["parent", "parent_of_a_session"])
 def test_a_signal_reaches_all_that_a_step_has_started(
-    long_steps: list[str], watch: Watch, host: Host, run: Await
+    name: str, long_steps: list[str], watch: Watch, host: Host, run: Await
 ) -> None:
     async def signalled() -> tuple[Ended, Watched]:
-        step = await host.start("parent.py", "../parent.pipe")
-        watched = await asyncio.to_thread(watch, ["parent"])
+        step = await host.start(f"{name}.py", f"../{name}.pipe")
+        watched = await asyncio.to_thread(watch, [name])
         host.host.signal(step, signal.SIGINT)
         return await soon(step.ended), watched
 
