@@ -14,7 +14,7 @@ from flows.engines.runs import PipelineRequest, RunOutcome
 from flows.engines.step_events import StepEvent, listening_to_steps
 from flows.errors import RunError, StepFailed
 from tests.conftest import Write
-from tests.engines.jobs import FILE, FOLDER, JobRunner, command, delivered_by, job, pipeline
+from tests.engines.jobs import FILE, FOLDER, JobRunner, Ran, command, delivered_by, job, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 
@@ -24,32 +24,33 @@ def jobs(request: pytest.FixtureRequest) -> JobRunner:
     return request.getfixturevalue("local_jobs" if request.param == "local" else "azure_jobs")
 
 
-def test_named_outputs_are_fetched_as_the_file_or_folder_that_they_are(jobs: JobRunner, write: Write) -> None:
-    text = "echo 1 > ${{outputs.file}}; mkdir ${{outputs.folder}}/deep; echo 2 > ${{outputs.folder}}/deep/two"
-    outputs = {"file": "${{parent.outputs.file}}", "folder": "${{parent.outputs.folder}}"}
-    write({"job.yml": pipeline({"a": command(text, outputs=outputs)}, outputs={"file": FILE, "folder": FOLDER})})
-
-    ran = jobs.run(fetch=("file", "folder"))
-
-    assert str(ran.outcome.status) == "Completed"
-    assert ran.fetched["file"].read_text() == "1\n"
-    assert (ran.fetched["folder"] / "deep" / "two").read_text() == "2\n"
-
-
-def test_output_that_does_not_exist_is_an_error_that_names_it(jobs: JobRunner, write: Write) -> None:
-    write({"job.yml": job("echo > ${{outputs.out}}/x", outputs={"out": FOLDER})})
-
-    with pytest.raises(RunError, match="no output 'other'"):
-        jobs.run(fetch=("out", "other"))
-
-
-LITERALS = """
+# Steps that need nothing of each other; the tests below look at what each has delivered in one run of them all.
+INDEPENDENT = """
     type: pipeline
     settings: {default_compute: azureml:cpu-cluster-01}
     inputs: {above: 1.0e-3, flag_above: false}
-    outputs: {out: {type: uri_folder}}
+    outputs:
+      file: {type: uri_file}
+      folder: {type: uri_folder}
+      literals: {type: uri_folder}
+      variables: {type: uri_folder}
     jobs:
-      a:
+      delivers:
+        type: command
+        environment: {image: "ubuntu:22.04"}
+        outputs: {file: "${{parent.outputs.file}}", folder: "${{parent.outputs.folder}}"}
+        command: >-
+          echo 1 > ${{outputs.file}}; mkdir ${{outputs.folder}}/deep; echo 2 > ${{outputs.folder}}/deep/two
+      variables:
+        type: command
+        environment: {image: "ubuntu:22.04"}
+        environment_variables: {OWN: "${{inputs.rate}} is not put in here"}
+        inputs: {rate: 0.1}
+        outputs: {out: "${{parent.outputs.variables}}"}
+        command: >-
+          test -d outputs && test "$AZURE_ML_OUTPUT_out" = ${{outputs.out}} &&
+          echo "$OWN, $AZURE_ML_INPUT_rate, $AZUREML_ROOT_RUN_ID, $MLFLOW_EXPERIMENT_NAME" > ${{outputs.out}}/said
+      literals:
         type: command
         environment: {image: "ubuntu:22.04"}
         inputs:
@@ -70,7 +71,7 @@ LITERALS = """
           unicode: naïve ✓ 糖尿病
           above: ${{parent.inputs.above}}
           flag_above: ${{parent.inputs.flag_above}}
-        outputs: {out: "${{parent.outputs.out}}"}
+        outputs: {out: "${{parent.outputs.literals}}"}
         command: |
           cat > ${{outputs.out}}/said <<'END'
           whole=${{inputs.whole}}.
@@ -95,10 +96,32 @@ LITERALS = """
 """
 
 
-def test_literals_of_every_type_arrive_as_the_same_text(jobs: JobRunner, write: Write) -> None:
-    write({"job.yml": LITERALS})
+_independent: dict[str, Ran] = {}
 
-    said = (jobs.run(fetch=("out",)).fetched["out"] / "said").read_text()
+
+@pytest.fixture
+def independent(jobs: JobRunner, write: Write) -> Ran:
+    """The independent steps, run once on each engine."""
+    if jobs.engine not in _independent:
+        write({"job.yml": INDEPENDENT})
+        _independent[jobs.engine] = jobs.run(fetch=("file", "folder", "literals", "variables"))
+    return _independent[jobs.engine]
+
+
+def test_named_outputs_are_fetched_as_the_file_or_folder_that_they_are(independent: Ran) -> None:
+    assert str(independent.outcome.status) == "Completed"
+    assert independent.fetched["file"].read_text() == "1\n"
+    assert (independent.fetched["folder"] / "deep" / "two").read_text() == "2\n"
+
+
+def test_command_finds_its_variables_and_its_outputs_folder(independent: Ran) -> None:
+    assert (independent.fetched["variables"] / "said").read_text() == (
+        f"${{{{inputs.rate}}}} is not put in here, 0.1, {independent.outcome.job_name}, tests\n"
+    )
+
+
+def test_literals_of_every_type_arrive_as_the_same_text(independent: Ran) -> None:
+    said = (independent.fetched["literals"] / "said").read_text()
 
     assert said.splitlines() == [
         "whole=3.",
@@ -292,17 +315,22 @@ def test_step_that_exceeds_its_time_is_stopped_and_named(jobs: JobRunner, write:
         ran.outcome.raise_for_status()
 
 
-def test_job_of_one_command_is_a_task_run_too_and_takes_new_values(jobs: JobRunner, write: Write) -> None:
+def test_job_of_one_command_is_a_task_run_too_takes_new_values_and_has_no_output_but_its_own(
+    jobs: JobRunner, write: Write
+) -> None:
     text = "echo ${{inputs.word}} $(cat ${{inputs.file}}) > ${{outputs.out}}/said"
     inputs = {"word": "its_own", "file": {**FILE, "path": "./its_own.txt"}}
     write({"job.yml": job(text, inputs=inputs, outputs={"out": FOLDER}), "its_own.txt": "its file", "new.txt": "a new"})
     new = {"word": "new", "file": jobs.folder / "new.txt"}
 
-    own, given = jobs.run_all(jobs.request(), jobs.request(inputs=new), fetch=("out",))
+    own_request = jobs.request()
+    own, given = jobs.run_all(own_request, jobs.request(inputs=new), fetch=("out",))
 
     assert (own.fetched["out"] / "said").read_text() == "its_own its file\n"
     assert (given.fetched["out"] / "said").read_text() == "new a new\n"
     assert own.states() == given.states() == {"job": "Completed"}
+    with pytest.raises(RunError, match="no output 'other'"):
+        jobs.run(own_request, fetch=("other",))  # of the same job, which has ended
 
 
 def test_failed_job_of_one_command_is_told_with_the_end_of_its_log(jobs: JobRunner, write: Write) -> None:
@@ -319,12 +347,13 @@ def test_data_is_a_file_or_folder_beside_the_yaml_or_a_data_asset(jobs: JobRunne
     asset = "conformance-rows"
     text = (
         "cp ${{inputs.file}} ${{outputs.out}}/file; cp ${{inputs.folder}}/deep/x ${{outputs.out}}/folder; "
-        "cp ${{inputs.asset}} ${{outputs.out}}/asset"
+        "cp ${{inputs.latest}} ${{outputs.out}}/latest; cp ${{inputs.fixed}} ${{outputs.out}}/fixed"
     )
     inputs = {
         "file": {**FILE, "path": "./rows.csv"},
         "folder": {**FOLDER, "path": "./rows"},
-        "asset": {**FILE, "path": f"azureml:{asset}@latest"},
+        "latest": {**FILE, "path": f"azureml:{asset}@latest"},
+        "fixed": {**FILE, "path": f"azureml:{asset}:3"},
     }
     steps = {
         "a": command(
@@ -348,30 +377,8 @@ def test_data_is_a_file_or_folder_beside_the_yaml_or_a_data_asset(jobs: JobRunne
         return [(await engine.resolve_data(text)).label for text in (asset, f"{asset}@latest", f"{asset}:3")]
 
     assert jobs.in_flow(found) == [f"{asset}:3"] * 3
-    latest, fixed = jobs.run_all(jobs.request(), jobs.request(inputs={"asset": f"azureml:{asset}:3"}), fetch=("out",))
-    for ran in (latest, fixed):
-        said = {path.name: path.read_text() for path in ran.fetched["out"].iterdir()}
-        assert said == {"file": "a file", "folder": "a folder", "asset": "an asset"}
-
-
-def test_command_finds_its_variables_and_its_outputs_folder(jobs: JobRunner, write: Write) -> None:
-    text = (
-        'test -d outputs && test "$AZURE_ML_OUTPUT_out" = ${{outputs.out}} && '
-        'echo "$OWN, $AZURE_ML_INPUT_rate, $AZUREML_ROOT_RUN_ID, $MLFLOW_EXPERIMENT_NAME" > ${{outputs.out}}/said'
-    )
-    step = command(
-        text,
-        inputs={"rate": 0.1},
-        outputs={"out": "${{parent.outputs.out}}"},
-        environment_variables={"OWN": "${{inputs.rate}} is not put in here"},
-    )
-    write({"job.yml": pipeline({"a": step}, outputs={"out": FOLDER})})
-
-    ran = jobs.run(fetch=("out",))
-
-    assert (ran.fetched["out"] / "said").read_text() == (
-        f"${{{{inputs.rate}}}} is not put in here, 0.1, {ran.outcome.job_name}, tests\n"
-    )
+    said = {path.name: path.read_text() for path in jobs.run(fetch=("out",)).fetched["out"].iterdir()}
+    assert said == {"file": "a file", "folder": "a folder", "latest": "an asset", "fixed": "an asset"}
 
 
 def test_outcome_has_the_tags_that_its_job_was_submitted_with_and_the_environment(
