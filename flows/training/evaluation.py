@@ -17,6 +17,7 @@ from flows.training.wrong_values import wrong_values
 
 FILE_NAME = "metrics.json"
 Count = Annotated[int, Field(ge=0)]
+_SHOWN_DIGITS = 4  # what no table shows is no difference to speak of
 _ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
 
 
@@ -132,6 +133,16 @@ def comparison(report: EvaluationReport) -> Iterator[ComparisonRow]:
         champion = report.champion.values[metric] if report.champion else None
         difference = None if challenger is None or champion is None else challenger - champion
         yield ComparisonRow(metric, challenger, champion, difference)
+
+
+def worse_metrics(report: EvaluationReport) -> Iterator[ComparisonRow]:
+    """Yield the rows of :func:`comparison` in which the challenger is worse, by 0.0001 or more after rounding."""
+    for row in comparison(report):
+        if row.challenger is None or row.champion is None:
+            continue
+        gain = round(row.challenger, _SHOWN_DIGITS) - round(row.champion, _SHOWN_DIGITS)
+        if gain and (gain > 0) is not METRICS[row.metric].greater_is_better:
+            yield row
 
 
 def _number_up_to(highest: float) -> Any:

@@ -9,7 +9,7 @@ from flows.data.assets import ResolvedData
 from flows.engines.runs import RunOutcome, RunStatus
 from flows.mlflow_store.model_registry import ModelVersion
 from flows.plain_text.table import aligned
-from flows.training.evaluation import METRICS, EvaluationReport, comparison
+from flows.training.evaluation import METRICS, EvaluationReport, comparison, worse_metrics
 from flows.training.gate import GateDecision
 from flows.training.markdown import code, plain
 
@@ -92,7 +92,8 @@ def summary_as_markdown(summary: RunSummary | SkippedRun, report: str | None = N
         return f"# {plain(summary.title)}: {summary.verdict}\n\n{plain(summary.reason)}.\n"
     why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
     why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
-    facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *_job(summary)])
+    worse = [("worse", "; ".join(lines))] if (lines := list(_worse(summary.report))) else []
+    facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *worse, *_job(summary)])
     steps = "\n".join(
         f"| {plain(step.name)} | {step.state} | {'' if step.reused else f'{step.seconds:.1f}'} |"
         for step in summary.outcome.steps
@@ -130,6 +131,7 @@ def summary_as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
             "challenger": dict(summary.report.challenger.values),
             "champion": dict(summary.report.champion.values) if summary.report.champion else None,
         },
+        "worse": [row.metric for row in worse_metrics(summary.report)],
         "warnings": list(summary.report.warnings),
         "decision": None if decision is None else {"promoted": decision.promoted, "reasons": list(decision.reasons)},
         "model": None
@@ -168,6 +170,7 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "decision", summary.verdict
         yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(summary.decision.reasons))
     yield _model(summary)
+    yield from (("worse" if at == 0 else "", line) for at, line in enumerate(_worse(summary.report)))
     yield from (("warning", warning) for warning in summary.report.warnings)
     yield "evaluation", str(summary.evaluation)
 
@@ -181,6 +184,12 @@ def _job(summary: RunSummary) -> Iterator[tuple[str, str]]:
     yield "steps run", ", ".join(ran) or "none: nothing has changed"
     if outcome.reused:
         yield "steps reused", ", ".join(outcome.reused)
+
+
+def _worse(report: EvaluationReport) -> Iterator[str]:
+    """What got worse, whatever the gate has decided: the gate looks at one metric only."""
+    for row in worse_metrics(report):
+        yield f"{METRICS[row.metric].label} {_number(row.challenger)}, the champion's {_number(row.champion)}"
 
 
 def _model(summary: RunSummary) -> tuple[str, str]:

@@ -106,6 +106,26 @@ def test_text_for_the_terminal_has_a_line_for_each_reason() -> None:
     ]
 
 
+@pytest.mark.parametrize("decision", [GateDecision(True, ("better",)), GateDecision(False, ("not better",))])
+def test_what_got_worse_is_said_whatever_the_gate_decided(decision: GateDecision) -> None:
+    values = dict.fromkeys(METRICS, 0.75) | {"roc_auc": 0.8, "recall": 0.49, "brier_score_loss": 0.8, "f1": None}
+    report = EvaluationReport(0.5, replace(scores(0.75), values=values), scores(0.75))
+    summary = replace(SUMMARY, report=report, decision=decision)
+    recall, brier = "Recall 0.4900, the champion's 0.7500", "Brier score 0.8000, the champion's 0.7500"
+    lines = [line.strip() for line in summary_as_text(summary).splitlines()]
+    at = lines.index(f"worse         {recall}")
+    assert lines[at + 1] == brier
+    assert f"- worse: {recall}; {brier}\n" in summary_as_markdown(summary, REPORT)
+    assert summary_as_json(summary)["worse"] == ["recall", "brier_score_loss"]
+
+
+def test_nothing_is_said_to_be_worse_without_a_champion_or_at_less_than_the_shown_precision() -> None:
+    for champion in (None, scores(0.80001), scores(0.79999)):
+        summary = replace(SUMMARY, report=EvaluationReport(0.5, scores(0.8), champion))
+        assert "worse" not in summary_as_text(summary) + summary_as_markdown(summary, REPORT)
+        assert summary_as_json(summary)["worse"] == []
+
+
 class Reporter:
     """The part of an engine that keeps a report."""
 
