@@ -18,16 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-FEATURES = [
-    "Pregnancies",
-    "PlasmaGlucose",
-    "DiastolicBloodPressure",
-    "TricepsThickness",
-    "SerumInsulin",
-    "BMI",
-    "DiabetesPedigree",
-    "Age",
-]
+from flows.drift.feature_rows import FEATURES
+
 NAMES = ["PatientID", *FEATURES, "Diabetic"]
 HEADER = ",".join(NAMES)
 Write = Callable[[Path], object]

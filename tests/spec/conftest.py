@@ -1,6 +1,5 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -25,19 +24,6 @@ COMPONENT = """\
       fit ${{inputs.data}} ${{inputs.rate}} ${{inputs.solver}} $[[--champion ${{inputs.champion}}]] ${{outputs.model}}
     environment: azureml:sklearn@latest
 """
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[Mapping[str, str]], None]:
-    """Write files, given by name, into the test's folder."""
-
-    def _write(files: Mapping[str, str]) -> None:
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(dedent(text), encoding="utf-8")
-
-    return _write
 
 
 @pytest.fixture

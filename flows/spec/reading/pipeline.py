@@ -127,13 +127,7 @@ class _Nodes:
         if found is None:
             return None
         if isinstance(found, Registered):
-            work = registered_work(
-                found,
-                kind or "command",
-                inferred_inputs(section, self._scope.inputs),
-                inferred_outputs(section, self._scope.outputs),
-            )
-            return self._step(name, section, work)
+            return self._step(name, section, registered_work(found, kind or "command", *self._inferred(section)))
         own = work_kind(found)
         if kind is not None and kind != own and own in _KINDS and own != "promptflow_parallel":
             message = f"the step {name} is of type {kind}, and its component of type {own}"
@@ -192,12 +186,7 @@ class _Nodes:
         if found is None:
             return None
         if isinstance(found, Registered):
-            work = registered_work(
-                found,
-                "sweep",
-                inferred_inputs(section, self._scope.inputs),
-                inferred_outputs(section, self._scope.outputs),
-            )
+            work = registered_work(found, "sweep", *self._inferred(section))
         else:
             self._places[f"jobs.{name}.command"] = found.place("command")
             if (kind := work_kind(found)) != "command":
@@ -220,10 +209,7 @@ class _Nodes:
             self._section.fault(name, f"pipelines are nested deeper than {MAX_NESTING} levels", "Make it flatter.")
             return None
         if in_place:
-            inputs, outputs = (
-                inferred_inputs(section, self._scope.inputs),
-                inferred_outputs(section, self._scope.outputs),
-            )
+            inputs, outputs = self._inferred(section)
         else:
             found = of_shape(found, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
             inputs, outputs = declared_inputs(found.section("inputs")), declared_outputs(found.section("outputs"))
