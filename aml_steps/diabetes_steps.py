@@ -195,7 +195,7 @@ def too_few(label_0: int, label_1: int) -> str | None:
     )
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- pages and pictures -----------------------------------------------------------------------------------------------
 
 
 def png(figure: Figure) -> bytes:
@@ -206,8 +206,24 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
+def html_page(title: str, lead: str, body: str) -> str:
+    """An HTML page that needs no other file. ``title`` and ``lead`` are text; ``body`` is HTML."""
+    import html  # here, because prep and train write no pages
+    from string import Template
+
+    template = Template((Path(__file__).parent / "diabetes_page.html").read_text(encoding="utf-8"))
+    return template.substitute(title=html.escape(title), lead=html.escape(lead), body=body)
+
+
+def html_table(head: list[str], body: list[list[str]]) -> str:
+    """A table of cells that are HTML, scrolled by itself where it is wider than the page."""
+    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
+    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
+
+
 def embedded(pictures: dict[str, bytes], captions: dict[str, str]) -> str:
-    """HTML that shows pictures without any other file.
+    """The part of a page that shows pictures, which are in the HTML itself.
 
     Args:
         pictures: PNG files by name; the name is the class of the HTML figure.
@@ -215,12 +231,13 @@ def embedded(pictures: dict[str, bytes], captions: dict[str, str]) -> str:
     """
     import html  # here, because prep and train write no pages
 
-    return "\n".join(
+    figures = "\n".join(
         f'<figure class="{name}"><img alt="{html.escape(captions[name])}" '
         f'src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
         f"<figcaption>{html.escape(captions[name])}</figcaption></figure>"
         for name, picture in pictures.items()
     )
+    return f'<h2>Pictures</h2>\n<div class="pictures">\n{figures}\n</div>'
 
 
 # --- the job ---------------------------------------------------------------------------------------------------------

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import html
-from pathlib import Path
-from string import Template
 from typing import Any
 
-from diabetes_steps import embedded
+from diabetes_steps import embedded, html_page, html_table
 from figures import LESS_IS_BETTER, MODELS, SCORES, SLICED_BY
 from pictures import PICTURES
+
+TITLE = "Evaluation"
 
 
 def report(evaluation: dict[str, Any], pictures: dict[str, bytes]) -> str:
     """Write the evaluation as one HTML page, its pictures inside."""
-    template = Template((Path(__file__).parent / "report_template.html").read_text(encoding="utf-8"))
     challenger = evaluation["challenger"]
-    return template.substitute(
-        lead=html.escape(
-            f"{challenger['rows']:,} test rows, {challenger['positives']:,} of them diabetic; "
-            f"a patient counts as diabetic from a probability of {evaluation['threshold']:g}. "
-            + ("" if evaluation["champion"] else "There is no champion to compare with.")
-        ),
-        warnings="".join(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in evaluation["warnings"]),
-        scores=_scores_table(challenger, evaluation["champion"]),
-        slices=_slices_table(challenger, evaluation["champion"]),
-        pictures=embedded(pictures, PICTURES),
+    lead = (
+        f"{challenger['rows']:,} test rows, {challenger['positives']:,} of them diabetic; "
+        f"a patient counts as diabetic from a probability of {evaluation['threshold']:g}. "
+        + ("" if evaluation["champion"] else "There is no champion to compare with.")
     )
+    parts = [
+        *(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in evaluation["warnings"]),
+        "<h2>Scores</h2>",
+        _scores_table(challenger, evaluation["champion"]),
+        "<h2>By age</h2>",
+        _slices_table(challenger, evaluation["champion"]),
+        embedded(pictures, PICTURES),
+    ]
+    return html_page(TITLE, lead, "\n".join(parts))
 
 
 def _scores_table(challenger: dict[str, Any], champion: dict[str, Any] | None) -> str:
@@ -38,7 +40,7 @@ def _scores_table(challenger: dict[str, Any], champion: dict[str, Any] | None) -
         if champion:
             row += [_number(champion[name]), _difference(name, challenger[name], champion[name])]
         body.append(row)
-    return _table(head, body)
+    return html_table(head, body)
 
 
 def _slices_table(challenger: dict[str, Any], champion: dict[str, Any] | None) -> str:
@@ -53,7 +55,7 @@ def _slices_table(challenger: dict[str, Any], champion: dict[str, Any] | None) -
             other = champion["slices"][SLICED_BY][band]["roc_auc"]
             row += [_number(other), _difference("roc_auc", figures_of_band["roc_auc"], other)]
         body.append(row)
-    return _table(head, body)
+    return html_table(head, body)
 
 
 def _number(value: float | None) -> str:
@@ -67,12 +69,6 @@ def _difference(name: str, challenger: float | None, champion: float | None) -> 
     better = difference < 0 if name in LESS_IS_BETTER else difference > 0
     kind = "same" if round(difference, 3) == 0 else "better" if better else "worse"
     return f'<span class="{kind}">{round(difference, 3) + 0:+.3f}</span>'.replace("-", "−")
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
 def summary(evaluation: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ import argparse
 import html
 import sys
 from pathlib import Path
-from string import Template
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from diabetes_steps import LABEL, DataError, as_measured, embedded, png, read_rows
+from diabetes_steps import LABEL, DataError, as_measured, embedded, html_page, html_table, png, read_rows
 
 ROWS_DRAWN = 200_000  # of more training rows a sample is drawn; the table is computed from all
 COLOURS = {"train": "#2f6fde", "test": "#c56a08"}
@@ -161,24 +160,19 @@ def draw(rows: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> dict[str, by
 
 def page(parts: dict[str, pd.DataFrame], summaries: dict[str, pd.DataFrame], pictures: dict[str, bytes]) -> str:
     """Write the profile as one HTML page, its pictures inside."""
-    template = Template((Path(__file__).parent / "profile_template.html").read_text(encoding="utf-8"))
     counts = [f"{len(rows):,} {part} rows, {rows[LABEL].mean():.1%} diabetic" for part, rows in parts.items()]
     sampled = f" Pictures show a sample of {ROWS_DRAWN:,} training rows." if len(parts["train"]) > ROWS_DRAWN else ""
-    return template.substitute(
-        lead=html.escape("; ".join(counts) + "." + sampled),
-        table=_table(summaries),
-        pictures=embedded(pictures, PICTURES),
-    )
+    tables = "\n".join(_table(part, summary) for part, summary in summaries.items())
+    body = f'<div class="beside">\n{tables}\n</div>\n{embedded(pictures, PICTURES)}'
+    return html_page("Data profile", "; ".join(counts) + "." + sampled, body)
 
 
-def _table(summaries: dict[str, pd.DataFrame]) -> str:
-    heads = [f'<th colspan="{len(summary.columns)}">{part}</th>' for part, summary in summaries.items()]
-    names = [f"<th>{name}</th>" for summary in summaries.values() for name in summary.columns]
-    lines = [f"<tr><th></th>{''.join(heads)}</tr>", f"<tr><th></th>{''.join(names)}</tr>"]
-    cells = pd.concat([summary.apply(_cells) for summary in summaries.values()], axis=1)
-    for feature, row in zip(cells.index, cells.to_numpy(), strict=True):
-        lines.append(f"<tr><td>{html.escape(str(feature))}</td>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>")
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
+def _table(part: str, summary: pd.DataFrame) -> str:
+    rows = summary.apply(_cells)
+    body = [
+        [html.escape(str(feature)), *row] for feature, row in zip(rows.index, rows.to_numpy().tolist(), strict=True)
+    ]
+    return f"<div><h2>Columns of the {part} rows</h2>\n{html_table(['', *map(str, rows)], body)}</div>"
 
 
 def _cells(figure: pd.Series[float]) -> pd.Series[str]:

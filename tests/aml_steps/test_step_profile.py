@@ -35,6 +35,7 @@ def test_profile_of_the_shipped_rows_is_one_page_that_needs_no_other_file(shippe
     assert len(sources) == 3 and all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in page and "<script" not in page and "$" not in page
     assert "SerumInsulin" in page and "PatientID" not in page
+    assert page.count("<table>") == 2 and page.count("<th>") == 12  # one for each part: a phone shows both whole
 
 
 def test_a_column_without_any_value_or_any_variation_is_drawn_all_the_same(
