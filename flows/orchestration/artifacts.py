@@ -1,20 +1,25 @@
 """The summary of a run as Prefect artifacts: a page, a table of metrics, a link to the report."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
 
+from flows.data.atomic import atomic_write
 from flows.engines.engine import Engine
 from flows.training.markdown import plain
+from flows.training.report_heading import with_heading
 from flows.training.summary import RunSummary, metric_table, summary_as_markdown
 
 REPORT = "report.html"
 
 
 async def publish_summary(summary: RunSummary, engine: Engine) -> None:
-    """Create the artifacts of the current flow run."""
-    metrics = summary.report.challenger.values
-    report = await engine.keep_report(summary.outcome, summary.evaluation / REPORT, metrics)
+    """Create the artifacts of the current flow run, and head the evaluation report with what the run has come to."""
+    file = summary.evaluation / REPORT
+    if file.is_file():
+        atomic_write(file, with_heading(file.read_text(encoding="utf-8"), summary, datetime.now(UTC)))
+    report = await engine.keep_report(summary.outcome, file, summary.report.challenger.values)
     await asyncio.gather(
         acreate_markdown_artifact(
             summary_as_markdown(summary, report.url),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ import model_file
 import pictures
 import prep
 import train
+from flows.training.report_heading import with_heading
+from tests.training.summaries import SUMMARY
 
 SCRIPT = Path(evaluate.__file__)
 SCHEMA = json.loads((SCRIPT.parent / "metrics.schema.json").read_text())
@@ -108,7 +111,10 @@ def test_evaluation_without_champion(alone: Path) -> None:
     evaluation = figures_of(alone)
     assert evaluation["champion"] is None and evaluation["threshold"] == 0.4
     assert {file.name for file in alone.iterdir()} == {"metrics.json", "report.html", *PICTURES}
-    assert "There is no champion" in (alone / "report.html").read_text()
+    page = (alone / "report.html").read_text()
+    assert "There is no champion" in page
+    headed = with_heading(page, SUMMARY, datetime.now(UTC))
+    assert "<h1>pipeline: Promoted</h1>" in headed and "<h1>Evaluation</h1>" not in headed
 
 
 def test_champion_is_measured_on_the_same_rows_and_shown_beside_the_challenger(

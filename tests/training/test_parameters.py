@@ -1,5 +1,6 @@
 """What a person may set, and how Prefect's form and the components see it."""
 
+import math
 from typing import Any, get_args
 
 import pytest
@@ -7,7 +8,8 @@ from pydantic import BaseModel
 
 from flows.errors import ParameterError
 from flows.spec.reading.reader import read_job
-from flows.training.evaluation import METRICS
+from flows.training.evaluation import METRICS, ConfusionMatrix, ModelScores
+from flows.training.gate import decide
 from flows.training.parameters import (
     EngineParameters,
     JobParameters,
@@ -94,3 +96,11 @@ def test_gate_offers_every_metric_of_the_evaluation() -> None:
 def test_number_that_is_none_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"reg_rate: input should be a finite number, not nan\."):
         validated(PipelineParameters, {"reg_rate": float("nan")})
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_default_floor_of_every_metric_rejects_the_toss_of_a_coin(metric: str) -> None:
+    coin = dict.fromkeys(METRICS, 0.5) | {"brier_score_loss": 0.25, "log_loss": math.log(2)}
+    gate = validated(PipelineParameters, {"gate_metric": metric}).gate
+    assert not decide(ModelScores(coin, ConfusionMatrix(1, 1, 1, 1), 4, 2), None, gate).promoted
+    assert validated(PipelineParameters, {"gate_metric": metric, "gate_floor": 0.3}).gate.floor == 0.3

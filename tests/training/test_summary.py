@@ -9,50 +9,15 @@ import httpx
 import pytest
 from prefect import flow
 
-from flows.data.assets import ResolvedData
-from flows.engines.runs import KeptReport, RunOutcome, RunStatus, StepOutcome
-from flows.mlflow_store.model_registry import ModelVersion
+from flows.engines.runs import KeptReport, RunOutcome
 from flows.orchestration.artifacts import publish_summary
 from flows.prefect_api.server import SERVED, served_mlflow
-from flows.training.evaluation import METRICS, ConfusionMatrix, EvaluationReport, ModelScores
+from flows.training.evaluation import METRICS, EvaluationReport
 from flows.training.gate import GateDecision
-from flows.training.summary import (
-    RunSummary,
-    SkippedRun,
-    metric_table,
-    summary_as_json,
-    summary_as_markdown,
-    summary_as_text,
-)
+from flows.training.summary import SkippedRun, metric_table, summary_as_json, summary_as_markdown, summary_as_text
+from tests.training.summaries import SUMMARY, scores
 
 REPORT = "http://127.0.0.1:5000/report.html"
-
-
-def scores(value: float) -> ModelScores:
-    return ModelScores(dict.fromkeys(METRICS, value), ConfusionMatrix(1, 1, 1, 1), 4, 2)
-
-
-SUMMARY = RunSummary(
-    title="pipeline",
-    engine="local",
-    data=ResolvedData("rows:2", "uri_file", Path("/data/rows.csv"), "rows", "2"),
-    outcome=RunOutcome(
-        "job-1",
-        RunStatus.COMPLETED,
-        (
-            StepOutcome("prep", RunStatus.COMPLETED, reused=True, seconds=12.3),
-            StepOutcome("train", RunStatus.COMPLETED, seconds=4.56),
-        ),
-        outputs={},
-        tags={},
-        where="jobs/job-1",
-    ),
-    report=EvaluationReport(0.5, scores(0.8), scores(0.75)),
-    decision=GateDecision(True, ("it is good", "it is better")),
-    champion=ModelVersion("diabetes", 3, False, "champion", "source", "run"),
-    version=ModelVersion("diabetes", 4, True, "champion", "source", "run"),
-    evaluation=Path("outputs/evaluation"),
-)
 
 
 def test_page_begins_with_the_verdict_and_why_and_leads_to_the_report() -> None:
@@ -129,7 +94,11 @@ def test_nothing_is_said_to_be_worse_without_a_champion_or_at_less_than_the_show
 class Reporter:
     """The part of an engine that keeps a report."""
 
-    async def keep_report(self, *_: object) -> KeptReport:
+    def __init__(self) -> None:
+        self.kept = ""
+
+    async def keep_report(self, outcome: RunOutcome, report: Path, *_: object) -> KeptReport:
+        self.kept = report.read_text()
         url = "http://127.0.0.1:5000/#/runs/1/artifacts/evaluation/report.html"
         return KeptReport(url, "in MLflow, which `make serve` shows")
 
@@ -153,14 +122,17 @@ def test_page_of_a_skipped_run_says_why() -> None:
     assert summary_as_markdown(skipped) == "# pipeline: Skipped\n\nnothing changed.\n"
 
 
-def test_every_artifact_has_a_description(prefect_api: str) -> None:
+def test_every_artifact_has_a_description_and_the_report_that_is_kept_a_heading(
+    prefect_api: str, tmp_path: Path
+) -> None:
     engine: Any = Reporter()
+    (tmp_path / "report.html").write_text("<h1>Evaluation</h1>")
 
     @flow
     async def ends() -> str:
         from prefect.runtime import flow_run
 
-        await publish_summary(SUMMARY, engine)
+        await publish_summary(replace(SUMMARY, evaluation=tmp_path), engine)
         return str(flow_run.id)
 
     run: str = asyncio.run(ends())
@@ -171,6 +143,7 @@ def test_every_artifact_has_a_description(prefect_api: str) -> None:
     assert said["summary"] == "Promoted: diabetes version 4, alias champion"
     assert "`make serve`" in said["report"]
     assert said["metrics"]
+    assert engine.kept.startswith("<h1>pipeline: Promoted</h1>")
 
 
 @pytest.mark.parametrize(
