@@ -24,7 +24,7 @@ from flows.cli.state.closing import Closing
 from flows.cli.state.usable import check_usable, explained
 from flows.cli.terminal import interrupts
 from flows.cli.terminal.exit_codes import exit_code_of
-from flows.engines.local.host.call_stack import with_room_to_call
+from flows.engines.local.host.step_stack import with_room_to_call
 from flows.engines.open_engine import chosen_engine
 from flows.engines.runs import PipelineRequest
 from flows.errors import (

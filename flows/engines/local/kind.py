@@ -45,13 +45,14 @@ class LocalKind(EngineKind):
         """Plan the job; what starts the processes of its steps. None if all steps are reused and tracked here."""
         from flows.engines.local.host.preload import modules_to_preload
         from flows.engines.local.host.processes import warm_up
+        from flows.engines.local.host.seen_imports import SeenImports
         from flows.engines.plan.steps import Planner
 
         asked = request()
         plans = Planner(asked.spec, settings, asked.force_rerun, asked.python).known()
         if tracking == "local" and len(plans) == len(asked.spec.steps) and all(plan.reused for plan in plans.values()):
             return None
-        modules = modules_to_preload(asked.spec, plans)
+        modules = modules_to_preload(asked.spec, plans, SeenImports(settings.home))
         return lambda: warm_up(settings, modules, tracking, asked.python)
 
     def start_early(self, settings: Settings) -> None:

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from prefect import get_run_logger
 from flows.data.digests import change_since
 from flows.data.snapshot import Snapshot
 from flows.engines.local.host.client import Command, Ended, Process, StepHost
-from flows.engines.local.host.preload import imported_modules, plain_script
+from flows.engines.local.host.preload import has_own_variables, imported_modules, plain_script
 from flows.engines.local.host.processes import LocalProcesses
+from flows.engines.local.host.seen_imports import SeenImports
 from flows.engines.local.host.tracking_server import tracking_variables
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.other_packages import other_packages, speaks_of_packages
@@ -73,6 +74,7 @@ class StepRunner:
         self._request = request
         self._runs = runs
         self._store = store
+        self._seen = SeenImports(settings.home)
 
     async def run(self, plan: StepPlan, folder: Path, trial: TrialRun | None = None) -> StepOutcome:
         """Run one step's command in a copy of its code, and keep what it delivers, all in a folder of its own."""
@@ -101,7 +103,7 @@ class StepRunner:
         own = {**step.component.environment_variables, **step.environment_variables}
         plain = plain_script(text)
         logs_itself = bool(plain) and not own.keys() & _WHICH_PYTHON and self._processes.python == Path(sys.executable)
-        script = None if own else plain
+        script = None if has_own_variables(step) else plain
         environment = {**self._environment(step, texts, places, run_id), **variables}
         throw_away: ThrowAway | None = None
         if await asyncio.to_thread(installs_packages, text, code):
@@ -115,9 +117,8 @@ class StepRunner:
             environment=environment,
             log=log,
             script=script,
-            modules=imported_modules(code / (step.parallel.entry_script if step.parallel else script[0]))
-            if script
-            else (),
+            modules=self._modules(step, code, script) if script else (),
+            imported=folder / "imported.json",
         )
         report(StepEvent(step.name, StepPhase.STARTED))
         started = time.monotonic()
@@ -130,6 +131,7 @@ class StepRunner:
             if throw_away is not None:
                 await asyncio.to_thread(throw_away.remove)
         seconds = time.monotonic() - started
+        self._seen.add(step.component, folder / "imported.json")
         code = await asyncio.to_thread(self._working_folders.keep, code, folder)
         await asyncio.to_thread(self._close, folder, run_id)
         await asyncio.to_thread(_fill_artifacts, step, outputs, code, log)
@@ -187,6 +189,8 @@ class StepRunner:
             follow(command.log, process.ended, lambda line: logger.info("%s | %s", step.name, line))
         )
         timed_out = False
+        if command.script and not process.started.result():
+            self._seen.forget(step.component)
         try:
             try:
                 ended = await asyncio.wait_for(asyncio.shield(process.ended), step.timeout_seconds)
@@ -199,6 +203,11 @@ class StepRunner:
         finally:
             await tail
         return ended, timed_out
+
+    def _modules(self, step: Step, code: Path, script: Sequence[str]) -> list[str]:
+        """What a step that may be forked will import."""
+        found = imported_modules(code / (step.parallel.entry_script if step.parallel else script[0]))
+        return [*found, *self._seen.of(step.component)]
 
     def _close(self, folder: Path, run_id: str | None) -> None:
         """Let only the user read what a step wrote: it may have copied files together with their modes."""

@@ -3,6 +3,7 @@
 import pytest
 
 from flows.engines.local.host.preload import modules_to_preload
+from flows.engines.local.host.seen_imports import SeenImports
 from flows.engines.plan.steps import Planner
 from flows.spec.reading.reader import read_job
 from tests.conftest import Write
@@ -71,11 +72,11 @@ def test_a_step_can_be_planned_ahead_as_far_as_what_it_reads_is_reused(project: 
 
 
 def test_what_is_imported_ahead_is_what_the_steps_that_may_run_import(project: Project) -> None:
-    spec = read_job(project.folder / "pipeline.yml")
+    spec, seen = read_job(project.folder / "pipeline.yml"), SeenImports(project.settings.home)
     project.edit("train/src/near.py", "sklearn", "scipy")
 
-    assert modules_to_preload(spec, {}) == ["pandas", "matplotlib", "scipy"]
-    assert modules_to_preload(spec, Planner(spec, project.settings).known()) == ["scipy"]
+    assert modules_to_preload(spec, {}, seen) == ["pandas", "matplotlib", "scipy"]
+    assert modules_to_preload(spec, Planner(spec, project.settings).known(), seen) == ["scipy"]
 
 
 def test_what_an_included_module_imports_is_imported_ahead_too(project: Project) -> None:
@@ -85,5 +86,5 @@ def test_what_an_included_module_imports_is_imported_ahead_too(project: Project)
     project.edit("train/component.yml", "code: ./src", "code: ./src\nadditional_includes: [../shared.py, ../more]")
     project.edit("train/src/near.py", "import sklearn", "import shared, more.deep, prep")
 
-    spec = read_job(project.folder / "pipeline.yml")
-    assert modules_to_preload(spec, Planner(spec, project.settings).known()) == ["numpy", "pyarrow", "prep"]
+    spec, seen = read_job(project.folder / "pipeline.yml"), SeenImports(project.settings.home)
+    assert modules_to_preload(spec, Planner(spec, project.settings).known(), seen) == ["numpy", "pyarrow", "prep"]

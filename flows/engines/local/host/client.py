@@ -40,7 +40,17 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One process to start. ``script`` is the command as a list if it is a plain ``python script.py …``, else None."""
+    """One process to start.
+
+    Attributes:
+        text: The command, for a shell; or the words of one.
+        folder: Where it works.
+        environment: All its variables.
+        log: The file that gets what it prints.
+        script: The command as a list if it is a plain ``python script.py …``, else None.
+        modules: What that script will import.
+        imported: The file in which a forked script notes what it has imported itself, as it ends.
+    """
 
     text: str | list[str]
     folder: Path
@@ -48,6 +58,7 @@ class Command:
     log: Path
     script: Sequence[str] | None = None
     modules: Sequence[str] = ()
+    imported: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +338,7 @@ def _start_request(identifier: str, command: Command, streams: list[int] | None)
         "cwd": str(command.folder),
         "env": dict(command.environment),
         "log": str(command.log),
+        "imported": None if command.imported is None else str(command.imported),
         "streams": streams,
     }
 

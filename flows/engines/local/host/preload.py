@@ -1,14 +1,19 @@
-"""Modules that the steps' scripts import, found in their source, so that the step host imports them ahead of time."""
+"""Modules that a step will import, which the step host imports ahead of time.
+
+They are found in the source of its script and of the modules beside it, inside functions too, and in what the step was
+seen to import when it ran before (:mod:`flows.engines.local.host.seen_imports`).
+"""
 
 import ast
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flows.engines.local.host.seen_imports import SeenImports
 from flows.engines.plan.steps import StepPlan
 from flows.spec.graph import order
-from flows.spec.model.job import JobSpec
+from flows.spec.model.job import JobSpec, Step
 from flows.spec.render import render_command
 
 # Only words that a shell would pass on as they are; anything else is left to a real shell.
@@ -47,9 +52,10 @@ def plain_script(command: str) -> list[str] | None:
 
 
 def imported_modules(script: Path, includes: Sequence[Path] = ()) -> list[str]:
-    """Return the modules that a script and the local modules it imports load at start, in order.
+    """Return what a script and the local modules that it imports may import, inside functions too.
 
-    Local modules lie beside the script, or among the additional includes, which will lie there when it runs.
+    Local modules lie beside the script, or among the additional includes, which will lie there when it runs. They are
+    not among what is returned.
 
     ``package:name`` stands for ``from package import name`` and for the use of ``package.name``, where the name may or
     may not be a submodule. A script that cannot be read or parsed imports nothing here: running it will say why.
@@ -65,11 +71,11 @@ def imported_modules(script: Path, includes: Sequence[Path] = ()) -> list[str]:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
             return
-        for module in _imports(tree):
-            local = _local_module(module.partition(":")[0], script.parent, includes)
-            if local is not None:
-                visit(local)
-            else:
+        for module in _imports(tree, _package_of(path, script.parent, includes)):
+            local = _local_modules(module, script.parent, includes)
+            for file in local:
+                visit(file)
+            if not local:
                 found[module] = None
                 for late in _LATE.get(module.replace(":", "."), ()):
                     found[late] = None
@@ -78,41 +84,79 @@ def imported_modules(script: Path, includes: Sequence[Path] = ()) -> list[str]:
     return list(found)
 
 
-def _local_module(module: str, folder: Path, includes: Sequence[Path]) -> Path | None:
+def _local_modules(module: str, folder: Path, includes: Sequence[Path]) -> list[Path]:
+    """The files of a local module and of the packages that it is in; of ``package:name`` also that of the name."""
+    names = re.split(r"[.:]", module)
+    files = [_local_module(names[: length + 1], folder, includes) for length in range(len(names))]
+    return [file for file in files if file is not None]
+
+
+def _local_module(names: Sequence[str], folder: Path, includes: Sequence[Path]) -> Path | None:
     """The file of a module in a folder or in what is included there; None if it is in neither."""
-    for root, part in ((folder, folder), *((include.parent, include) for include in includes)):
-        path = root / Path(*module.split("."))
+    for root, part in _places(folder, includes):
+        path = root / Path(*names)
         for candidate in (path.with_suffix(".py"), path / "__init__.py"):
             if candidate.is_relative_to(part) and candidate.is_file():
                 return candidate
     return None
 
 
-def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan]) -> list[str]:
-    """What the scripts of the steps that (may) run import, in the order in which the steps run."""
-    found: dict[str, None] = {}
-    for name in order(spec):
-        plan, component = plans.get(name), spec.steps[name].component
-        any_value = dict.fromkeys([*component.inputs, *component.outputs], "x")
-        script = plain_script(render_command(component.command, any_value, any_value))
-        if script and component.code is not None and not (plan is not None and plan.reused):
-            found.update(dict.fromkeys(imported_modules(component.code / script[0], component.additional_includes)))
-    return list(found)
+def _places(folder: Path, includes: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Where local modules are looked for: a folder, and the part of it that the step will have."""
+    yield folder, folder
+    yield from ((include.parent, include) for include in includes)
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
+def _package_of(path: Path, folder: Path, includes: Sequence[Path]) -> list[str]:
+    """The package that a local module is in, as a list of names; empty beside the script."""
+    for root, part in _places(folder, includes):
+        if path.is_relative_to(part):
+            return list(path.relative_to(root).parts[:-1])
+    return []
+
+
+def modules_of(step: Step, seen: SeenImports) -> list[str]:
+    """What a step will import, by its source and as it was seen before; empty if its command is no plain script."""
+    component = step.component
+    any_value = dict.fromkeys([*component.inputs, *component.outputs], "x")
+    script = plain_script(render_command(component.command, any_value, any_value))
+    if step.parallel is not None:
+        script = [step.parallel.entry_script]
+    if not script or component.code is None or has_own_variables(step):
+        return []
+    found = imported_modules(component.code / script[0], component.additional_includes)
+    return list(dict.fromkeys([*found, *seen.of(component)]))
+
+
+def has_own_variables(step: Step) -> bool:
+    """Whether a step sets environment variables, which a library may read as it is imported: it is never forked."""
+    return bool(step.component.environment_variables or step.environment_variables)
+
+
+def modules_to_preload(spec: JobSpec, plans: Mapping[str, StepPlan], seen: SeenImports) -> list[str]:
+    """What the steps that (may) run import, in the order in which the steps run."""
+    running = (name for name in order(spec) if not (name in plans and plans[name].reused))
+    return list(dict.fromkeys(module for name in running for module in modules_of(spec.steps[name], seen)))
+
+
+def _imports(tree: ast.Module, package: Sequence[str]) -> Iterator[str]:
+    """The modules that a module of a package imports, those inside functions last."""
     aliases: dict[str, str] = {}
-    for node in _module_level(tree.body):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                aliases[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
-                yield alias.name
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            for alias in node.names:
-                yield f"{node.module}:{alias.name}"
+    for node in sorted(_statements(tree.body), key=lambda found: found[0]):
+        match node[1]:
+            case ast.Import(names=names):
+                for alias in names:
+                    first = alias.name.partition(".")[0]
+                    aliases[alias.asname or first] = alias.name if alias.asname else first
+                    yield alias.name
+            case ast.ImportFrom(module=name, names=names, level=level) if level <= len(package):
+                above = package[: len(package) - level + 1] if level else ()
+                module = ".".join([*above, *([name] if name else [])])
+                yield module
+                for alias in names:
+                    yield f"{module}:{alias.name}"
+            case _:
+                pass
     used = {
         f"{aliases[node.value.id]}:{node.attr}": None
         for node in ast.walk(tree)
@@ -121,9 +165,16 @@ def _imports(tree: ast.Module) -> Iterator[str]:
     yield from used
 
 
-def _module_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run on import, those within ``if`` and ``try`` included."""
+def _statements(body: Iterable[ast.AST], depth: int = 0) -> Iterator[tuple[int, ast.AST]]:
+    """All statements, each with the number of functions that it is in.
+
+    Left out is what only a type checker sees, and what is done where something failed.
+    """
     for node in body:
-        yield node
-        if isinstance(node, ast.If | ast.Try | ast.With):
-            yield from _module_level(node.body)
+        if isinstance(node, ast.expr | ast.ExceptHandler):
+            continue
+        yield depth, node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        inside = depth + isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from _statements(ast.iter_child_nodes(node), inside)

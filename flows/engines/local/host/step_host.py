@@ -23,7 +23,7 @@ Requests::
 
     {"preload": ["pandas", "sklearn:linear_model"]}
     {"start": ID, "command": TEXT, "script": [FILE, ARGUMENT…] or null, "modules": […],
-     "cwd": PATH, "env": {…}, "log": PATH, "streams": [READ_FD, WRITE_FD] or null}
+     "imported": PATH or null, "cwd": PATH, "env": {…}, "log": PATH, "streams": [READ_FD, WRITE_FD] or null}
     {"signal": ID, "number": 15}
 
 Answers::
@@ -50,9 +50,9 @@ import threading
 import time
 from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
-from call_stack import with_room_to_call
-from step_imports import Imports, say, shadowed
+from step_imports import Imports, note_imports, say, shadowed
 from step_script import run_script
+from step_stack import with_room_to_call
 from step_tree import become_subreaper, children, descendants, prctl, send
 
 TERMINATION_GRACE_SECONDS = 3.0
@@ -386,13 +386,14 @@ def check_environment(environment: Dict[str, str]) -> None:  # noqa: UP006
 @with_room_to_call
 def main() -> NoReturn:
     """Serve the client; in a forked step, run the step's script."""
-    for name in ("call_stack", "step_imports", "step_script", "step_tree"):
+    for name in ("step_imports", "step_script", "step_stack", "step_tree"):
         del sys.modules[name]  # a step may have modules of these names
     sys.path.pop(0)  # and must not import from the folder of this file
     to_run = Host().serve()
     if to_run is None:
         os._exit(0)
-    run_script(to_run["script"])
+    place, code = to_run["imported"], to_run["cwd"]
+    run_script(to_run["script"], lambda names: note_imports(place, code, names) if place else None)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import signal
 import sys
 import types
+from typing import Iterable  # noqa: UP035 (the steps' interpreter may be an old one)
 
 # Imported before a fork these start no Python threads and hold no locks or connections; those that start native ones
 # (OpenBLAS, Arrow) know how to start anew in the child. A test of this project checks both.
@@ -16,6 +18,11 @@ PRELOADABLE = {
     *("alembic", "git", "joblib", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "pandera", "pyarrow"),
     *("scipy", "skops", "sklearn", "sqlalchemy"),
 }
+# These change what their package offers to all of a process: only the step that imports them is to see it.
+NOT_PRELOADABLE = ("sklearn.experimental",)
+# MLflow, pandas, scikit-learn and Matplotlib take some 300 MiB, which all steps share. What comes on top of the limit
+# is imported by the steps that use it, and takes memory only as long as they run.
+MOST_BYTES = 512 << 20
 IMPORT_SECONDS = 120.0  # the longest that one import may take, and keep all other steps waiting
 
 
@@ -39,10 +46,12 @@ class Imports:
         """
         parent, _, name = module.partition(":")
         package = parent.partition(".")[0]
-        if package not in PRELOADABLE:
+        if not is_preloadable(parent):
             return True
         if package in self.broken:
             return False
+        if parent not in sys.modules and resident_bytes() > MOST_BYTES:
+            return True  # a step that needs it imports it
         try:
             self.running = True
             signal.setitimer(
@@ -66,6 +75,38 @@ class Imports:
         """Give up the import that has taken too long."""
         if self.running:
             raise ImportTakesTooLong(f"not done after {IMPORT_SECONDS:g} s")
+
+
+def is_preloadable(module: str) -> bool:
+    """Whether a module may be imported before a fork, whichever step needs it."""
+    return module.partition(".")[0] in PRELOADABLE and not f"{module}.".startswith(
+        tuple(f"{name}." for name in NOT_PRELOADABLE)
+    )
+
+
+def resident_bytes() -> int:
+    """The memory that this process occupies."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def note_imports(place: str, code: str, names: Iterable[str]) -> None:
+    """Write down which of the modules that a script has imported could have been imported before the fork.
+
+    Args:
+        place: The file to write.
+        code: The folder of the step's code. What lies in it is left out, and so is what no finder has found.
+        names: The modules.
+    """
+    own = os.path.join(os.path.realpath(code), "")
+    found: list[str] = []
+    for name in names:
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        is_found = getattr(spec, "name", None) == name and not str(getattr(spec, "origin", "")).startswith(own)
+        if is_found and is_preloadable(name):
+            found.append(name)
+    with contextlib.suppress(Exception), open(place, "w", encoding="utf-8") as file:
+        json.dump(found, file)
 
 
 def shadowed(folder: str, script: str) -> bool:

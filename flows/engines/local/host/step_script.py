@@ -20,17 +20,25 @@ import threading
 import traceback
 import types
 import weakref
-from typing import Any, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
+from typing import Any, Callable, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
 
-def run_script(words: Sequence[str]) -> NoReturn:
-    """Run ``words``, a script and its arguments, in this process, and end the process with the script's exit code."""
+def run_script(words: Sequence[str], note: Callable[[list[str]], None]) -> NoReturn:
+    """Run a script in this process, and end the process with its exit code.
+
+    Args:
+        words: The script and its arguments.
+        note: Gets the names of the modules that the script has imported, when it has ended.
+    """
     before = list(sys.modules.values())  # these are left as they are
     sys.argv = list(words)
     sys.orig_argv = ["python", *words]
     path = os.path.abspath(words[0])
     sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
-    end_process(execute(path), before)
+    code = execute(path)
+    kept = {id(module) for module in before}
+    note([name for name, module in list(sys.modules.items()) if id(module) not in kept])
+    end_process(code, before)
 
 
 def execute(path: str) -> object:

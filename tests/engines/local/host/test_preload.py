@@ -92,7 +92,7 @@ def words_of_bash(command: str) -> list[str]:
     return said.decode().split("\0")[:-1]
 
 
-def test_imports_are_those_that_run_when_the_script_starts(write: Write) -> None:
+def test_imports_are_those_of_a_script_and_of_the_modules_beside_it_inside_functions_too(write: Write) -> None:
     folder = write(
         {
             "train.py": """
@@ -119,8 +119,44 @@ def test_imports_are_those_that_run_when_the_script_starts(write: Write) -> None
         "sklearn.linear_model",
         "sklearn.linear_model:LogisticRegression",
         "numpy.linalg",
+        "scipy",
         "pandas:read_csv",
     ]
+
+
+def test_a_helper_that_imports_in_its_functions_is_read_too(write: Write) -> None:
+    folder = write(
+        {
+            "train.py": "from helper import fit\nfit()",
+            "helper.py": """
+                from typing import TYPE_CHECKING
+                if TYPE_CHECKING:
+                    import matplotlib
+                class Model:
+                    def fit(self):
+                        import pandas as pd
+                        with open("x") as file:
+                            from sklearn import linear_model
+                        pd.read_parquet(file)
+                def fit():
+                    from parts import deep
+            """,
+            "parts/__init__.py": "import joblib",
+            "parts/deep.py": "from . import near\nfrom .near import x\nfrom ..beyond import y",
+            "parts/near.py": "import numpy",
+        }
+    )
+
+    found = imported_modules(folder / "train.py")
+
+    assert {"pandas", "sklearn", "sklearn:linear_model", "pyarrow.parquet", "joblib", "numpy"} <= set(found)
+    assert not {module.partition(":")[0] for module in found} & {"helper", "parts", "parts.deep", "near", "matplotlib"}
+
+
+def test_a_module_of_the_code_that_has_the_name_of_a_library_is_not_imported_ahead(write: Write) -> None:
+    folder = write({"train.py": "def f():\n  import pandas, mlflow.sklearn", "pandas.py": "", "mlflow/sklearn.py": ""})
+
+    assert imported_modules(folder / "train.py") == []
 
 
 @pytest.mark.parametrize("text", ["print(", "\0", "import"])
