@@ -15,6 +15,8 @@ from flows.cli.plan.mermaid import flowchart
 from flows.cli.plan.text import plan_as_json, plan_as_text
 from flows.cli.plan.why import explain, explanation_as_text
 from flows.data.given import given_assets
+from flows.engines.local.host.preload import preloaded_modules
+from flows.engines.local.host.seen_imports import SeenImports
 from flows.engines.plan.interpreter import python_named
 from flows.engines.plan.job import JobPlan, plan_job
 from flows.engines.plan.output_places import OutputFolders, output_places
@@ -33,7 +35,10 @@ def plan_file(options: PlanOptions) -> int:
     with against as baseline:
         local = as_far_as_local(spec, given, settings)
         plan = plan_job(local, settings, options.force_rerun, interpreter, baseline)
-    plan = replace(plan, writes=output_places(spec, folders), output_dir=options.output_dir)
+    seen, running = SeenImports(settings.home), [it.step for it in plan.steps if it.plan and not it.plan.reused]
+    preloaded = {step.name: preloaded_modules(step, seen) for step in running}
+    writes = output_places(spec, folders)
+    plan = replace(plan, writes=writes, output_dir=options.output_dir, preloaded=preloaded)
     if options.markdown:
         print(plan_as_markdown(plan, spec))
     elif options.mermaid:

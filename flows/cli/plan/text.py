@@ -32,6 +32,7 @@ def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
             *_table(plan.steps),
             *_section("Declared for Azure ML, not used here:", _unused(plan)),
             *_section(f"Environments, beside this Python {plan.python}:", map(_environment, plan.environments)),
+            *_section("Imported once, before the steps start:", _preloaded(plan)),
             *_section("Would write, when the job has ended:", _writes(plan)),
             *_section("Azure ML would refuse it:", _needed(plan)),
             *_section("Cannot run here:", ((step.name, step.refusal or "") for step in plan.refused)),
@@ -68,6 +69,7 @@ def plan_as_json(plan: JobPlan) -> dict[str, Any]:
         "output_dir": plan.output_dir,
         "against": plan.against,
         "needed_by_azure_ml": [message for message, _ in _needed(plan)],
+        "preloaded": {step: list(modules) for step, modules in plan.preloaded.items()},
     }
 
 
@@ -130,6 +132,13 @@ def _unused(plan: JobPlan) -> Iterator[tuple[str, str]]:
         yield "the job", "; ".join(plan.unused)
     for text, names in by_text.items():
         yield _steps(names, len(plan.steps)), text
+
+
+def _preloaded(plan: JobPlan) -> Iterator[tuple[str, str]]:
+    for modules in filter(None, dict.fromkeys(plan.preloaded.values())):
+        steps = [step for step, own in plan.preloaded.items() if own == modules]
+        libraries = sorted({module.partition(".")[0] for module in modules})
+        yield _steps(steps, len(plan.steps)), f"{counted(len(modules), 'module')} of {', '.join(libraries)}"
 
 
 def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:

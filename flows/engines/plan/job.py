@@ -1,9 +1,10 @@
 """Plan of a whole job on this machine: its steps in waves, which ones run or are reused, and why."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from flows.engines.plan.environment import Shortfall, shortfalls
@@ -70,7 +71,8 @@ class JobPlan:
     ``python`` is the version of the interpreter; ``unused`` what the file declares for the whole job and this machine
     has no use for; ``writes`` the local paths that outputs are copied to when the job has ended, and ``output_dir`` the
     folder that everything is copied to, if there is one; ``against`` what it is compared with, where that is not the
-    earlier runs on this machine.
+    earlier runs on this machine; ``preloaded`` the modules that are imported before a step starts, by its name, for the
+    steps that (may) run.
     """
 
     spec: JobSpec
@@ -81,6 +83,7 @@ class JobPlan:
     writes: tuple[OutputPlace, ...] = ()
     output_dir: str | None = None
     against: str | None = None
+    preloaded: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def refused_writes(self) -> tuple[OutputPlace, ...]:

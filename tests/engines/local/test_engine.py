@@ -822,3 +822,22 @@ def test_a_name_that_leads_elsewhere_is_refused_by_the_engine_too(
     assert (victim / "kept.txt").read_text() == "keep"
     with pytest.raises(ParameterError):
         machine.await_(LocalEngine(machine.settings, machine.processes).submit(machine.request("../../x")))
+
+
+HIDDEN_IMPORT = """
+    type: command
+    code: ./code
+    command: python main.py
+    environment: {image: ubuntu}
+    """
+
+
+def test_what_a_step_imported_in_a_way_that_its_source_does_not_show_is_preloaded_the_next_time(
+    machine: Machine, write: Write
+) -> None:
+    script = "import importlib, sys; name = 'sqlalchemy.ext.horizontal_shard'; print(name in sys.modules); importlib.import_module(name)"
+    write({"pipeline.yml": HIDDEN_IMPORT, "code/main.py": script})
+
+    runs = [machine.run(force_rerun=True) for _ in range(2)]
+
+    assert [ran.said(ran.outcome.steps[0].name).split() for ran in runs] == [["False"], ["True"]]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flows.engines.local.host.seen_imports import SeenImports
+from flows.engines.local.host.step_imports import is_preloadable
 from flows.engines.plan.steps import StepPlan
 from flows.spec.graph import order
 from flows.spec.model.job import JobSpec, Step
@@ -126,6 +127,12 @@ def modules_of(step: Step, seen: SeenImports) -> list[str]:
         return []
     found = imported_modules(component.code / script[0], component.additional_includes)
     return list(dict.fromkeys([*found, *seen.of(component)]))
+
+
+def preloaded_modules(step: Step, seen: SeenImports) -> tuple[str, ...]:
+    """The modules that the step host will import for a step, by their full names, but for the memory that they take."""
+    names = (module.partition(":")[0] for module in modules_of(step, seen))
+    return tuple(dict.fromkeys(filter(is_preloadable, names)))
 
 
 def has_own_variables(step: Step) -> bool:

@@ -31,12 +31,13 @@ class Host:
         self.host = host
         self.folder = folder
         self.environment = environment_of(folder)
+        self.imported: Path | None = None
 
     def command(
         self, text: str | list[str], script: Sequence[str] | None = None, modules: Sequence[str] = ()
     ) -> Command:
         log = self.folder.with_name("log.txt")
-        return Command(text, self.folder, self.environment, log, script, modules)
+        return Command(text, self.folder, self.environment, log, script, modules, self.imported)
 
     async def start(self, *script: str, modules: Sequence[str] = ()) -> Process:
         return await self.host.run(self.command(f"python {' '.join(script)}", script, modules))

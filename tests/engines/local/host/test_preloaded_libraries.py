@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -47,17 +48,57 @@ def test_a_library_that_does_harm_when_it_is_preloaded_is_left_to_a_new_process_
     assert "step host" not in capfd.readouterr().err
 
 
+@pytest.fixture
+def with_limit(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Let the step hosts of a test have another limit than usual: the line that sets it, and one in its place."""
+
+    def set_limit(line: str, other: str) -> None:
+        copied = {it.name: it.read_text(encoding="utf-8") for it in HOST_SCRIPT.parent.glob("step_*.py")}
+        assert line in copied["step_imports.py"]
+        copied["step_imports.py"] = copied["step_imports.py"].replace(line, other)
+        write({f"engines/{name}": text for name, text in copied.items()})
+        monkeypatch.setattr(processes, "HOST_SCRIPT", tmp_path / "engines" / "step_host.py")
+
+    return set_limit
+
+
+@pytest.mark.parametrize(("limit", "is_there"), [("512 << 20", True), ("1 << 20", False)])
+def test_a_host_that_occupies_enough_memory_leaves_further_imports_to_the_steps(
+    limit: str, is_there: bool, with_limit: Callable[[str, str], None], tmp_path: Path, write: Write, run: Await
+) -> None:
+    with_limit("MOST_BYTES = 512 << 20", f"MOST_BYTES = {limit}")
+    script = "import sys; print('skops' in sys.modules); import skops"
+    write({"lib/skops.py": "VALUE = 1", "code/main.py": script})
+
+    async def ran() -> tuple[Ran, bool]:
+        async with opened(tmp_path / "code", ["skops"], PYTHONPATH=str(tmp_path / "lib")) as cold:
+            return await cold.run("main.py", modules=["skops"])
+
+    assert run(ran()) == (Ran(0, f"{is_there}\n"), True)
+
+
+def test_a_forked_script_notes_what_it_imported_itself_but_not_what_others_must_not_see(
+    tmp_path: Path, write: Write, run: Await
+) -> None:
+    libraries = ("skops/__init__.py", "skops/io.py", "sklearn/__init__.py", "sklearn/experimental.py", "other.py")
+    write({f"lib/{name}": "" for name in (*libraries, "joblib.py")} | {"code/git.py": "", "code/near.py": ""})
+    write({"code/main.py": "import joblib, skops.io, sklearn.experimental, other, git, near, sys; sys.exit(3)"})
+
+    async def ran() -> tuple[Ran, bool]:
+        async with opened(tmp_path / "code", ["joblib"], PYTHONPATH=str(tmp_path / "lib")) as cold:
+            cold.imported = tmp_path / "imported.json"
+            return await cold.run("main.py", modules=["joblib"])
+
+    assert run(ran()) == (Ran(3, ""), True)
+    assert json.loads((tmp_path / "imported.json").read_text()) == ["skops", "skops.io", "sklearn"]
+
+
 def test_an_import_that_does_not_end_is_given_up(
-    tmp_path: Path, write: Write, run: Await, monkeypatch: pytest.MonkeyPatch
+    with_limit: Callable[[str, str], None], tmp_path: Path, write: Write, run: Await
 ) -> None:
     """By a step host whose patience is shorter than usual."""
-    copied = {it.name: it.read_text(encoding="utf-8") for it in HOST_SCRIPT.parent.glob("step_*.py")}
-    limit = "IMPORT_SECONDS = 120.0"
-    assert limit in copied["step_imports.py"]
-    copied["step_imports.py"] = copied["step_imports.py"].replace(limit, "IMPORT_SECONDS = 0.5")
-    write({f"engines/{name}": text for name, text in copied.items()})
+    with_limit("IMPORT_SECONDS = 120.0", "IMPORT_SECONDS = 0.5")
     write({"lib/skops.py": "import time\nwhile True: time.sleep(100)", "code/main.py": "print('ran')"})
-    monkeypatch.setattr(processes, "HOST_SCRIPT", tmp_path / "engines" / "step_host.py")
 
     async def ran() -> tuple[Ran, bool]:
         async with opened(tmp_path / "code", PYTHONPATH=str(tmp_path / "lib")) as cold:
