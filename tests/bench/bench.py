@@ -1,5 +1,8 @@
 """How fast Tandem is, beside the same four steps in one plain process and as a plain process a step.
 
+In two styles: steps that import their libraries at the top, as this project's own do, and steps as people write them,
+which call a helper module that imports them in its functions and logs a model without naming its requirements.
+
 Every figure is of whole processes, from start to exit, and every ratio is of medians of the same session. Each round
 gives each contestant an empty folder for all its state and runs the three cases in it; the contestants take turns
 within a case, in another order each round, so that what else the machine does meets all of them alike. A run counts
@@ -24,6 +27,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -38,19 +42,35 @@ SERVER_START_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A kind of run: its regularisation rate, and the wall time, as a share of one plain process, to stay within."""
+    """A kind of run: its regularisation rate."""
 
     name: str
     reg_rate: float
-    target: float
 
 
-CASES = [
-    Case("first run on empty state", 0.1, 1.0),
-    Case("unchanged run", 0.1, 0.5),
-    Case("only reg_rate changed", 0.2, 0.9),
+CASES = [Case("first run on empty state", 0.1), Case("unchanged run", 0.1), Case("only reg_rate changed", 0.2)]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A way to write the four steps.
+
+    Attributes:
+        folder: Has their pipeline, and ``plain.py``, which runs them in one process.
+        targets: The wall time of each case to stay within, as a share of one plain process.
+        process_a_step: Whether they can be run as a plain process a step too.
+    """
+
+    name: str
+    folder: Path
+    targets: tuple[float, float, float]
+    process_a_step: bool = False
+
+
+STYLES = [
+    Style("imports at the top", HERE, (1.0, 0.5, 0.9), process_a_step=True),
+    Style("as people write them", HERE / "as_written", (0.9, 0.2, 1.0)),
 ]
-
 
 Command = list[str | Path]
 
@@ -70,9 +90,9 @@ class Contestant:
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def plain(reg_rate: float) -> Command:
+def plain(style: Style, reg_rate: float) -> Command:
     """Run all steps in one plain process."""
-    return [sys.executable, HERE / "plain.py", "--data", DATA, "--reg_rate", str(reg_rate)]
+    return [sys.executable, style.folder / "plain.py", "--data", DATA, "--reg_rate", str(reg_rate)]
 
 
 def process_a_step(reg_rate: float) -> Command:
@@ -80,10 +100,10 @@ def process_a_step(reg_rate: float) -> Command:
     return [HERE / "process_a_step.sh", sys.executable, DATA, str(reg_rate)]
 
 
-def tandem(reg_rate: float) -> Command:
+def tandem(style: Style, reg_rate: float) -> Command:
     """Run the pipeline YAML with Tandem."""
     setting = f"inputs.reg_rate={reg_rate}"
-    return [BIN / "tandem", "run", HERE / "pipeline.yml", "--set", setting, "--output-dir", "outputs"]
+    return [BIN / "tandem", "run", style.folder / "pipeline.yml", "--set", setting, "--output-dir", "outputs"]
 
 
 PLAIN, PROCESS_A_STEP = "one plain process", "a plain process a step"
@@ -91,13 +111,13 @@ RUNNING, TEMPORARY = "tandem, running server", "tandem, temporary server"
 ORDER = [PLAIN, PROCESS_A_STEP, RUNNING, TEMPORARY]
 
 
-def contestants(api_url: str) -> list[Contestant]:
-    """List all of them; ``api_url`` is of the running Prefect server."""
+def contestants(style: Style, api_url: str) -> list[Contestant]:
+    """List those of a style; ``api_url`` is of the running Prefect server."""
     return [
-        Contestant(PLAIN, plain, (1, 2, 3)),
-        Contestant(PROCESS_A_STEP, process_a_step, (1, 2, 3)),
-        Contestant(RUNNING, tandem, (1, 1, 2), {"PREFECT_API_URL": api_url}),
-        Contestant(TEMPORARY, tandem, (1, 1, 2)),
+        Contestant(PLAIN, partial(plain, style), (1, 2, 3)),
+        *([Contestant(PROCESS_A_STEP, process_a_step, (1, 2, 3))] if style.process_a_step else []),
+        Contestant(RUNNING, partial(tandem, style), (1, 1, 2), {"PREFECT_API_URL": api_url}),
+        Contestant(TEMPORARY, partial(tandem, style), (1, 1, 2)),
     ]
 
 
@@ -181,27 +201,26 @@ def run(contestant: Contestant, case: Case, state: Path) -> Cost:
 Costs = dict[tuple[Case, str], list[Cost]]
 
 
-def measure_all(repeat: int, folder: Path) -> tuple[Costs, dict[str, str]]:
-    """Measure each case and contestant ``repeat`` times; say why a contestant failed, where one did.
+def measure_all(style: Style, repeat: int, folder: Path, api_url: str) -> tuple[Costs, dict[str, str]]:
+    """Measure each case and contestant of a style ``repeat`` times; say why a contestant failed, where one did.
 
     A contestant that fails runs no more.
     """
     costs: Costs = defaultdict(list)
     failures: dict[str, str] = {}
-    with prefect_server(folder) as api_url:
-        for number, case, contestant, state in schedule(repeat, contestants(api_url), folder):
-            if contestant.name in failures:
-                continue
-            label = f"{f'round {number}' if number else 'warm-up'}: {case.name}, {contestant.name}"
-            try:
-                cost = run(contestant, case, state)
-            except (CommandError, OSError) as error:
-                failures[contestant.name] = str(error)
-                print(f"{label}: FAILED\n{error}", file=sys.stderr)
-                continue
-            print(f"{label}: {cost.wall_seconds:.2f} s, CPU {cost.cpu_seconds:.2f} s", file=sys.stderr)
-            if number:
-                costs[case, contestant.name].append(cost)
+    for number, case, contestant, state in schedule(repeat, contestants(style, api_url), folder):
+        if contestant.name in failures:
+            continue
+        label = f"{style.name}, {f'round {number}' if number else 'warm-up'}: {case.name}, {contestant.name}"
+        try:
+            cost = run(contestant, case, state)
+        except (CommandError, OSError) as error:
+            failures[contestant.name] = str(error)
+            print(f"{label}: FAILED\n{error}", file=sys.stderr)
+            continue
+        print(f"{label}: {cost.wall_seconds:.2f} s, CPU {cost.cpu_seconds:.2f} s", file=sys.stderr)
+        if number:
+            costs[case, contestant.name].append(cost)
     return costs, failures
 
 
@@ -221,6 +240,7 @@ def schedule(repeat: int, everyone: list[Contestant], folder: Path) -> Iterator[
 class Result:
     """The medians of one case and contestant, their ratios to one plain process, and the limit on the wall seconds."""
 
+    style: str
     case: str
     contestant: str
     wall_seconds: float
@@ -241,16 +261,16 @@ class Result:
         """Format the result as a row of the table."""
         seconds = [f"{self.wall_seconds:.2f}", f"{self.cpu_seconds:.2f}"]
         ratios = [f"{self.wall_ratio:.2f}", f"{self.cpu_ratio:.2f}"]
-        return [self.case, self.contestant, *seconds, *ratios, self.target, self.verdict]
+        return [self.style, self.case, self.contestant, *seconds, *ratios, self.target, self.verdict]
 
 
-HEADER = ["case", "contestant", "wall s", "CPU s", "wall ratio", "CPU ratio", "target", ""]
+HEADER = ["style", "case", "contestant", "wall s", "CPU s", "wall ratio", "CPU ratio", "target", ""]
 
 
-def compare(costs: Costs) -> list[Result]:
+def compare(style: Style, costs: Costs) -> list[Result]:
     """Compare the contestants' medians, case by case."""
     results: list[Result] = []
-    for case in CASES:
+    for case, target in zip(CASES, style.targets, strict=True):
         medians = {
             name: (median(cost.wall_seconds for cost in many), median(cost.cpu_seconds for cost in many))
             for (of_case, name), many in costs.items()
@@ -259,12 +279,22 @@ def compare(costs: Costs) -> list[Result]:
         if PLAIN not in medians:
             continue
         plain_wall, plain_cpu = medians[PLAIN]
-        targets: dict[str, tuple[str, float | None]] = {RUNNING: (f"ratio <= {case.target}", case.target * plain_wall)}
+        targets: dict[str, tuple[str, float | None]] = {RUNNING: (f"ratio <= {target}", target * plain_wall)}
         if RUNNING in medians:
             limit_seconds = medians[RUNNING][0] + TEMPORARY_SERVER_SECONDS
             targets[TEMPORARY] = (f"<= running + {TEMPORARY_SERVER_SECONDS:.0f} s", limit_seconds)
         results += [
-            Result(case.name, name, wall, cpu, wall / plain_wall, cpu / plain_cpu, *targets.get(name, ("", None)))
+            Result(
+                style=style.name,
+                case=case.name,
+                contestant=name,
+                wall_seconds=wall,
+                cpu_seconds=cpu,
+                wall_ratio=wall / plain_wall,
+                cpu_ratio=cpu / plain_cpu,
+                target=targets.get(name, ("", None))[0],
+                limit_seconds=targets.get(name, ("", None))[1],
+            )
             for name, (wall, cpu) in sorted(medians.items(), key=lambda item: ORDER.index(item[0]))
         ]
     return results
@@ -279,17 +309,22 @@ def main() -> int:
     signal.signal(
         signal.SIGTERM, lambda number, frame: sys.exit("stopped")
     )  # as an exception, so that the server stops too
+    results: list[Result] = []
+    failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="tandem-bench-", ignore_cleanup_errors=True) as folder:
         try:
-            costs, failures = measure_all(args.repeat, Path(folder))
+            with prefect_server(Path(folder)) as api_url:
+                for style in STYLES:
+                    costs, failed = measure_all(style, args.repeat, Path(folder), api_url)
+                    results += compare(style, costs)
+                    failures |= {f"{style.name}: {name}": reason for name, reason in failed.items()}
         except CommandError as error:
             sys.exit(str(error))
-    results = compare(costs)
     if args.json:
         rows = [asdict(result) | {"verdict": result.verdict} for result in results]
         print(json.dumps({"repeat": args.repeat, "results": rows, "failures": failures}, indent=2))
     else:
-        print(table(HEADER, 2, [result.cells() for result in results]))
+        print(table(HEADER, 3, [result.cells() for result in results]))
         print(f"\nMedians of {args.repeat}. CPU leaves out the running server's own.")
         for name, reason in failures.items():
             print(f"\n{name} failed:\n{reason}")
