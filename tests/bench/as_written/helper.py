@@ -1,7 +1,8 @@
 """What the four steps do, with every library imported inside the function that uses it."""
 
 # pandas, scikit-learn and MLflow ship no (or other) types.
-# pyright: basic, reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: basic, reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportOptionalMemberAccess=false
 
 
 def split(data, train_data, test_data):

@@ -835,7 +835,12 @@ HIDDEN_IMPORT = """
 def test_what_a_step_imported_in_a_way_that_its_source_does_not_show_is_preloaded_the_next_time(
     machine: Machine, write: Write
 ) -> None:
-    script = "import importlib, sys; name = 'sqlalchemy.ext.horizontal_shard'; print(name in sys.modules); importlib.import_module(name)"
+    script = """
+        import importlib, sys
+        name = "sqlalchemy.ext.horizontal_shard"
+        print(name in sys.modules)
+        importlib.import_module(name)
+    """
     write({"pipeline.yml": HIDDEN_IMPORT, "code/main.py": script})
 
     runs = [machine.run(force_rerun=True) for _ in range(2)]
