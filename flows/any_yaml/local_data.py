@@ -8,6 +8,7 @@ from types import MappingProxyType
 from flows.data.assets import resolve_data
 from flows.data.given import GivenAssets
 from flows.data.web import NotFetched, WebFiles
+from flows.engines.local.parallel.command import mini_batch_data
 from flows.errors import CannotRunHere, DataAssetError, SpecError
 from flows.settings import Settings
 from flows.spec.model.job import DataReference, JobSpec, Step
@@ -77,7 +78,7 @@ def with_local_data(spec: JobSpec, assets: GivenAssets, settings: Settings) -> J
     if lacking:
         lines = [f"  {lack}" for lack in lacking]
         lacks = "\n".join([f"{counted(len(lacking), 'data input')} of {_called(spec)} cannot be found:", *lines])
-    check_runs_here(spec, lacks)
+    check_runs_here(_with_uncut_refused(spec, finder.found), lacks)
     return _with_paths(spec, finder.found)
 
 
@@ -100,7 +101,23 @@ def as_far_as_local(spec: JobSpec, assets: GivenAssets, settings: Settings) -> J
         return replace(step, refusal=step.refusal or "; it ".join(reasons) or None)
 
     steps = {name: refused(step) for name, step in spec.steps.items()}
-    return _with_paths(replace(spec, steps=MappingProxyType(steps)), finder.found)
+    spec = _with_uncut_refused(replace(spec, steps=MappingProxyType(steps)), finder.found)
+    return _with_paths(spec, finder.found)
+
+
+def _with_uncut_refused(spec: JobSpec, found: Mapping[DataReference, Path]) -> JobSpec:
+    """The job with every parallel step refused whose data is here and cannot be cut into mini-batches on this machine."""
+
+    def refused(step: Step) -> Step:
+        value = None if step.parallel is None else source(spec, step.inputs.get(step.parallel.input_data))
+        if step.refusal is None and isinstance(value, DataReference) and value in found:
+            try:
+                mini_batch_data(step, str(found[value]))
+            except DataAssetError as error:
+                return replace(step, refusal=f"cannot cut its input into mini-batches: {error}")
+        return step
+
+    return replace(spec, steps=MappingProxyType({name: refused(step) for name, step in spec.steps.items()}))
 
 
 def _with_paths(spec: JobSpec, found: Mapping[DataReference, Path]) -> JobSpec:

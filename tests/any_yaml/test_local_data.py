@@ -206,3 +206,29 @@ def test_path_that_nothing_can_have_is_missing_like_any_other(local: Local, path
     text = command(x=f"uri_file {path}")
     with pytest.raises(CannotRunHere, match=r"1 data input of job cannot be found"):
         local(text)
+
+
+def test_an_mltable_that_cannot_be_read_here_is_refused_before_anything_runs(local: Local, tmp_path: Path) -> None:
+    for name, text in {
+        "src/score.py": "def run(batch): return batch\n",
+        "table/MLTable": "paths:\n  - file: ./rows.csv\ntransformations:\n  - read_delta_lake\n",
+        "table/rows.csv": "a\n1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    text = """\
+        type: pipeline
+        jobs:
+          prep: {command: date, environment: {image: a}}
+          score:
+            type: parallel
+            inputs: {rows: {type: mltable, path: ./table}}
+            input_data: ${{inputs.rows}}
+            task: {type: run_function, code: ./src, entry_script: score.py, environment: {image: a}}
+        """
+    with pytest.raises(CannotRunHere) as error:
+        local(text)
+    assert "score cannot cut its input into mini-batches" in str(error.value)
+    assert "MLTable asks for read_delta_lake, which cannot be done on this machine" in str(error.value)
+    (tmp_path / "table/MLTable").write_text("paths:\n  - file: ./rows.csv\ntransformations:\n  - read_delimited\n")
+    assert list(local(text).steps) == ["prep", "score"]

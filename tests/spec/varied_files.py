@@ -624,7 +624,7 @@ _OF_PART = [key for key in _FITTING if key not in _OF_WHOLE] + [
     *("name", "version", "type", "description", "tags", "properties", "environment", "code", "command", "path", "mode"),
     *("anything", "Name"),
 ]
-_MISSPELT = ("{}s", "_{}")
+_NAMED_VALUES: tuple[Any, ...] = (1, "text", None, [], {"type": "uri_folder", "path": "./data"}, {"a": 1})
 # What may stand in place of a value.
 OTHERS: tuple[Any, ...] = (None, "text", 3, -1, 1.5, True, "7", [], ["a"], {}, {"a": "b"}, "./gone")
 
@@ -668,25 +668,24 @@ def _changes(tree: Tree, place: str) -> Iterator[tuple[str, Tree]]:
     is_whole = not place or last in ("trial", "component", "a")
     if last in _NAMED:
         for key in ("more", "with-hyphen"):
-            for value in (1, "text", None, [], {"type": "uri_folder", "path": "./data"}, {"a": 1}):
+            for value in Random(f"{place}.{key}").sample(_NAMED_VALUES, 3):
                 yield f"{key} = {value!r}", _changed(tree, place, key, value)
     else:
-        for key in dict.fromkeys(_OF_WHOLE if is_whole else Random(place).sample(_OF_PART, 10)):
+        for key in dict.fromkeys(_OF_WHOLE if is_whole else Random(place).sample(_OF_PART, 4)):
             if key not in here:
                 yield f"{key} = {_FITTING[key]!r}", _changed(tree, place, key, _FITTING[key])
-                if is_whole:
+                if is_whole and Random(f"{place}.{key}").random() < 0.2:
                     yield f"{key} = None", _changed(tree, place, key, None)
     for key, value in here.items():
         without = copy.deepcopy(tree)
         del _at(without, place)[key]
         yield f"no {key}", without
         if last not in _NAMED:
-            for pattern in _MISSPELT:
-                wrong = pattern.format(key)
-                if wrong not in here:
-                    renamed = copy.deepcopy(without)
-                    _at(renamed, place)[wrong] = copy.deepcopy(value)
-                    yield f"{wrong} for {key}", renamed
-        for other in OTHERS if is_whole else Random(f"{place}.{key}").sample(OTHERS, 5):
+            wrong = f"{key}s"
+            if wrong not in here:
+                renamed = copy.deepcopy(without)
+                _at(renamed, place)[wrong] = copy.deepcopy(value)
+                yield f"{wrong} for {key}", renamed
+        for other in Random(f"{place}.{key}").sample(OTHERS, 6 if is_whole else 3):
             if type(other) is not type(value) or other != value:
                 yield f"{key} = {other!r}", _changed(tree, place, key, other)

@@ -38,12 +38,14 @@ class ByType:
     Attributes:
         noun: What it is, for a message: ``identity``.
         shapes: By type.
-        otherwise: The shape of any other type, or of none; None where the type has to be one of these.
+        other: The shape of any other type; None where the type has to be one of these.
+        untyped: The shape of a mapping without a type; None where it has to have one.
     """
 
     noun: str
     shapes: "Mapping[str, Shape]"
-    otherwise: "Shape | None" = None
+    other: "Shape | None" = None
+    untyped: "Shape | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,13 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """A mapping in which Azure ML ignores the keys that it does not know."""
+
+    shape: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
 class Each:
     """A mapping in which the person names the keys, and what stands at each of them."""
 
@@ -62,7 +71,7 @@ class Each:
 
 
 Shape: TypeAlias = "Mapping[str, Value]"
-Value: TypeAlias = "Kind | OneOf | ByType | Each | Shape"
+Value: TypeAlias = "Kind | OneOf | ByType | Each | Open | Shape"
 
 
 def _read(*names: str) -> Shape:
@@ -75,7 +84,7 @@ _RESOURCE: Shape = {"$schema": Kind.SHOWN, "name": Kind.TEXT, "description": Kin
 _SERVICE: Shape = {
     "type": Kind.TEXT,
     "port": Kind.WHOLE,
-    "nodes": Kind.TEXT,
+    "nodes": OneOf("choice of nodes", frozenset({"all"})),
     "properties": Kind.MAPPING,
     **dict.fromkeys(("endpoint", "status", "error_message"), Kind.SHOWN),
 }
@@ -88,7 +97,8 @@ SERVICES = Each(
             "vs_code": _SERVICE,
             "jupyter_lab": _SERVICE,
         },
-        otherwise={**_SERVICE, "ssh_public_keys": Kind.TEXT, "log_dir": Kind.TEXT},
+        other=_SERVICE,
+        untyped={**_SERVICE, "ssh_public_keys": Kind.TEXT, "log_dir": Kind.TEXT},
     )
 )
 _MANAGED: Shape = {
@@ -211,6 +221,7 @@ COMMAND_NODE: Shape = {
     **_NODE,
     **_PLACED,
     **_COMMAND,
+    "command": Kind.TEXT,
     **_read("parent_job_name"),
     "limits": LIMITS,
     "services": SERVICES,
@@ -226,14 +237,14 @@ PARALLEL_STEP = PARALLEL_JOB
 
 COMMAND_COMPONENT: Shape = {
     **_COMPONENT,
-    **_COMMAND,
+    **{key: value for key, value in _COMMAND.items() if key not in _VARIABLES},
+    "resources": Open(RESOURCES),
     "properties": Kind.MAPPING,
     "additional_includes": Kind.READ,
-    "limits": LIMITS,
 }
 ANY_FILE: Shape = {**ANY_STEP, **COMMAND_COMPONENT}
 PIPELINE_COMPONENT: Shape = {**_COMPONENT, **_read("jobs")}
-PARALLEL_COMPONENT: Shape = {**_COMPONENT, **_PARALLEL}
+PARALLEL_COMPONENT: Shape = {**_COMPONENT, **_PARALLEL, "resources": Open(RESOURCES)}
 
 SPARK: Shape = {
     **COMMAND_NODE,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from flows.spec.text.keys import SHOWN, ByType, Each, Kind, OneOf, Shape, Value
+from flows.spec.text.keys import SHOWN, ByType, Each, Kind, OneOf, Open, Shape, Value
 from flows.spec.text.section import Section, nearest
 from flows.spec.text.words import a, did_you_mean
 from flows.spec.text.yaml_lines import Node
@@ -30,7 +30,7 @@ def of_shape(section: Section, shape: Shape, owner: str, ignored: bool = False) 
             section.fault(key, f"{owner} cannot have the key {key}", nearest(key, names, "keys"))
     for key in section.entries:
         if key in shape:
-            _check(section, key, shape[key], ignored)
+            _check(section, key, shape[key])
     if not unknown:
         return section
     entries = {key: node for key, node in section.entries.items() if key in shape}
@@ -54,7 +54,7 @@ def by_type(section: Section, key: str, kinds: ByType, ignored: bool = False) ->
     kind = None if written is None else written.lower()
     if written is not None and kind not in kinds.shapes:
         kind = _CAMEL.sub("_", written).lower()
-    shape = kinds.shapes.get(kind or "", kinds.otherwise)
+    shape = kinds.untyped if "type" not in inner else kinds.shapes.get(kind or "", kinds.other)
     if shape is not None:
         of_shape(inner, shape, f"{a(kinds.noun)} of type {kind}" if kind else a(kinds.noun), ignored)
     elif "type" not in inner:
@@ -65,12 +65,14 @@ def by_type(section: Section, key: str, kinds: ByType, ignored: bool = False) ->
     return kind if kind in kinds.shapes else None
 
 
-def _check(section: Section, key: str, kind: Value, ignored: bool) -> None:
+def _check(section: Section, key: str, kind: Value) -> None:
     match kind:
         case OneOf(noun, words):
             section.choice(key, words, noun)
         case ByType():
-            by_type(section, key, kind, ignored)
+            by_type(section, key, kind)
+        case Open(shape):
+            of_shape(section.section(key), shape, key, ignored=True)
         case Each(inner):
             within = section.section(key)
             for name in within.entries:
@@ -83,7 +85,7 @@ def _check(section: Section, key: str, kind: Value, ignored: bool) -> None:
         case Kind():
             _CHECKS[kind](section, key)
         case _:
-            of_shape(section.section(key), kind, key, ignored)
+            of_shape(section.section(key), kind, key)
 
 
 def _text_or_texts(section: Section, key: str) -> None:

@@ -22,7 +22,15 @@ MLTABLE = "MLTable"
 APPENDED = "parallel_run_step.txt"  # as Azure ML calls it where the output is a folder
 _READERS = frozenset({"read_delimited", "read_parquet", "read_json_lines"})
 _TRANSFORMATIONS = frozenset(
-    {"keep_columns", "drop_columns", "take", "skip", "take_random_sample", "convert_column_types"}
+    {
+        "keep_columns",
+        "drop_columns",
+        "take",
+        "skip",
+        "take_random_sample",
+        "convert_column_types",
+        "extract_columns_from_partition_format",
+    }
 )
 _COLUMN_TYPES = frozenset({"string", "float", "int", "boolean", "datetime"})
 
@@ -41,12 +49,7 @@ def driver_command(step: Step, inputs: Mapping[str, str | None], outputs: Mappin
     """
     parallel = step.parallel
     assert parallel is not None
-    files, transformations = _data(step, inputs[parallel.input_data])
-    if parallel.partition_keys and not transformations:
-        raise DataAssetError(
-            f"partition_keys groups rows, and the input {parallel.input_data} is files. "
-            "Give an mltable that reads them (read_delimited, read_parquet or read_json_lines), or a mini_batch_size."
-        )
+    files, transformations = mini_batch_data(step, inputs[parallel.input_data])
     appended = None if parallel.append_row_to is None else Path(outputs[parallel.append_row_to])
     if appended is not None and step.component.outputs[parallel.append_row_to or ""].type != "uri_file":
         appended /= APPENDED
@@ -71,10 +74,28 @@ def driver_command(step: Step, inputs: Mapping[str, str | None], outputs: Mappin
     return f"python {shlex.quote(str(DRIVER_SCRIPT))} {shlex.quote(str(place))}"
 
 
-def _data(step: Step, text: str | None) -> tuple[list[str], list[tuple[str, Any]]]:
-    """The files of the input, and the transformations that make rows of them; none where the files are the items."""
+def mini_batch_data(step: Step, text: str | None) -> tuple[list[str], list[tuple[str, Any]]]:
+    """The files of the input that a parallel step cuts, and what makes rows of them, if anything does.
+
+    Args:
+        step: The step.
+        text: The path of the data; None for no value.
+
+    Raises:
+        DataAssetError: There are no such files, its mltable asks for what is not done here, or files are to be grouped.
+    """
     assert step.parallel is not None
     name = step.parallel.input_data
+    files, transformations = _data(step, name, text)
+    if step.parallel.partition_keys and not transformations:
+        raise DataAssetError(
+            f"partition_keys groups rows, and the input {name} is files. "
+            "Give an mltable that reads them (read_delimited, read_parquet or read_json_lines), or a mini_batch_size."
+        )
+    return files, transformations
+
+
+def _data(step: Step, name: str, text: str | None) -> tuple[list[str], list[tuple[str, Any]]]:
     if text is None:
         raise DataAssetError(f"The input {name} of {step.name}, which is to be cut into mini-batches, has no value.")
     path = Path(text)
@@ -137,6 +158,8 @@ def _is_done(name: str, argument: Any) -> bool:
     """Whether a transformation with this argument is done here: columns are named, not described."""
     if name in ("keep_columns", "drop_columns"):
         return isinstance(argument, str | list)
+    if name == "extract_columns_from_partition_format":
+        return isinstance(argument, str) or (isinstance(argument, Mapping) and "partition_format" in argument)
     if name != "convert_column_types":
         return True
     kinds = [one["column_type"] for one in argument]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 from typing import Any
 
@@ -23,6 +24,8 @@ CHUNK_BYTES = 1 << 20
 # How many times its size a compressed file may unpack to, once it is more than UNPACKED_BYTES.
 UNPACKED_RATIO = 200
 UNPACKED_BYTES = 100 << 20
+PARTITION_FORMAT = "extract_columns_from_partition_format"
+DATE_PARTS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 NUMBERED = "Column"  # what Azure ML calls the columns of a file that does not name them
 
 
@@ -49,9 +52,13 @@ def rows(files: list[str], transformations: list[tuple[str, dict[str, Any]]]) ->
         frames.append(frame)
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     read_rows = len(frame)
+    file_of_row = [file for file, part in zip(files, frames) for _ in range(len(part))]  # noqa: B905 (new in 3.10)
     for name, argument in further:
         try:
-            frame = transformed(frame, name, argument)
+            if name == PARTITION_FORMAT:
+                frame = with_partitions(frame, argument, file_of_row)
+            else:
+                frame = transformed(frame, name, argument)
         except Exception as error:
             sys.exit(f"The mltable's {name} cannot be done: {words(error)}")
     return frame, read_rows
@@ -95,6 +102,54 @@ def transformed(frame: Any, name: str, argument: Any) -> Any:
         named = kinds[kind if isinstance(kind, str) else next(iter(kind))]
         frame = frame.astype(dict.fromkeys([columns] if isinstance(columns, str) else columns, named))
     return frame
+
+
+def with_partitions(frame: Any, argument: Any, file_of_row: list[str]) -> Any:
+    """The frame with a column for each part of a partition format, such as ``/{store}/{day:yyyy/MM/dd}/rows.csv``.
+
+    Args:
+        frame: Rows, numbered as they were read.
+        argument: The format, or a mapping with it as ``partition_format``.
+        file_of_row: The path of the file that each row was read from, by its number.
+
+    Raises:
+        ValueError: The path of a file does not end as the format says.
+    """
+    text = argument if isinstance(argument, str) else argument["partition_format"]
+    pattern, dates = partition_pattern(text)
+    values: dict[str, dict[str, Any]] = {}
+    for file in dict.fromkeys(file_of_row[number] for number in frame.index):
+        found = re.search(pattern, file.replace(os.sep, "/"))
+        if found is None:
+            raise ValueError(f"{file} does not end as {text} says")
+        values[file] = {
+            name: pd.to_datetime(value, format=dates[name]) if name in dates else value
+            for name, value in found.groupdict().items()
+        }
+    columns = {name: [values[file_of_row[number]][name] for number in frame.index] for name in re.compile(pattern).groupindex}
+    return frame.assign(**columns)
+
+
+def partition_pattern(text: str) -> tuple[str, dict[str, str]]:
+    """A partition format as a regular expression for the end of a path, and the format of each column that is a date.
+
+    Raises:
+        ValueError: A part has no name that a column can have, or stands there twice.
+    """
+    dates: dict[str, str] = {}
+    pattern = ""
+    for number, part in enumerate(re.split(r"\{([^{}]*)\}", text)):
+        if number % 2 == 0:
+            pattern += re.escape(part)
+            continue
+        name, _, date = part.partition(":")
+        if not name.isidentifier() or f"(?P<{name}>" in pattern:
+            raise ValueError(f"{{{part}}} in {text} cannot be the name of a column")
+        if date:
+            dates[name] = re.sub("yyyy|MM|dd|HH|mm|ss", lambda found: DATE_PARTS[found[0]], date)
+            shape = re.sub("yyyy|MM|dd|HH|mm|ss", lambda found: f"[0-9]{{{len(found[0])}}}", re.escape(date))
+        pattern += f"(?P<{name}>{shape if date else '[^/]+?'})"
+    return f"{pattern}$", dates
 
 
 def check_text(file: str, delimiter: bytes) -> None:

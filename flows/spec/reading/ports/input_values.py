@@ -58,7 +58,7 @@ def open_type(section: Section, name: str, node: Node) -> str | None:
     if declared is not None and isinstance(declared.value, str) and declared.value in LITERAL_TYPES:
         return None
     inner = section.section(name)
-    of_shape(inner, keys.DATA_VALUE, "a data input")
+    _check_keys(inner)
     inner.choice("mode", keys.INPUT_MODES, "mode")
     return inner.choice("type", DATA_TYPES, "type") or DEFAULT_TYPE
 
@@ -144,7 +144,7 @@ def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputB
             return input_value(inner, "value", wrapped, port)
         inner.fault("value", "a literal cannot be a mapping", "Give a number or text.")
         return None
-    of_shape(inner, keys.DATA_VALUE, "a data input")
+    _check_keys(inner)
     kind = inner.choice("type", DATA_TYPES, "type")
     mode = inner.choice("mode", keys.INPUT_MODES, "mode")
     path = inner.text("path")
@@ -155,6 +155,12 @@ def _from_mapping(section: Section, name: str, port: InputPort | None) -> InputB
     if (bound := expression(path)) is not None:
         return _from_text(inner, "path", path, port) if bound else None
     return DataReference(kind or DEFAULT_TYPE, _path(section, path), mode)
+
+
+def _check_keys(inner: Section) -> None:
+    kind = inner.entries.get("type")
+    is_model = kind is not None and isinstance(kind.value, str) and kind.value.lower().endswith("_model")
+    of_shape(inner, keys.MODEL_VALUE if is_model else keys.DATA_VALUE, "a model input" if is_model else "a data input")
 
 
 def _wrapped_number(section: Section, name: str, value: bool | int | float) -> Literal:

@@ -150,6 +150,8 @@ def _sampling(section: Section) -> Sampling:
     if not isinstance(node.value, Mapping):
         return Sampling(section.choice("sampling_algorithm", _ALGORITHMS, "algorithm") or "random")
     given = section.section("sampling_algorithm")
+    if "type" not in given:
+        given.missing("type", "the sampling_algorithm has no type", nearest("", _ALGORITHMS, "algorithms"))
     kind = given.choice("type", _ALGORITHMS, "algorithm") or "random"
     of_shape(given, keys.SAMPLING[kind], f"{kind} sampling")
     rule = given.choice("rule", frozenset({"random", "sobol"}), "rule")
@@ -185,7 +187,7 @@ def _early_termination(section: Section) -> EarlyTermination | None:
     text = policy.text("type")
     kind = None if text is None else _CAMEL.sub("_", text).lower()
     if kind not in _POLICIES:
-        if policy.entries:
+        if isinstance(policy.node.value, Mapping):
             remedy = nearest(kind or "", _POLICIES, "policies")
             policy.fault("type", f"{text} is not a policy" if text else "the policy has no type", remedy)
         return None

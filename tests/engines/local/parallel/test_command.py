@@ -235,6 +235,33 @@ def test_rows_of_parquet_are_transformed_in_the_order_of_the_mltable(tmp_path: P
     assert (frame.to_dict("list"), count) == ({"Path": [str(file)], "a": [2]}, 3)
 
 
+@pytest.mark.parametrize("written", ["/{store}/{day:yyyy/MM/dd}/{name}.csv", {"partition_format": "{store}/{day:yyyy/MM/dd}/{name}.csv"}])
+def test_a_partition_format_makes_columns_of_the_paths(tmp_path: Path, written: Any) -> None:
+    from flows.engines.local.parallel.rows import rows
+
+    files = [tmp_path / "x" / "2024/01/31" / "a.csv", tmp_path / "y" / "2024/02/01" / "b.csv"]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("n,more\n1,0\n2,0\n")
+    steps = [("keep_columns", ["n"]), ("skip", 1), ("extract_columns_from_partition_format", written)]
+    frame, _ = rows([str(file) for file in files], [("read_delimited", {}), *steps])
+    assert frame.assign(day=frame["day"].dt.strftime("%d %B")).to_dict("list") == {
+        "n": [2, 1, 2],
+        "store": ["x", "y", "y"],
+        "day": ["31 January", "01 February", "01 February"],
+        "name": ["a", "b", "b"],
+    }
+
+
+def test_a_path_that_a_partition_format_does_not_fit_is_named(tmp_path: Path) -> None:
+    from flows.engines.local.parallel.rows import rows
+
+    (tmp_path / "a.csv").write_text("n\n1\n")
+    step = ("extract_columns_from_partition_format", "/{day:yyyy}/a.csv")
+    with pytest.raises(SystemExit, match=r"a.csv does not end as /\{day:yyyy\}/a.csv says"):
+        rows([str(tmp_path / "a.csv")], [("read_delimited", {}), step])
+
+
 def test_an_mltable_that_only_lists_files_gives_files(local_jobs: JobRunner, write: Write) -> None:
     table = "paths:\n  - file: ./a\n  - folder: ./b\n"
     script = scoring("return [os.path.basename(path) for path in mini_batch]")
