@@ -123,7 +123,9 @@ def _declares_component(section: Section, kind: str) -> bool:
     """Whether a file declares a component: jobs and components share their types and most of their keys."""
     schema = section.entries.get("$schema")
     if schema is not None and isinstance(schema.value, str) and "schema" in schema.value:
-        return "component" in schema.value.lower()
+        named = _SCHEMA.search(schema.value)
+        if named is None or named["kind"].lower() == kind:  # that of another kind was copied along with the file
+            return "component" in schema.value.lower()
     if keys.COMPONENT_ONLY & section.entries.keys():
         return True
     if (
@@ -148,7 +150,7 @@ def _pipeline(section: Section, references: References, is_component: bool) -> t
         section = of_shape(section, keys.PIPELINE_JOB, "a pipeline job")
         inputs, outputs = job_inputs(section.section("inputs"), GROUPED), _outputs(section)
     file = local(section.file.name, section.folder)
-    graph = graph_from(section, Scope(inputs, outputs, references, (file,)))
+    graph = graph_from(section, Scope(inputs, outputs, references, (file,), is_component))
     spec = job_spec(section, JobKind.PIPELINE, graph.steps, inputs, outputs, graph.places)
     return replace(spec, is_component=is_component), graph
 
@@ -222,7 +224,7 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
     _refuse_unknown_outputs(section, declared)
     outputs = with_settings(declared, section.section("outputs"))
     files = (local(section.file.name, section.folder), local(found.file.name, found.folder))
-    graph = graph_from(found, Scope(inputs, outputs, references, files))
+    graph = graph_from(found, Scope(inputs, outputs, references, files, is_component=True))
     return job_spec(section, JobKind.PIPELINE, graph.steps, inputs, outputs, _below(graph.places)), graph
 
 

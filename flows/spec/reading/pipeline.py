@@ -53,13 +53,15 @@ _KINDS = frozenset({"command", "sweep", "parallel", "pipeline", *REFUSALS})
 class Scope:
     """What the nodes of a pipeline can refer to: its inputs and outputs, and files.
 
-    ``within`` has the files of the pipelines that this one is a node of, itself among them.
+    ``within`` has the files of the pipelines that this one is a node of, itself among them; ``is_component`` says
+    whether it is a component of its own, which Azure ML registers without looking at what its steps' settings name.
     """
 
     inputs: Mapping[str, JobInput]
     outputs: Mapping[str, OutputPort]
     references: References
     within: tuple[Path, ...] = ()
+    is_component: bool = False
 
 
 def graph_from(section: Section, scope: Scope) -> Graph:
@@ -100,7 +102,7 @@ class _Nodes:
             return None
         if not _STEP_NAME.fullmatch(name):
             self._section.fault(name, f"{name} cannot name a step", "Use small letters, digits and underscores.")
-        section = with_bound_settings(section, self._scope.inputs)
+        section = with_bound_settings(section, self._scope.inputs, self._scope.is_component)
         kind = section.text("type")
         kind = kind.lower() if kind is not None else _kind(section)
         if kind not in _KINDS:
@@ -213,7 +215,8 @@ class _Nodes:
         else:
             found = of_shape(found, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
             inputs, outputs = declared_inputs(found.section("inputs")), declared_outputs(found.section("outputs"))
-        scope = Scope(component_inputs(inputs), outputs, self._scope.references, (*self._scope.within, file))
+        within = (*self._scope.within, file)
+        scope = Scope(component_inputs(inputs), outputs, self._scope.references, within, not in_place)
         graph = graph_from(found, scope)
         title = name if in_place else found.text("name") or file.stem
         component = Component(

@@ -72,7 +72,7 @@ class Work:
             return replace(self, declared=MappingProxyType({**self.declared, **section.plain(DECLARED)}))
         return replace(
             self,
-            instance_count=section.section("resources").integer("instance_count", 1) or self.instance_count,
+            instance_count=_instance_count(section, is_component) or self.instance_count,
             distribution=_distribution(section, is_component) or self.distribution,
             # The limits of a sweep are its own.
             timeout_seconds=self.timeout_seconds if self.kind == "sweep" else timeout(section) or self.timeout_seconds,
@@ -265,6 +265,16 @@ def _component(
         outputs=MappingProxyType(dict(outputs)),
         is_deterministic=section.flag("is_deterministic", True),
     )
+
+
+def _instance_count(section: Section, is_component: bool) -> int | None:
+    resources = section.section("resources")
+    count = resources.integer("instance_count", None if is_component else 1)
+    if count is None or count > 0:
+        return count
+    remedy = "A step that runs it has to say its own: resources: {instance_count: 1}."
+    resources.warn("instance_count", f"the instance_count of the component is {count}", remedy)
+    return None
 
 
 def _distribution(section: Section, is_component: bool) -> Distribution | None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from flows.spec.model.job import Component, InputPort, OutputPort
+from flows.spec.reading.ports.bindings import expression
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
 from flows.spec.text import keys
-from flows.spec.text.locations import local
+from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.section import Section, nearest
 from flows.spec.text.shape import of_shape
 
@@ -47,7 +48,9 @@ def component_elsewhere(section: Section, kind: str, fallback_name: str) -> tupl
         return None, None
     if kind == "promptflow_parallel":  # its inputs and outputs are typed in a way of their own
         return Component(fallback_name, "", local(section.file.name, section.folder), is_open=True), REFUSALS[kind]
-    _refuse_unknown(section, kind, f"a component of type {kind}")
+    _check_keys(section, kind, f"a component of type {kind}")
+    if kind == "spark":
+        _check_files_of_spark(section)
     inputs = declared_inputs(section.section("inputs"))
     outputs = declared_outputs(section.section("outputs"))
     return _component(section, fallback_name, inputs, outputs, is_open=kind != "spark"), REFUSALS[kind]
@@ -57,15 +60,32 @@ def inline_elsewhere(
     section: Section, kind: str, name: str, inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
 ) -> Component:
     """The component of a job or step of such a kind that declares its work in place."""
-    _refuse_unknown(section, kind, f"a step of type {kind}")
-    if kind == "spark" and "entry" not in section:
-        section.missing("entry", "there is no entry", "Add entry: {file: <script>.py}.")
+    _check_keys(section, kind, f"a step of type {kind}")
+    if kind == "spark":
+        _check_files_of_spark(section)
+    for key in ("training_data", "validation_data", "test_data") if kind == "automl" else ():
+        data = section.section(key)
+        if isinstance(data.node.value, Mapping) and (path := data.text("path")) and not expression(path):
+            data.path("path")
     if kind == "import":
         outputs = {**outputs, "output": OutputPort("output", "path")}
     return _component(section, name, inputs, outputs, is_open=kind not in ("spark", "import"))
 
 
-def _refuse_unknown(section: Section, kind: str, owner: str) -> None:
+def _check_files_of_spark(section: Section) -> None:
+    """The script and the files of a Spark job or component are in its code, where that is on this machine."""
+    if "entry" not in section:
+        section.missing("entry", "there is no entry", "Add entry: {file: <script>.py}.")
+    code = section.path("code")
+    named = [(section.section("entry"), "file", section.section("entry").text("file"))]
+    for key in ("py_files", "jars", "files", "archives"):
+        named += [(section, key, path) for path in section.texts(key)]
+    for owner, key, path in named:
+        if code is not None and path is not None and not is_remote(path) and not exists(code / path):
+            owner.fault(key, f"there is no file {path} in the code", f"It is looked for at {code / path}.")
+
+
+def _check_keys(section: Section, kind: str, owner: str) -> None:
     if kind in _KEYS:
         of_shape(section, _KEYS[kind], owner, ignored=True)
 

@@ -8,7 +8,7 @@ from flows.errors import Fault
 from flows.spec.model.job import Environment
 from flows.spec.text import keys
 from flows.spec.text.faults import Findings
-from flows.spec.text.locations import beside, is_file, is_remote, local
+from flows.spec.text.locations import beside, exists, is_file, is_remote, local
 from flows.spec.text.section import Section
 from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import load_yaml
@@ -44,11 +44,21 @@ def environment_definition(section: Section) -> Environment:
     """What an environment YAML, or the mapping of one, defines."""
     section = of_shape(section, keys.ENVIRONMENT, "an environment")
     build = section.entries.get("build")
+    _check_dockerfile(section.section("build"))
     if build is None and "image" not in section:
         remedy = "Add image: and, if need be, conda_file:."
         section.missing(("image", "build"), "the environment has neither image nor build", remedy)
     reference = None if build is None else f"build:{build.plain()}"
     return Environment(reference=reference, image=section.text("image"), conda=_conda(section))
+
+
+def _check_dockerfile(build: Section) -> None:
+    path, context = build.text("dockerfile_path"), build.entries.get("path")
+    if path is None or context is None or not isinstance(context.value, str) or is_remote(context.value):
+        return
+    folder = local(context.value, build.folder)
+    if exists(folder) and not is_file(folder / path):
+        build.fault("dockerfile_path", f"there is no file {path}", f"It is looked for at {folder / path}.")
 
 
 def _conda(section: Section) -> str | None:

@@ -57,6 +57,9 @@ def _task(section: Section, code: Path | None) -> Parallel:
     script = task.text("entry_script")
     if "entry_script" not in task and "model" not in task:
         task.missing("entry_script", "there is no entry_script", "Add entry_script: <script>.py.")
+    if script is not None and code is not None and not is_file(code / script):
+        module = f"{script.replace('.', '/')}.py"  # it may be given as a module: score.main
+        script = module if is_file(code / module) else script
     if script is not None and code is not None and not is_file(code) and not is_file(code / script):
         task.fault("entry_script", f"there is no file {script} in the code", f"It is looked for at {code / script}.")
     return Parallel(

@@ -1,0 +1,119 @@
+"""Our verdict on thousands of varied files against that of the azure-ai-ml client, which loads and checks each.
+
+What is not decided alike has a reason with a name, below.
+"""
+
+# The client has no types worth the name; whether it takes a file is all that is asked of it.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from flows.errors import SpecError
+from flows.spec.reading.assets import read_data_asset, read_environment
+from flows.spec.reading.reader import examine
+from flows.spec.rules.lint import needed_by_azure_ml
+from tests.spec.varied_files import KINDS, VariedFile, varied_files, write_beside
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SAMPLE = 120
+SEED = 1
+
+# What we refuse and the client takes: why, and what our fault says.
+REFUSED_HERE: Mapping[str, str] = {}
+# What the client refuses and we take: why, and the name of the file.
+REFUSED_THERE: Mapping[str, str] = {}
+
+Verdict = Callable[[VariedFile, Path], str]
+
+
+@pytest.fixture(scope="module")
+def client() -> Verdict:
+    """What the client says against a file, as ``create_or_update`` comes to it; empty where it would submit it."""
+    from azure.ai.ml._utils.utils import load_yaml
+    from azure.ai.ml.entities import Component, Data, Environment, Job, _load_functions
+
+    classes: Any = {
+        "load_job": Job,
+        "load_component": Component,
+        "load_environment": Environment,
+        "load_data": Data,
+    }
+
+    def verdict(file: VariedFile, path: Path) -> str:
+        try:
+            data = load_yaml(path)
+            found, _ = classes[file.loader]._resolve_cls_and_type(data=data, params_override=[])
+            # load_job and the like do this, and put an error into words at ten times the cost.
+            entity: Any = _load_functions._load_common_raising_marshmallow_error(found, data, str(path), [])
+            if file.loader == "load_environment":
+                entity.validate()
+            elif hasattr(entity, "_validate"):
+                checked = entity._validate()
+                if not checked.passed:
+                    return str(checked.error_messages)
+            entity = entity._to_job() if type(entity).__name__ == "Command" else entity
+            entity._to_rest_object()
+        except Exception as error:  # which it raises is of no matter
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    return verdict
+
+
+def ours(file: VariedFile, path: Path) -> str:
+    """What Tandem says against a file that is to go to Azure ML; empty where it takes it."""
+    try:
+        if file.loader == "load_environment":
+            return "" if read_environment(path) is not None else "this is no environment"
+        if file.loader == "load_data":
+            read_data_asset(path)
+            return ""
+    except SpecError as error:
+        return str(error)
+    found = examine(path)
+    needed = () if found.spec is None else needed_by_azure_ml(found.spec)
+    return "\n".join(map(str, [*found.faults, *needed]))
+
+
+def unlike(files: Sequence[VariedFile], client: Verdict, folder: Path) -> Iterator[str]:
+    """The files that the client and we do not decide alike, for none of the reasons."""
+    write_beside(folder)
+    for file in files:
+        path = file.write(folder)
+        told, said = ours(file, path), client(file, path)
+        if told and not said and not _explained(REFUSED_HERE, told):
+            yield f"we refuse {file.name}: {told}"
+        if said and not told and not _explained(REFUSED_THERE, file.name):
+            yield f"we take {file.name}: {said}"
+
+
+def _explained(reasons: Mapping[str, str], text: str) -> bool:
+    return any(re.search(reason, text) for reason in reasons.values())
+
+
+def test_a_varied_file_is_taken_or_refused_as_by_the_client(
+    client: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sample = Random(SEED).sample(list(varied_files()), SAMPLE)
+    assert list(unlike(sample, client, tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_varied_file_is_taken_or_refused_as_by_the_client(
+    client: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [file for file in varied_files() if file.kind == kind]
+    assert files[0].change == "as it is"
+    assert not client(files[0], files[0].write(tmp_path)) or files[0].loader == "load_environment"
+    assert list(unlike(files, client, tmp_path)) == []
