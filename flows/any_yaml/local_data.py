@@ -106,7 +106,7 @@ def as_far_as_local(spec: JobSpec, assets: GivenAssets, settings: Settings) -> J
 
 
 def _with_uncut_refused(spec: JobSpec, found: Mapping[DataReference, Path]) -> JobSpec:
-    """The job with every parallel step refused whose data is here and cannot be cut into mini-batches on this machine."""
+    """The job with every parallel step refused whose data is here and cannot be cut into mini-batches."""
 
     def refused(step: Step) -> Step:
         value = None if step.parallel is None else source(spec, step.inputs.get(step.parallel.input_data))

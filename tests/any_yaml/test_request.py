@@ -29,6 +29,7 @@ def test_what_only_azure_ml_needs_is_a_fault_there_and_none_here(
 ) -> None:
     file = str(write({"job.yml": text}) / "job.yml")
     settings = Settings.from_environment({"TANDEM_HOME": str(home), **WORKSPACE})
-    assert file_request(FileParameters(file=file, engine="local"), settings, flow_run_id="f").spec.steps
+    here, there = (FileParameters.model_validate({"file": file, "engine": engine}) for engine in ("local", "azureml"))
+    assert file_request(here, settings, flow_run_id="f").spec.steps
     with pytest.raises(SpecError, match=fault):
-        file_request(FileParameters(file=file, engine="azureml"), settings, flow_run_id="f")
+        file_request(there, settings, flow_run_id="f")

@@ -27,9 +27,37 @@ SAMPLE = 120
 SEED = 1
 
 # What we refuse and the client takes: why, and what our fault says.
-REFUSED_HERE: Mapping[str, str] = {}
+REFUSED_HERE: Mapping[str, str] = {
+    "the service refuses what is bound to or names nothing": (
+        r"which is not declared|has no (input|output|step|command) |which is not searched|names nothing that"
+    ),
+    "the service refuses a value that does not fit": (
+        r"for the \w+ input|is (below|above) the (minimum|maximum)|data is given to|is given to the"
+    ),
+    "the service refuses a number that is out of range": r"Make it -?\d+ or more|is above max_value",
+    "the service refuses a pipeline, a choice or an environment of nothing, or of both": (
+        r"the pipeline has no steps|has both image and build|there is nothing to choose from|has no values|has neither image nor build"
+    ),
+    "the service refuses data without a path": r"the data input has no path",
+    "the build of the environment fails without the file": r"dockerfile_path: there is no file",
+    "no process can have such a variable": r"the variable \S+ is (a list|a mapping)",
+    "a conda file is a file, or a mapping": r"conda_file is ",
+    "no output of a job is meant by such a text": r"is not an output of the job",
+    "a name becomes that of a file, a folder or a parameter": (
+        r"leads to another folder|cannot be the name of|cannot be a version of|cannot be called"
+    ),
+    "a key that is nearly a known one is meant as that, and is ignored": r"cannot have the key \S+\s+Did you mean",
+    "the client cuts off the fraction of a number, without a word": r"is a number\s+Make it a whole number",
+}
 # What the client refuses and we take: why, and the name of the file.
-REFUSED_THERE: Mapping[str, str] = {}
+REFUSED_THERE: Mapping[str, str] = {
+    "the client fails on this key in every pipeline, with an error of its own (KeyError: 'base_path')": (
+        r"^(step|pipeline).*path_on_compute = 'file:"
+    ),
+    "the client cannot write down its own component (AutoDeleteSetting is not JSON serializable)": (
+        r"component: \.: auto_delete_setting = \{'condition'"
+    ),
+}
 
 Verdict = Callable[[VariedFile, Path], str]
 

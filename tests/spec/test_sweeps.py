@@ -292,3 +292,14 @@ NODE_FAULTS = {
 def test_a_sweep_that_does_not_fit_its_trial_is_told(faults: Faults, old: str, new: str, fault: str) -> None:
     assert NODE.count(old) == 1
     assert faults(NODE.replace(old, new)) == [f"job.yml:{fault}"]
+
+
+def test_a_sweep_step_has_a_trial_and_no_component(faults: Faults) -> None:
+    step = (
+        "{type: sweep, trial: ./fit.yml, component: ./fit.yml, inputs: {data: {path: azureml:rows:1}}, "
+        "search_space: {rate: {type: uniform, min_value: 0, max_value: 1}}, sampling_algorithm: random, "
+        "objective: {goal: minimize, primary_metric: loss}, limits: {max_total_trials: 2}}"
+    )
+    assert faults(f"type: pipeline\ncompute: azureml:c\njobs: {{a: {step}}}\n") == [
+        "job.yml:3: jobs.a.component: the sweep a has a component, and its work is its trial | Write trial:."
+    ]

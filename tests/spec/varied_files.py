@@ -160,7 +160,8 @@ _SWEEP: Tree = {
     },
 }
 _TRIAL_COMMAND = (
-    "fit ${{search_space.rate}} ${{search_space.depth}} ${{search_space.count}} ${{search_space.noise}} ${{inputs.rows}}"
+    "fit ${{search_space.rate}} ${{search_space.depth}} ${{search_space.count}} ${{search_space.noise}} "
+    "${{inputs.rows}}"
 )
 _PORTS: Tree = {
     "inputs": {
@@ -249,7 +250,9 @@ KINDS: Mapping[str, tuple[str, Tree, tuple[str, ...]]] = {
     "pipeline job": (
         "load_job",
         {
-            **_pipeline(fit={"type": "command", "component": "./fit.yml", "inputs": {"rate": "${{parent.inputs.rate}}"}}),
+            **_pipeline(
+                fit={"type": "command", "component": "./fit.yml", "inputs": {"rate": "${{parent.inputs.rate}}"}}
+            ),
             "settings": {
                 "default_compute": "azureml:cpu",
                 "default_datastore": "azureml:d",
@@ -314,7 +317,13 @@ KINDS: Mapping[str, tuple[str, Tree, tuple[str, ...]]] = {
     ),
     "step with its component in place": (
         "load_job",
-        _pipeline(a={"type": "command", "component": {"type": "command", "command": _COMMAND, **_PORTS, "environment": "azureml:e:1"}, "inputs": {"rows": _INPUTS["rows"]}}),
+        _pipeline(
+            a={
+                "type": "command",
+                "component": {"type": "command", "command": _COMMAND, **_PORTS, "environment": "azureml:e:1"},
+                "inputs": {"rows": _INPUTS["rows"]},
+            }
+        ),
         ("jobs.a.component",),
     ),
     "parallel step in place": (
@@ -502,8 +511,30 @@ KINDS: Mapping[str, tuple[str, Tree, tuple[str, ...]]] = {
     ),
 }
 
-# A value that fits each key where it may stand.
-_FITTING: Tree = {
+# A value that fits each key that may stand in a whole, and in a part of one.
+_OF_BOTH: Tree = {
+    "name": "n",
+    "version": "2",
+    "type": "command",
+    "description": "d",
+    "tags": {"a": "b"},
+    "properties": {"a": "b"},
+    "environment": "azureml:e:1",
+    "code": "./src",
+    "command": "date",
+    "image": "ubuntu",
+    "conda_file": "./conda.yml",
+    "build": {"path": "./context"},
+    "datastore": "azureml:d",
+    "path": "./data",
+    "mode": "ro_mount",
+    "timeout": 60,
+    "anything": 1,
+    "Name": "n",
+}
+# A value that fits each key: of those that may stand in some whole (a file, a step, a trial, a component) …
+_OF_WHOLE: Tree = {
+    **_OF_BOTH,
     "$schema": _schema("x"),
     "name": "n",
     "version": "2",
@@ -545,18 +576,16 @@ _FITTING: Tree = {
     "py_files": ["a.py"],
     "source": {"type": "database"},
     "condition": True,
-    "image": "ubuntu",
-    "conda_file": "./conda.yml",
-    "build": {"path": "./context"},
+}
+# … and in some part of one, such as its resources.
+_OF_PART: Tree = {
+    **_OF_BOTH,
     "inference_config": {
         "liveness_route": {"port": 1, "path": "/"},
         "scoring_route": {"port": 1, "path": "/"},
         "readiness_route": {"port": 1, "path": "/"},
     },
     "os_type": "linux",
-    "datastore": "azureml:d",
-    "path": "./data",
-    "mode": "ro_mount",
     "path_on_compute": "file:./data",
     "value": "v",
     "optional": True,
@@ -570,7 +599,6 @@ _FITTING: Tree = {
     "process_count_per_instance": 1,
     "worker_count": 1,
     "parameter_server_count": 1,
-    "timeout": 60,
     "trial_timeout": 60,
     "max_retries": 2,
     "entry_script": "batch.py",
@@ -603,27 +631,11 @@ _FITTING: Tree = {
     "default_compute": "azureml:cpu",
     "default_datastore": "azureml:d",
     "force_rerun": True,
-    "anything": 1,
-    "Name": "n",
 }
-_OF_WHOLE = (
-    "$schema name version id status creation_context parameters log_files type display_name description tags properties "
-    "experiment_name compute identity services inputs outputs settings jobs component trial comment command code "
-    "environment environment_variables resources distribution queue_settings limits parent_job_name is_deterministic "
-    "additional_includes auto_delete_setting intellectual_property search_space objective sampling_algorithm "
-    "early_termination task input_data mini_batch_size mini_batch_error_threshold error_threshold logging_level "
-    "max_concurrency_per_instance retry_settings partition_keys latest_version entry conf args py_files source "
-    "condition image conda_file build datastore path mode type timeout anything Name"
-).split()
 # Mappings with a key of each thing that the person names.
 _NAMED = frozenset(
     {"inputs", "outputs", "tags", "properties", "environment_variables", "services", "search_space", "jobs"}
 )
-# Those of a part of a file: what may stand in some part, and what stands in all files.
-_OF_PART = [key for key in _FITTING if key not in _OF_WHOLE] + [
-    *("name", "version", "type", "description", "tags", "properties", "environment", "code", "command", "path", "mode"),
-    *("anything", "Name"),
-]
 _NAMED_VALUES: tuple[Any, ...] = (1, "text", None, [], {"type": "uri_folder", "path": "./data"}, {"a": 1})
 # What may stand in place of a value.
 OTHERS: tuple[Any, ...] = (None, "text", 3, -1, 1.5, True, "7", [], ["a"], {}, {"a": "b"}, "./gone")
@@ -671,9 +683,10 @@ def _changes(tree: Tree, place: str) -> Iterator[tuple[str, Tree]]:
             for value in Random(f"{place}.{key}").sample(_NAMED_VALUES, 3):
                 yield f"{key} = {value!r}", _changed(tree, place, key, value)
     else:
-        for key in dict.fromkeys(_OF_WHOLE if is_whole else Random(place).sample(_OF_PART, 4)):
+        fitting = _OF_WHOLE if is_whole else _OF_PART
+        for key in fitting if is_whole else Random(place).sample(sorted(_OF_PART), 4):
             if key not in here:
-                yield f"{key} = {_FITTING[key]!r}", _changed(tree, place, key, _FITTING[key])
+                yield f"{key} = {fitting[key]!r}", _changed(tree, place, key, fitting[key])
                 if is_whole and Random(f"{place}.{key}").random() < 0.2:
                     yield f"{key} = None", _changed(tree, place, key, None)
     for key, value in here.items():

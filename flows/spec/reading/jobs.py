@@ -67,9 +67,7 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         for key in section.entries:
             if key not in keys.ANY_FILE and (remedy := did_you_mean(key, _TELLING)):
                 section.fault(key, f"no job or component can have the key {key}", remedy)
-        section.missing(
-            _TELLING, "the file is neither a job nor a component", "Add type: pipeline or type: command."
-        )
+        section.missing(_TELLING, "the file is neither a job nor a component", "Add type: pipeline or type: command.")
         return None
     if kind not in {*_JOBS, *_ELSEWHERE, "component"}:
         remedy = nearest(kind, frozenset({*_JOBS, *_ELSEWHERE}), "types")

@@ -180,6 +180,8 @@ class _Nodes:
 
     def _sweep(self, name: str, section: Section) -> Step | None:
         section = of_shape(section, keys.SWEEP_NODE, f"the step {name}", ignored=True)
+        if "component" in section:
+            section.fault("component", f"the sweep {name} has a component, and its work is its trial", "Write trial:.")
         sweep = sweep_from(section)
         if "trial" not in section:
             section.missing("trial", f"the sweep {name} has no trial", "Add trial: ./<component>.yml.")

@@ -1,4 +1,7 @@
-"""The keys that azure-ai-ml 1.35.2 knows, each with what may stand at it, from its schemas (``azure/ai/ml/_schema``)."""
+"""Tables of the keys that azure-ai-ml 1.35.2 knows, and of what may stand at each.
+
+They are taken from its schemas (``azure/ai/ml/_schema``). What a key's reader checks itself is marked as read.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +28,8 @@ class Kind(Enum):
     """A list of texts."""
     TEXT_OR_TEXTS = auto()
     MAPPING = auto()
+    FILLED = auto()
+    """A mapping of whatever is not empty."""
     NOTES = auto()
     """A mapping of texts, each of which may be empty."""
     LABELS = auto()
@@ -203,7 +208,7 @@ _COMPONENT: Shape = {
     "auto_delete_setting": _AUTO_DELETE,
     **_read("inputs", "outputs"),
 }
-_VARIABLES = _read("environment_variables")
+_VARIABLES: Shape = {"environment_variables": Kind.LABELS}
 
 COMMAND_JOB: Shape = {**_JOB, **_COMMAND, "limits": LIMITS, "parent_job_name": Kind.TEXT, "parameters": Kind.SHOWN}
 PIPELINE_JOB: Shape = {**_JOB, **_read("settings", "jobs", "component")}
@@ -239,7 +244,7 @@ COMMAND_COMPONENT: Shape = {
     **_COMPONENT,
     **{key: value for key, value in _COMMAND.items() if key not in _VARIABLES},
     "resources": Open(RESOURCES),
-    "properties": Kind.MAPPING,
+    "properties": Kind.FILLED,
     "additional_includes": Kind.READ,
 }
 ANY_FILE: Shape = {**ANY_STEP, **COMMAND_COMPONENT}
@@ -261,7 +266,9 @@ IMPORT: Shape = {**_ELSEWHERE, **_read("output")}
 
 TRIAL: Shape = {**_COMMAND, "$schema": Kind.SHOWN}
 OBJECTIVE = _read("goal", "primary_metric")
-SWEEP_LIMITS = dict.fromkeys(("max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout"), Kind.WHOLE)
+SWEEP_LIMITS: Shape = dict.fromkeys(
+    ("max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout"), Kind.WHOLE
+)
 SAMPLING: Mapping[str, Shape] = {
     "random": _read("type", "seed", "rule", "logbase"),
     "grid": _read("type"),
@@ -312,7 +319,7 @@ ENVIRONMENT_IN_PLACE: Shape = {
     "build": {"path": Kind.PATH, "dockerfile_path": Kind.TEXT},
     "image": Kind.TEXT,
     "conda_file": Kind.READ,
-    "inference_config": {name: _ROUTE for name in ("liveness_route", "scoring_route", "readiness_route")},
+    "inference_config": dict.fromkeys(("liveness_route", "scoring_route", "readiness_route"), _ROUTE),
     "os_type": OneOf("system", frozenset({"linux", "windows"})),
     "datastore": Kind.TEXT,
     "auto_delete_setting": _AUTO_DELETE,

@@ -95,6 +95,13 @@ def _text_or_texts(section: Section, key: str) -> None:
         section.text(key)
 
 
+def _filled(section: Section, key: str) -> None:
+    inner = section.section(key)
+    for name, node in inner.entries.items():
+        if node.value is None:
+            inner.fault(name, f"{name} is empty", "Give it a value, or leave it out.")
+
+
 def _notes(section: Section, key: str) -> None:
     inner = section.section(key)
     for name, node in inner.entries.items():
@@ -119,6 +126,7 @@ _CHECKS: Mapping[Kind, Callable[[Section, str], object]] = {
     Kind.TEXTS: Section.texts,
     Kind.TEXT_OR_TEXTS: _text_or_texts,
     Kind.MAPPING: Section.section,
+    Kind.FILLED: _filled,
     Kind.NOTES: _notes,
     Kind.LABELS: _labels,
 }

@@ -126,7 +126,9 @@ def with_partitions(frame: Any, argument: Any, file_of_row: list[str]) -> Any:
             name: pd.to_datetime(value, format=dates[name]) if name in dates else value
             for name, value in found.groupdict().items()
         }
-    columns = {name: [values[file_of_row[number]][name] for number in frame.index] for name in re.compile(pattern).groupindex}
+    columns = {
+        name: [values[file_of_row[number]][name] for number in frame.index] for name in re.compile(pattern).groupindex
+    }
     return frame.assign(**columns)
 
 
@@ -145,10 +147,11 @@ def partition_pattern(text: str) -> tuple[str, dict[str, str]]:
         name, _, date = part.partition(":")
         if not name.isidentifier() or f"(?P<{name}>" in pattern:
             raise ValueError(f"{{{part}}} in {text} cannot be the name of a column")
+        shape = "[^/]+?"
         if date:
             dates[name] = re.sub("yyyy|MM|dd|HH|mm|ss", lambda found: DATE_PARTS[found[0]], date)
             shape = re.sub("yyyy|MM|dd|HH|mm|ss", lambda found: f"[0-9]{{{len(found[0])}}}", re.escape(date))
-        pattern += f"(?P<{name}>{shape if date else '[^/]+?'})"
+        pattern += f"(?P<{name}>{shape})"
     return f"{pattern}$", dates
 
 

@@ -25,7 +25,8 @@ def with_bound_settings(section: Section, inputs: Mapping[str, JobInput], is_com
     if not bound:
         return section
     found = {
-        key: _substituted(section, key, node, inputs, is_component) if key in bound else node for key, node in section.entries.items()
+        key: _substituted(section, key, node, inputs, is_component) if key in bound else node
+        for key, node in section.entries.items()
     }
     entries = {key: node for key, node in found.items() if node is not None}
     return Section(Node(entries, section.node.place), section.faults)

@@ -43,7 +43,9 @@ def job_outputs(section: Section) -> dict[str, OutputPort]:
 
 def with_settings(ports: Mapping[str, OutputPort], section: Section) -> dict[str, OutputPort]:
     """The outputs of a component, with what a step's ``outputs`` say of their path, mode and registration."""
-    given = {name: _given_output(section, name, ports.get(name, OutputPort(name, DEFAULT_TYPE))) for name in section.entries}
+    given = {
+        name: _given_output(section, name, ports.get(name, OutputPort(name, DEFAULT_TYPE))) for name in section.entries
+    }
     known = {name: ports[name] for name in given if name in ports}
     return {**ports, **{name: replace(given[name], type=port.type, place=port.place) for name, port in known.items()}}
 

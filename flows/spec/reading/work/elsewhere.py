@@ -13,6 +13,7 @@ from flows.spec.text import keys
 from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.section import Section, nearest
 from flows.spec.text.shape import of_shape
+from flows.spec.text.yaml_lines import Node
 
 # Why a step of each kind cannot run on this machine: the end of a sentence that begins with its name.
 REFUSALS: Mapping[str, str] = MappingProxyType(
@@ -63,13 +64,23 @@ def inline_elsewhere(
     _check_keys(section, kind, f"a step of type {kind}")
     if kind == "spark":
         _check_files_of_spark(section)
-    for key in ("training_data", "validation_data", "test_data") if kind == "automl" else ():
-        data = section.section(key)
-        if isinstance(data.node.value, Mapping) and (path := data.text("path")) and not expression(path):
-            data.path("path")
+    if kind == "automl":
+        _warn_of_missing_data(section)
     if kind == "import":
         outputs = {**outputs, "output": OutputPort("output", "path")}
     return _component(section, name, inputs, outputs, is_open=kind not in ("spark", "import"))
+
+
+def _warn_of_missing_data(section: Section) -> None:
+    """Say which data of an AutoML job is not on this machine; in a pipeline it is bound to an input, as text."""
+    for key in ("training_data", "validation_data", "test_data"):
+        node = section.entries.get(key)
+        data = Section(Node({}, section.node.place) if node is None else node, section.faults)
+        path = data.text("path")
+        if path is not None and not is_remote(path) and expression(path) is None:
+            found = local(path, section.folder)
+            if not exists(found):
+                data.warn("path", f"there is no file or folder {found}", "It is needed to run the job.")
 
 
 def _check_files_of_spark(section: Section) -> None:

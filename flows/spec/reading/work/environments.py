@@ -45,6 +45,8 @@ def environment_definition(section: Section) -> Environment:
     section = of_shape(section, keys.ENVIRONMENT, "an environment")
     build = section.entries.get("build")
     _check_dockerfile(section.section("build"))
+    if build is not None and "image" in section:
+        section.fault("image", "the environment has both image and build", "Keep one of the two.")
     if build is None and "image" not in section:
         remedy = "Add image: and, if need be, conda_file:."
         section.missing(("image", "build"), "the environment has neither image nor build", remedy)

@@ -200,7 +200,12 @@ def _early_termination(section: Section) -> EarlyTermination | None:
         kind,
         evaluation_interval=interval or 1,
         delay_evaluation=policy.integer("delay_evaluation", 0) or 0,
-        slack_factor=policy.number("slack_factor"),
-        slack_amount=policy.number("slack_amount"),
+        slack_factor=_number_or_nothing(policy, "slack_factor"),
+        slack_amount=_number_or_nothing(policy, "slack_amount"),
         truncation_percentage=percentage,
     )
+
+
+def _number_or_nothing(policy: Section, key: str) -> float | None:
+    """A number; None where the key is left out or empty, as the client lets it be."""
+    return None if key not in policy or policy.entries[key].value is None else policy.number(key)

@@ -235,7 +235,9 @@ def test_rows_of_parquet_are_transformed_in_the_order_of_the_mltable(tmp_path: P
     assert (frame.to_dict("list"), count) == ({"Path": [str(file)], "a": [2]}, 3)
 
 
-@pytest.mark.parametrize("written", ["/{store}/{day:yyyy/MM/dd}/{name}.csv", {"partition_format": "{store}/{day:yyyy/MM/dd}/{name}.csv"}])
+@pytest.mark.parametrize(
+    "written", ["/{store}/{day:yyyy/MM/dd}/{name}.csv", {"partition_format": "{store}/{day:yyyy/MM/dd}/{name}.csv"}]
+)
 def test_a_partition_format_makes_columns_of_the_paths(tmp_path: Path, written: Any) -> None:
     from flows.engines.local.parallel.rows import rows
 
