@@ -9,8 +9,10 @@ from flows.data.assets import resolve_data
 from flows.data.given import GivenAssets
 from flows.data.web import NotFetched, WebFiles
 from flows.engines.local.parallel.command import mini_batch_data
+from flows.engines.local.registered_models import registered_model
 from flows.errors import CannotRunHere, DataAssetError, SpecError
 from flows.settings import Settings
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference, JobSpec, Step
 from flows.spec.text.locations import exists, is_remote
 from flows.spec.text.words import counted
@@ -194,14 +196,23 @@ class _Finder:
         raise _NotHere("it is elsewhere, out of this machine's reach")
 
     def _registered(self, reference: DataReference) -> Path:
-        folders = self._settings.models if reference.type in MODEL_TYPES else self._settings.data_assets
+        text, is_model = reference.path.removeprefix("azureml:"), reference.type in MODEL_TYPES
+        folders = self._settings.models if is_model else self._settings.data_assets
         try:
-            found = resolve_data(reference.path.removeprefix("azureml:"), folders, reference.type).path
+            here = resolve_data(text, folders, reference.type)
         except (DataAssetError, SpecError) as error:
-            raise _NotHere(str(error).rpartition(" A path to a CSV")[0] or str(error)) from error
-        if found is None:
+            model = registered_model(text, self._settings) if is_model else None
+            if model is None:
+                raise _NotHere(str(error).rpartition(" A path to a CSV")[0] or str(error)) from error
+            return model.folder
+        if here.path is None:
             raise _NotHere("it has no file on this machine")
-        return found
+        asked = AssetReference.short(text)
+        if is_model and asked is not None and asked.version is None:  # the newest of both
+            model = registered_model(text, self._settings)
+            if model is not None and (not str(here.version).isdigit() or model.version > int(str(here.version))):
+                return model.folder
+        return here.path
 
     @staticmethod
     def _checked(reference: DataReference, place: Path) -> Path:

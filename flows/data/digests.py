@@ -11,6 +11,9 @@ SMALL_BYTES = 1 << 20  # read at once; a larger file goes through a buffer
 # A file system may give two writes in a row the same time. What was altered this shortly ago is read again.
 SETTLED_NANOSECONDS = 2_000_000_000
 
+# What MLflow writes into the folder of a registered model when it loads it, beside the file that says it is a model.
+_MODEL, _ADDED_ON_LOADING = "MLmodel", "registered_model_meta"
+
 _Signature: TypeAlias = tuple[int, int, int, int, int]
 
 # Kept in this process only: another run reads every file anew.
@@ -42,10 +45,16 @@ def file_digest(path: str | Path) -> str:
 
 
 def data_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, or of a folder's names and contents."""
+    """The SHA-256 of a file's content, or of a folder's names and contents.
+
+    What MLflow adds to the folder of a model when it loads the model does not count.
+    """
     if path.is_file():
         return file_digest(path)
-    named = sorted((tuple(name.split("/")), name) for name in files_below(path))
+    names = set(files_below(path))
+    if _MODEL in names:
+        names.discard(_ADDED_ON_LOADING)
+    named = sorted((tuple(name.split("/")), name) for name in names)
     return text_digest("".join(f"{name}\0{file_digest(f'{path}/{name}')}\n" for _, name in named))
 
 

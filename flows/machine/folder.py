@@ -16,7 +16,16 @@ _NAMES = frozenset(
     {
         *("alive", "begun", "broken", "data", "drift", "jobs", "mlartifacts", "mlflow-server.log", "mlflow-worker.log"),
         *("mlflow.db", "mlflow.db-journal", "mlflow.db-shm", "mlflow.db-wal", "mlflow.db.lock", "models", "prefect"),
-        *("interpreters", "prefect-server.log", "registry.jsonl", "runs", "serve.log", "steps", "web"),
+        *(
+            "interpreters",
+            "prefect-server.log",
+            "registered-models",
+            "registry.jsonl",
+            "runs",
+            "serve.log",
+            "steps",
+            "web",
+        ),
     }
 )
 _TELLING = frozenset({"mlflow.db", "mlartifacts", "prefect", "steps"})

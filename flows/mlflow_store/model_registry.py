@@ -191,7 +191,7 @@ class MlflowWorker:
             async with asyncio.timeout(self._timeout_seconds):
                 self._writer.write(json.dumps({"id": number, "call": call, "args": args}).encode() + b"\n")
                 await self._writer.drain()
-                return _result(call, await answer)
+                return result_of(call, await answer)
         except TimeoutError:
             raise ServiceError(
                 f"The MLflow worker did not answer {call} within {self._timeout_seconds:g} s. It may still do it. See "
@@ -230,7 +230,12 @@ class MlflowWorker:
                     waiting.set_result(None)
 
 
-def _result(call: str, answer: Mapping[str, Any] | None) -> Any:
+def result_of(call: str, answer: Mapping[str, Any] | None) -> Any:
+    """What the worker has answered to a call; ``None`` stands for a worker that has ended.
+
+    Raises:
+        TandemError: It could not do it.
+    """
     if answer is None:
         raise _gone(call)
     if "error" not in answer:

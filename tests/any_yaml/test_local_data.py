@@ -1,5 +1,6 @@
 """A job made ready for this machine: its data found, given or fetched, or all that is missing named."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,10 +13,12 @@ from flows.any_yaml.local_data import with_local_data
 from flows.data.given import given_assets
 from flows.data.store import DataStore
 from flows.errors import CannotRunHere
+from flows.mlflow_store.model_registry import Candidate, MlflowTracking, ModelVersion
 from flows.settings import Settings
 from flows.spec.bind import bind
 from flows.spec.model.job import DataReference, JobSpec
 from flows.spec.reading.reader import read_job
+from tests.mlflow_store.stores import WORKER, Store
 
 Local = Callable[..., JobSpec]
 
@@ -232,3 +235,31 @@ def test_an_mltable_that_cannot_be_read_here_is_refused_before_anything_runs(loc
     assert "MLTable asks for read_delta_lake, which cannot be done on this machine" in str(error.value)
     (tmp_path / "table/MLTable").write_text("paths:\n  - file: ./rows.csv\ntransformations:\n  - read_delimited\n")
     assert list(local(text).steps) == ["prep", "score"]
+def test_model_of_mlflows_registry_is_an_input_by_version_by_alias_and_as_the_newest(
+    local: Local, settings: Settings, tmp_path: Path
+) -> None:
+    store = Store(settings.home)
+    store.environment["TANDEM_MLFLOW_ARTIFACTS"] = str(settings.mlflow_artifacts)
+
+    async def registered() -> list[str]:
+        async with store.line(WORKER) as worker:
+            tracking, sources = MlflowTracking(worker), list[str]()
+            for number in (1, 2):
+                run_id = await tracking.create_run("models", str(number))
+                model = Candidate("fit", store.model(str(number), str(number)), run_id, {"k": str(number)})
+                if number == 1:
+                    made = await tracking.promote(model, compared_with=None, flow_run_id="a")
+                else:
+                    made = await tracking.register(model)
+                assert isinstance(made, ModelVersion)
+                sources.append(made.source)
+            return sources
+
+    first, second = asyncio.run(registered())
+    given = {"one": "mlflow_model azureml:fit:1", "champion": "mlflow_model azureml:fit@champion"}
+    found = local(command(**given, newest="custom_model azureml:fit@latest"))
+    assert paths(found) == {"one": first, "champion": first, "newest": second}
+    with pytest.raises(CannotRunHere, match="fit:3"):
+        local(command(no="mlflow_model azureml:fit:3"))
+    with pytest.raises(CannotRunHere):  # a name of data is none of a model
+        local(command(no="uri_folder azureml:fit:1"))

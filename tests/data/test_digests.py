@@ -109,3 +109,14 @@ def test_the_folder_itself_and_its_place_make_no_difference(tmp_path: Path) -> N
 
     assert data_digest(tmp_path / "a") == data_digest(tmp_path / "b" / "deep")
     assert data_digest(tmp_path / "a") == data_digest(Path(f"{tmp_path}/b/../a/"))
+
+
+def test_what_mlflow_adds_to_a_registered_model_on_loading_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {}")
+    before = data_digest(tmp_path)
+    (tmp_path / "registered_model_meta").write_text("model_name: m")
+    assert data_digest(tmp_path) == before
+    (tmp_path / "MLmodel").unlink()  # then it is a folder like any other
+    digest = data_digest(tmp_path)
+    (tmp_path / "registered_model_meta").write_text("model_name: n")
+    assert data_digest(tmp_path) != digest

@@ -1,4 +1,4 @@
-"""A real MLflow server of a team on this machine, with its artifacts served or not, with or without a sign-in."""
+"""A real MLflow server of a team on this machine, with its artifacts served or not."""
 
 import os
 import sys
@@ -12,26 +12,20 @@ from typing import Any, Self
 from flows.machine.child import Child
 from flows.prefect_api.server import free_port
 
-ADMIN, PASSWORD = "admin", "password1234"
-
 
 class MlflowServer:
     """A server on a folder; as a context manager, it ends with the block. It may be started again on the same port."""
 
-    def __init__(
-        self, folder: Path, *options: str, serves_artifacts: bool = True, sign_in: bool = False, port: int = 0
-    ) -> None:
+    def __init__(self, folder: Path, *options: str, serves_artifacts: bool = True, port: int = 0) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._sign_in = sign_in
         served = ("--artifacts-destination", f"{folder}/served")
         kept = ("--no-serve-artifacts", "--default-artifact-root", f"{folder}/kept-by-the-server")
         self._words: Sequence[str] = (
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"),
             *(served if serves_artifacts else kept),
-            *(("--app-name", "basic-auth") if sign_in else ()),
             *options,
         )
         self._child: Child | None = None
@@ -39,22 +33,11 @@ class MlflowServer:
     @property
     def environment(self) -> Mapping[str, str]:
         """What a person sets to use it."""
-        signs = {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": PASSWORD} if self._sign_in else {}
-        return {"MLFLOW_TRACKING_URI": self.url, **signs}
+        return {"MLFLOW_TRACKING_URI": self.url}
 
     def start(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        auth = self.folder / "auth.ini"
-        auth.write_text(
-            "[mlflow]\ndefault_permission = READ\n"
-            f"database_uri = sqlite:///{self.folder}/auth.db\nadmin_username = {ADMIN}\nadmin_password = {PASSWORD}\n"
-            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-        )
-        own = {
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_AUTH_CONFIG_PATH": str(auth),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key of this test's",
-        }
+        own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
         self._child = Child("The MLflow server", self._words, environment | own, log=self.folder / "server.log")
         end = time.monotonic() + 120

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flows.data.digests import data_digest
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
 from flows.machine.living import PROCESS, look, record_process
 from flows.mlflow_store.model_registry import (
@@ -327,6 +328,39 @@ def test_champion_whose_folder_is_gone_is_an_error_that_names_both(store: Shared
         with pytest.raises(RunError, match="Version 1 of the model 'gone'") as missing:
             await store.tracking.champion("gone")
         assert made.source in str(missing.value)
+
+    store.run(scenario())
+
+
+def test_champion_that_was_logged_by_mlflow_is_found_where_mlflow_finds_it(store: SharedStore) -> None:
+    code = """
+import mlflow, sys
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+mlflow.set_tracking_uri(sys.argv[1])
+client = MlflowClient()
+run = client.get_run(sys.argv[2])
+model = client.create_logged_model(run.info.experiment_id, "model", run.info.run_id)
+client.log_model_artifacts(model.model_id, sys.argv[3])
+client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+client.create_registered_model("logged")
+made = client.create_model_version("logged", f"models:/{model.model_id}", model_id=model.model_id)
+client.set_registered_model_alias("logged", "champion", made.version)
+mlflow.artifacts.download_artifacts("models:/logged@champion")  # as mlflow.pyfunc.load_model does
+"""
+
+    async def scenario() -> None:
+        run_id = await store.tracking.create_run("logged", "train")
+        words = (store.environment["MLFLOW_TRACKING_URI"], run_id, store.model("logged"))
+        subprocess.run([sys.executable, "-c", code, *words], check=True)
+        found = await store.tracking.champion("logged")
+        assert found is not None
+        assert (Path(found.source) / "MLmodel").read_text() == "flavors: model"
+        assert (Path(found.source) / "registered_model_meta").exists()
+        assert data_digest(Path(found.source)) == data_digest(Path(store.model("logged")))
+        made = await promote(store.tracking, "logged", store.model("next", "next"), run_id, "k", 1)
+        assert isinstance(made, ModelVersion)
+        assert made.version == 2
 
     store.run(scenario())
 

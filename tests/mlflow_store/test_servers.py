@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import hashlib
+import time
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.errors import RunError, ServiceError, SettingsError
 from flows.mlflow_store.model_registry import Candidate, MlflowTracking, ModelVersion, Overtaken
+from flows.prefect_api.server import free_port
+from tests.mlflow_store.fault_proxy import FaultProxy
 from tests.mlflow_store.servers import MlflowServer
 from tests.mlflow_store.stores import WORKER, Store, line_to
 
@@ -71,3 +75,165 @@ def test_model_that_one_machine_promotes_is_compared_by_another(server: MlflowSe
     asyncio.run(scenario())
     assert not (here.folder / "mlflow.db").exists(), "nothing is in the local store"
     assert (server.folder / "served").is_dir()
+
+
+def test_models_that_people_register_by_mlflow_alone_are_compared_like_any_other(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    machine, client = Machine(tmp_path / "machine", server), server.client()
+
+    async def scenario() -> None:
+        async with machine.tracking() as tracking:
+            run_id = await tracking.create_run("by hand", "train")
+            await tracking.log_folder(run_id, Path(machine.model("hand", "by hand")), "some/model")
+            client.create_registered_model("by-hand")
+            client.create_model_version("by-hand", f"runs:/{run_id}/some/model", run_id)
+            client.set_registered_model_alias("by-hand", "champion", "1")
+            found = await tracking.champion("by-hand")
+            assert found is not None
+            assert (Path(found.source) / "MLmodel").read_text() == "flavors: by hand"
+            made = await tracking.promote(machine.candidate("by-hand", "x", run_id), compared_with=1, flow_run_id="a")
+            assert isinstance(made, ModelVersion) and made.version == 2
+            client.set_registered_model_alias("by-hand", "champion", "1")
+            found = await tracking.champion("by-hand")
+            assert found is not None and found.version == 1, "who moves the alias back by hand is respected"
+
+    asyncio.run(scenario())
+
+
+def test_same_model_that_two_machines_register_is_one_version(server: MlflowServer, tmp_path: Path) -> None:
+    machines = [Machine(tmp_path / str(number), server) for number in range(2)]
+
+    async def scenario() -> None:
+        async with machines[0].tracking() as one, machines[1].tracking() as other:
+            both = [one, other]
+            runs = [await tracking.create_run("same", "train") for tracking in both]
+            made = await asyncio.gather(
+                *(
+                    tracking.register(machine.candidate("same", "same", run))
+                    for tracking, machine, run in zip(both, machines, runs, strict=True)
+                )
+            )
+        assert {version.version for version in made} == {1}
+
+    asyncio.run(scenario())
+    assert [version.version for version in server.client().search_model_versions("name='same'")] in ([1], ["1"])
+
+
+def test_server_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.environment |= {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}"}
+    store.environment |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+
+    async def scenario() -> None:
+        async with line_to(WORKER, environment=store.environment) as worker:
+            tracking = MlflowTracking(worker)
+            for call in (tracking.champion("m"), tracking.create_run("e", "r")):
+                with pytest.raises(ServiceError, match=r"does not answer as it should: connection refused\."):
+                    await call
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_server_whose_artifacts_only_it_can_open_is_refused_before_training(tmp_path: Path) -> None:
+    with MlflowServer(tmp_path / "server", serves_artifacts=False) as server:
+        machine = Machine(tmp_path / "machine", server)
+
+        async def scenario() -> None:
+            async with machine.tracking() as tracking:
+                with pytest.raises(RunError, match="keeps no artifacts that others can open"):
+                    await tracking.create_run("diabetes", "train")
+
+        asyncio.run(scenario())
+
+
+def test_sign_in_by_mlflows_variables_is_used_and_one_that_is_refused_is_told_without_it(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    with FaultProxy(server.url, sign_in="me:hunter2") as proxy:
+        names = {"MLFLOW_TRACKING_URI": proxy.url, "MLFLOW_TRACKING_USERNAME": "me"}
+        machine = Machine(tmp_path / "machine", server, **names, MLFLOW_TRACKING_PASSWORD="hunter2")
+        wrong = Machine(tmp_path / "wrong", server, **names, MLFLOW_TRACKING_PASSWORD="hunter3")
+
+        async def scenario() -> None:
+            async with machine.tracking() as tracking, wrong.tracking() as refused:
+                run_id = await tracking.create_run("signed", "train")
+                await tracking.check_artifacts(run_id)
+                candidate = machine.candidate("signed", "one", run_id)
+                assert isinstance(await tracking.promote(candidate, compared_with=None, flow_run_id="a"), ModelVersion)
+                assert await tracking.champion("signed") is not None
+                for call in (refused.create_run("signed", "train"), refused.champion("signed")):
+                    with pytest.raises(
+                        SettingsError, match="does not let us in .*: set MLFLOW_TRACKING_USERNAME"
+                    ) as no:
+                        await call
+                    assert "MLFLOW_TRACKING_USERNAME" in str(no.value) and "hunter" not in str(no.value)
+
+        asyncio.run(scenario())
+
+
+# A worker that is killed when its version is made, and before it has decided anything.
+KILLED_WITH_A_CLAIM = f"""
+import os, runpy, signal, mlflow
+make = mlflow.MlflowClient.create_model_version
+def create_model_version(*values, **named):
+    make(*values, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+mlflow.MlflowClient.create_model_version = create_model_version
+runpy.run_path({WORKER!r}, run_name="__main__")
+"""
+
+
+def test_claim_of_a_process_that_died_is_promoted_by_the_next_and_known_again_by_its_own_next_start(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    dead, other = Machine(tmp_path / "dead", server), Machine(tmp_path / "other", server)
+
+    async def scenario() -> None:
+        async with dead.line("-c", KILLED_WITH_A_CLAIM) as worker:
+            tracking = MlflowTracking(worker)
+            run_id = await tracking.create_run("claims", "train")
+            with pytest.raises(ServiceError, match="ended before it answered promote"):
+                await tracking.promote(dead.candidate("claims", "one", run_id), compared_with=None, flow_run_id="a")
+        async with other.tracking() as theirs, dead.tracking() as ours:
+            assert await theirs.champion("claims") is None, "nothing is decided yet"
+            run_id = await theirs.create_run("claims", "train")
+            second = other.candidate("claims", "two", run_id)
+            assert await theirs.promote(second, compared_with=None, flow_run_id="b") == Overtaken(by=1)
+            assert await theirs.version("claims", 2) is None, "who is overtaken leaves no version"
+            found = await theirs.champion("claims")
+            assert found is not None and found.version == 1
+            made = await theirs.promote(second, compared_with=1, flow_run_id="c")
+            assert isinstance(made, ModelVersion)
+            # The first one's next start delivers its model in other bytes; it is told the truth: it was promoted.
+            run_id = await ours.create_run("claims", "train")
+            late = dead.candidate("claims", "one again", run_id)
+            again = await ours.promote(late, compared_with=None, flow_run_id="a")
+            assert isinstance(again, ModelVersion) and (again.version, again.created) == (1, False)
+            found = await ours.champion("claims")
+            assert found is not None and found.version == made.version
+
+    asyncio.run(scenario())
+
+
+def test_alias_that_a_process_sets_too_late_before_it_dies_is_set_right(server: MlflowServer, tmp_path: Path) -> None:
+    machine, client = Machine(tmp_path / "machine", server), server.client()
+
+    async def scenario() -> None:
+        async with machine.tracking() as tracking:
+            runs = [await tracking.create_run("late", str(number)) for number in range(2)]
+            for number, run in enumerate(runs):
+                candidate = machine.candidate("late", str(number), run)
+                before = None if number == 0 else number
+                await tracking.promote(candidate, compared_with=before, flow_run_id=str(number))
+            # As a process leaves it that stood still since the first promotion, writes, and dies.
+            client.set_model_version_tag("late", "1", "tandem.promotion.by.somebody", str(int(time.time())))
+            client.set_registered_model_alias("late", "champion", "1")
+            third = machine.candidate("late", "third", await tracking.create_run("late", "third"))
+            assert await tracking.promote(third, compared_with=1, flow_run_id="x") == Overtaken(by=2)
+            found = await tracking.champion("late")
+            assert found is not None and found.version == 2
+            assert client.get_model_version_by_alias("late", "champion").version in (2, "2")
+
+    asyncio.run(scenario())

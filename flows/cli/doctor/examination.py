@@ -12,6 +12,7 @@ from typing import Any
 
 from flows.cli.doctor.findings import CHECKS, Finding, Status, fail, finding_as_text, findings_as_json, skip
 from flows.cli.doctor.machine import check_disk, check_state, check_variables
+from flows.cli.doctor.mlflow_servers import check_mlflow
 from flows.cli.doctor.prefect_api import check_prefect
 from flows.cli.doctor.versions import COMMAND, check_versions
 from flows.settings import Settings
@@ -31,11 +32,12 @@ def doctor(as_json: bool) -> int:
 async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
     """Make every check and yield what each has found, in the order of ``CHECKS``."""
     prefect = asyncio.create_task(check_prefect(settings))
+    mlflow = asyncio.create_task(check_mlflow(settings))
     variables = check_variables(settings)
     workspace = asyncio.create_task(_workspace_checks(settings)) if _all_set(variables) else None
     for finding in (*check_versions(), check_state(settings), check_disk(settings)):
         yield finding
-    for finding in (*await prefect, variables):
+    for finding in (*await prefect, *await mlflow, variables):
         yield finding
     if variables.status is Status.FAIL:
         for check in OF_THE_WORKSPACE:

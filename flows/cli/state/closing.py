@@ -11,7 +11,6 @@ not touched: the same command, started again, goes on with it.
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Self
@@ -81,7 +80,9 @@ class Closing:
         place = mlflow_place(self._settings)
         if not ids or (place.is_own and not (self._settings.home / "mlflow.db").exists()):
             return None
-        worker = _start_worker(self._settings)
+        from flows.engines.local.host.one_call import start_worker
+
+        worker = start_worker(self._settings)
         assert worker.process.stdin is not None
         request = {"id": 1, "call": "kill_runs", "args": {"tag": PROCESS, "values": ids}}
         worker.process.stdin.write(json.dumps(request) + "\n")
@@ -112,20 +113,7 @@ class Closing:
 
 def make_mlflow_store(settings: Settings, uri: str | None = None) -> None:
     """Make the local MLflow store, or another, unless it is there; it is made whole or not at all."""
-    with _start_worker(settings, uri or settings.mlflow_uri) as worker:
+    from flows.engines.local.host.one_call import start_worker
+
+    with start_worker(settings, uri or settings.mlflow_uri) as worker:
         worker.process.communicate()
-
-
-def _start_worker(settings: Settings, uri: str | None = None) -> Child:
-    """Start a worker where runs are kept, or on the store ``uri``, which it makes; it ends when its input does."""
-    from flows.engines.local.host.processes import WORKER_SCRIPT, step_environment, worker_environment
-
-    variables = worker_environment(settings, step_environment(settings))
-    other = {} if uri is None else {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri}  # whatever is set
-    return Child(
-        "The MLflow worker",
-        [sys.executable, WORKER_SCRIPT],
-        {**variables, **other},
-        log=settings.home / "mlflow-worker.log",
-        streams=True,
-    )

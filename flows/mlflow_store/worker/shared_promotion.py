@@ -5,8 +5,8 @@ model one after the other, and makes a version together with its tags in one req
 what was decided, and the alias ``champion`` follows it:
 
 1. *Claim*: who wants to promote makes a version, with the tags ``tandem.compared_with`` (the champion that its model
-   was compared with), ``tandem.flow_run`` and ``tandem.promotion.by.<writer>`` (the time). As long as a version has such
-   a tag that is not older than an hour, it is *open*: somebody may be about to set the alias to it.
+   was compared with), ``tandem.flow_run`` and ``tandem.promotion.by.<writer>`` (the time). As long as a version has
+   such a tag that is not older than an hour, it is *open*: somebody may be about to set the alias to it.
 2. *Decide*: who has a claim lists all versions, and then reads the champion. If that is another version than the one it
    was compared with, it has lost. Otherwise the open claim with the lowest number that was compared with this champion
    wins. A number is given only when all lower ones are seen, so all who look at one champion see the same lowest claim.
@@ -15,8 +15,8 @@ what was decided, and the alias ``champion`` follows it:
    process of the winner may be dead.
 4. *Settle*: after setting the alias, it is read again. If the alias names an open version that another promoted one was
    compared with, this write came too late, and the alias is set to the later one. Everyone who reads the champion goes
-   by the same rule (:meth:`SharedPromotion.look`), so a write that came too late misleads nobody, even if its process
-   has died.
+   by the same rule (:meth:`SharedPromotion.champion`), so a write that came too late misleads nobody, even if its
+   process has died.
 5. *Close*: the tags ``tandem.promotion.by.<writer>`` are taken away. Who has lost deletes the version of its claim.
 
 Why one wins: of two claims on one champion, the higher one sees the lower one in its list, unless that was closed,
@@ -91,6 +91,14 @@ class SharedPromotion:
             if alias is None or alias in versions:
                 return Seen(versions, alias, _settled(versions, alias))
         raise Away(f"The alias champion of {self._name!r} names version {alias}, which is not there.")
+
+    def champion(self) -> "ModelVersion | None":
+        """The champion; an alias that a write has moved too late is set right, for those who read it by themselves."""
+        seen = self.look()
+        if seen.champion != seen.alias:
+            self.settle()
+            seen = self.look()
+        return None if seen.champion is None else seen.versions[seen.champion]
 
     def promote(
         self,

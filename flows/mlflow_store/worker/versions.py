@@ -23,8 +23,7 @@ class Versions(ModelFiles):
     def champion(self, model_name: str) -> dict[str, Any] | None:
         """Answer the version with the alias ``champion``; None if there is no such model, or no champion of it."""
         if self.registry_is_shared:
-            seen = self._promotion(model_name).look()
-            found = None if seen.champion is None else seen.versions[seen.champion]
+            found = self._promotion(model_name).champion()
         else:
             found = self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
         return None if found is None else self._described(found)
@@ -32,6 +31,16 @@ class Versions(ModelFiles):
     def version(self, model_name: str, version: int) -> dict[str, Any] | None:
         """Answer the version with this number; None if there is none."""
         found = self._find(lambda: self._client.get_model_version(model_name, str(version)))
+        return None if found is None else self._described(found)
+
+    def find_model(self, model_name: str, version: str | None, label: str | None) -> dict[str, Any] | None:
+        """Answer a version by its number or its alias; without both, or as ``latest``, the highest one."""
+        if version is not None:
+            found = self._find(lambda: self._client.get_model_version(model_name, version))
+        elif label is not None and label != "latest":
+            found = self._find(lambda: self._client.get_model_version_by_alias(model_name, label))
+        else:
+            found = max(self._versions_of(model_name), key=lambda each: int(each.version), default=None)
         return None if found is None else self._described(found)
 
     def tag(self, model_name: str, version: int, name: str, value: str) -> None:
