@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test test-slow test-browser chaos check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
+.PHONY: help env train job serve deploy undeploy worker screenshots test test-slow test-browser test-team chaos check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,13 +48,16 @@ screenshots: $(READY) ## Take the pictures of the README anew, with a headless C
 	$(BIN)/python -m deployments.screenshots
 
 test: $(READY) ## Run the tests, but for the slow ones (some 6 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not team"
 
 test-slow: $(READY) ## Run the slow ones: whole runs, killed, suspended, deployed (some 17 minutes)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not team"
 
 test-browser: $(READY) ## Look at the pages in a headless Chromium (apt-get install chromium); pictures in outputs/browser
 	$(BIN)/python -m pytest -m browser tests/browser
+
+test-team: $(READY) ## Run a team's servers on PostgreSQL, with workers on two hosts (apt-get install postgresql; as root)
+	$(BIN)/python -m pytest -m team tests/team
 
 RUNS ?= 60
 SEED ?= 1

@@ -29,6 +29,7 @@ INHERITED = ("AZUREML_", "AZURE_", "MLFLOW_", "PREFECT_", "TANDEM_", "MANAGED_ID
 AZURE_CLIENT = "azure.ai.ml._ml_client"
 
 prefect_home = pytest.StashKey[str]()
+own_addresses: set[str] = set()  # of this machine, beside loopback, that a test has made
 refused: list[str] = []  # what the running test tried to reach; code under test may swallow the exception
 
 
@@ -81,7 +82,7 @@ def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _is_loopback(host: Any) -> bool:
     name = host.decode() if isinstance(host, bytes) else host
-    if name in (None, "", "localhost"):
+    if name in (None, "", "localhost") or name in own_addresses:
         return True
     try:
         return ipaddress.ip_address(name.partition("%")[0]).is_loopback
