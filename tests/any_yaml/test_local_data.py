@@ -235,6 +235,8 @@ def test_an_mltable_that_cannot_be_read_here_is_refused_before_anything_runs(loc
     assert "MLTable asks for read_delta_lake, which cannot be done on this machine" in str(error.value)
     (tmp_path / "table/MLTable").write_text("paths:\n  - file: ./rows.csv\ntransformations:\n  - read_delimited\n")
     assert list(local(text).steps) == ["prep", "score"]
+
+
 def test_model_of_mlflows_registry_is_an_input_by_version_by_alias_and_as_the_newest(
     local: Local, settings: Settings, tmp_path: Path
 ) -> None:

@@ -165,7 +165,7 @@ def test_sign_in_by_mlflows_variables_is_used_and_one_that_is_refused_is_told_wi
                 assert await tracking.champion("signed") is not None
                 for call in (refused.create_run("signed", "train"), refused.champion("signed")):
                     with pytest.raises(
-                        SettingsError, match="does not let us in .*: set MLFLOW_TRACKING_USERNAME"
+                        SettingsError, match=r"does not let us in .*: set MLFLOW_TRACKING_USERNAME"
                     ) as no:
                         await call
                     assert "MLFLOW_TRACKING_USERNAME" in str(no.value) and "hunter" not in str(no.value)

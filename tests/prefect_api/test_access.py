@@ -30,7 +30,7 @@ REFUSES = "refuses the credential in PREFECT_API_AUTH_STRING (401)"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
-    """A real Prefect server with basic authentication, as a command starts it where the setting is in its environment."""
+    """A real Prefect server with basic authentication, as a command starts it whose environment asks for that."""
     settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path_factory.mktemp("guarded"))})
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
