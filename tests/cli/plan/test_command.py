@@ -138,6 +138,19 @@ def test_a_step_or_job_that_there_is_not_is_answered_with_those_that_there_are(r
     assert "--job other: there is no job other. There are: small-" in other
 
 
+def test_a_plan_says_what_is_imported_before_the_steps_start(small: Small) -> None:
+    (small.folder / "code" / "main.py").write_text("import helper")
+    (small.folder / "code" / "helper.py").write_text("def fit():\n  import json, joblib.memory\n  from git import cmd")
+    job = "type: command\ncode: ./code\ncommand: python main.py\nenvironment: {image: ubuntu}\n"
+    (small.folder / "job.yml").write_text(job)
+
+    section = small.type("plan", "job.yml").partition("Imported once, before the steps start:\n")[2]
+    (modules,) = json.loads(small.type("plan", "job.yml", "--json"))["preloaded"].values()
+
+    assert section.splitlines()[0].endswith("2 modules of git, joblib")
+    assert modules == ["joblib.memory", "git"]
+
+
 def test_a_plan_for_markdown_is_a_diagram(small: Small) -> None:
     lines = small.type("plan", "pipeline.yml", "--mermaid").splitlines()
 

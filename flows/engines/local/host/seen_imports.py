@@ -6,6 +6,7 @@ record as the step ends: the next run finds them preloaded.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from flows.data.atomic import atomic_write
@@ -16,7 +17,7 @@ MOST_MODULES = 2000  # MLflow, pandas and scikit-learn have some 1,500 together;
 
 
 class SeenImports:
-    """The records of a state folder, which can be deleted at any time."""
+    """The records of a state folder, which can be deleted at any time: without them, steps are only slower."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "steps" / "imports"
@@ -28,18 +29,20 @@ class SeenImports:
     def add(self, component: Component, file: Path) -> None:
         """Take over what a step of the component has written down, and delete that file. It need not be there."""
         names = _names(file)
-        file.unlink(missing_ok=True)
-        if names:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            known = list(dict.fromkeys([*self.of(component), *names]))
-            atomic_write(self._place(component), json.dumps(known[-MOST_MODULES:]))
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+            if names:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                known = list(dict.fromkeys([*self.of(component), *names]))
+                atomic_write(self._place(component), json.dumps(known[-MOST_MODULES:]))
 
     def forget(self, component: Component) -> None:
-        """Delete the record: something in it may be in the way of a fork."""
-        self._place(component).unlink(missing_ok=True)
+        """Delete the record, since an import in it may be the reason why the step could not be forked."""
+        with suppress(OSError):
+            self._place(component).unlink(missing_ok=True)
 
     def _place(self, component: Component) -> Path:
-        return self._folder / f"{text_digest(f'{component.source} {component.name}')}.json"
+        return self._folder / f"{text_digest(ascii(f'{component.source} {component.name}'))}.json"
 
 
 def _names(file: Path) -> list[str]:

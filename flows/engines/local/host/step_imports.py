@@ -20,8 +20,9 @@ PRELOADABLE = {
 }
 # These change what their package offers to all of a process: only the step that imports them is to see it.
 NOT_PRELOADABLE = ("sklearn.experimental",)
-# MLflow, pandas, scikit-learn and Matplotlib take some 300 MiB, which all steps share. What comes on top of the limit
-# is imported by the steps that use it, and takes memory only as long as they run.
+# Resident memory of the host, in bytes, from which on nothing more is preloaded. MLflow, pandas, scikit-learn,
+# Matplotlib and SciPy occupy 380 MiB together, which all steps share. What comes on top is imported by the steps that
+# use it, and takes memory only as long as they run.
 MOST_BYTES = 512 << 20
 IMPORT_SECONDS = 120.0  # the longest that one import may take, and keep all other steps waiting
 
@@ -51,7 +52,7 @@ class Imports:
         if package in self.broken:
             return False
         if parent not in sys.modules and resident_bytes() > MOST_BYTES:
-            return True  # a step that needs it imports it
+            return True  # a step that needs it imports it itself
         try:
             self.running = True
             signal.setitimer(
