@@ -1,7 +1,7 @@
-"""What the two commands share: flags from the parameters' model, everything warmed up at once, one message at the end.
+"""Run a flow from the command line: flags from the parameters' model, one message at the end.
 
-The order matters: what can be known to be wrong is said first; then the processes that take longest to start are
-started; only then is Prefect imported, while they do.
+The order matters for speed: first the input is checked; then the processes are started that take longest; Prefect is
+imported while they start.
 """
 
 import argparse

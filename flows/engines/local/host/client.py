@@ -135,7 +135,7 @@ class StepHost:
 
     @classmethod
     def after_exec(cls, word: str) -> "StepHost | None":
-        """The host that the former program of this process has left; None if it is not there (any more)."""
+        """Take over the host that this process started before its ``exec``; None if the host has ended."""
         pid, *pipes = map(int, word.split(":"))
         child = _Child(pid)
         if child.has_ended():
@@ -324,7 +324,7 @@ def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
 
 
 def _refusal(message: str, number: int) -> SettingsError:
-    """That a step cannot be started, why, and what to do about it."""
+    """The error of a step that cannot be started: why, and what to do about it."""
     remedy = _REMEDIES.get(number, "")
     return SettingsError(f"The step cannot be started: {message}.{remedy and ' '}{remedy}")
 
