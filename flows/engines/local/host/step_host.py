@@ -236,6 +236,7 @@ class Host:
                 os.close(log)
         except Exception as error:
             self.busy = False
+            self.reap()
             message = str(error) if isinstance(error, (OSError, UnusableVariable)) else f"its request: {error!r}"
             self.answer(refused=identifier, message=message[:LONGEST_MESSAGE], errno=getattr(error, "errno", None) or 0)
             return None
@@ -337,6 +338,7 @@ class Host:
         has_group = (pid in self.running or not self.prctl) and self.signal_group(pid, number)
         send(number, below, except_group=pid if has_group else 0)
         self.busy = False
+        self.reap()  # what has ended meanwhile
 
     @staticmethod
     def signal_group(group: int, number: int) -> bool:
