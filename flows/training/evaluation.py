@@ -23,14 +23,15 @@ _ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its label in a table, which direction is better, and its largest possible value.
+    """A metric: its label, which direction is better, its largest possible value, and the gate's default floor.
 
-    The smallest possible value of every metric is 0.
+    The smallest possible value of every metric is 0. By its default floor, the toss of a coin never passes the gate.
     """
 
     label: str
     greater_is_better: bool
     highest: float = 1.0
+    floor: float = 0.75
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -41,8 +42,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "precision": Metric("Precision", True),
         "recall": Metric("Recall", True),
         "f1": Metric("F1", True),
-        "brier_score_loss": Metric("Brier score", False),
-        "log_loss": Metric("Log loss", False, math.inf),
+        "brier_score_loss": Metric("Brier score", False, floor=0.2),
+        "log_loss": Metric("Log loss", False, math.inf, floor=0.6),
     }
 )
 """The metrics of a binary classifier, in the order of a table.

@@ -15,6 +15,7 @@ from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
 from flows.spec.text.words import did_you_mean
+from flows.training.evaluation import METRICS
 from flows.training.gate import GatePolicy
 from flows.training.wrong_values import wrong_values
 
@@ -129,7 +130,12 @@ class PipelineParameters(TrainingParameters):
 
     model_name: ModelName = Field("diabetes-predict", description="Registered model that may get a new version.")
     gate_metric: MetricName = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
-    gate_floor: float = Field(0.75, ge=0, allow_inf_nan=False, description="Worst acceptable value of that metric.")
+    gate_floor: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Worst acceptable value of that metric: by default 0.75, log_loss 0.6, brier_score_loss 0.2.",
+    )
     gate_min_improvement: float = Field(
         0.001, ge=0, allow_inf_nan=False, description="By how much the challenger must beat the champion."
     )
@@ -146,7 +152,8 @@ class PipelineParameters(TrainingParameters):
     @property
     def gate(self) -> GatePolicy:
         """The gate's policy."""
-        return GatePolicy(self.gate_metric, self.gate_floor, self.gate_min_improvement)
+        floor = METRICS[self.gate_metric].floor if self.gate_floor is None else self.gate_floor
+        return GatePolicy(self.gate_metric, floor, self.gate_min_improvement)
 
     def model_post_init(self, context: Any, /) -> None:
         """Check the gate's three values against each other."""
