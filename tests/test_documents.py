@@ -27,7 +27,8 @@ TRAINING = {PIPELINE.name: PipelineParameters, JOB.name: JobParameters}
 ROOTS = ("aml_steps", "data", "deployments", "docs", "environment", "flows", "tests", ".ci")
 FILES = ("prefect.yaml", "pyproject.toml", "requirements.lock", "Makefile", "README.md", "SECURITY.md")
 OTHER_PROGRAMS = {"--app-name", "--allowed-hosts", "--cors-allowed-origins"}  # flags of `mlflow server`
-INTERNAL = {"TANDEM_MLFLOW_ARTIFACTS", "TANDEM_STEP_HOST", "TANDEM_UMASK"}  # set by Tandem for its own processes
+# Set by Tandem for its own processes.
+INTERNAL = {"TANDEM_MLFLOW_ARTIFACTS", "TANDEM_OWN_TRACKING_URI", "TANDEM_STEP_HOST", "TANDEM_UMASK"}
 SLOW = {"any-yaml.md", "figures.md", "training.md", "unattended.md"}  # their commands train, or ask Prefect
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Model registry: the Protocol, and its adapter to the local MLflow store.
+"""Model registry: the Protocol, and its adapter to MLflow's, in the local state or on a server.
 
 MLflow itself runs in another process (:mod:`flows.mlflow_store.mlflow_worker`), because importing it costs more than a
 whole pipeline of unchanged steps. This module is the client: :class:`MlflowWorker` sends requests and receives answers,
@@ -264,7 +264,7 @@ class NewRun:
 
 
 class MlflowTracking:
-    """Runs and model versions in the local MLflow store, or the runs in a workspace's; a :class:`ModelRegistry`.
+    """Runs and model versions where MLflow keeps them, or the runs in a workspace; a :class:`ModelRegistry`.
 
     Every method raises what :meth:`MlflowWorker.request` raises.
     """
@@ -333,7 +333,10 @@ class MlflowTracking:
         return await self._worker.request("metric_history", run_id=run_id, name=name)
 
     async def champion(self, model_name: str) -> ModelVersion | None:
-        """See :meth:`ModelRegistry.champion`. Raises RunError if the champion's folder is gone."""
+        """See :meth:`ModelRegistry.champion`. Raises RunError if the champion's files are gone.
+
+        Files that are not on this machine are fetched, once.
+        """
         check_model_name(model_name)
         found = await self._worker.request("champion", model_name=model_name)
         return None if found is None else _model_version(model_name, found, alias="champion")
@@ -344,17 +347,18 @@ class MlflowTracking:
         return None if found is None else _model_version(model_name, found, alias=None)
 
     async def register(self, candidate: Candidate) -> ModelVersion:
-        """See :meth:`ModelRegistry.register`. The model is a folder, which is copied into the run's artifacts."""
+        """See :meth:`ModelRegistry.register`. The model is a folder, which is kept among the run's artifacts."""
         found = await self._worker.request("register", **_described(candidate))
         return _model_version(candidate.model_name, found, alias=None)
 
     async def promote(
         self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
     ) -> ModelVersion | Overtaken:
-        """See :meth:`ModelRegistry.promote`. One process after the other decides; who is overtaken registers nothing.
+        """See :meth:`ModelRegistry.promote`. Who is overtaken leaves no version.
 
-        A run that was killed after its promotion, and whose version is no longer the champion when it asks again, is
-        overtaken too.
+        In a file of this machine, one process after the other decides, and a run that was killed after its promotion,
+        and whose version is no longer the champion when it asks again, is overtaken too. On a server, it is decided as
+        :mod:`flows.mlflow_store.worker.shared_promotion` says, and such a run is told its version.
         """
         found = await self._worker.request(
             "promote",

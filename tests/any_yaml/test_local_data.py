@@ -18,7 +18,7 @@ from flows.settings import Settings
 from flows.spec.bind import bind
 from flows.spec.model.job import DataReference, JobSpec
 from flows.spec.reading.reader import read_job
-from tests.mlflow_store.stores import WORKER, Store
+from tests.mlflow_store.stores import WORKER, Store, line_to
 
 Local = Callable[..., JobSpec]
 
@@ -244,7 +244,7 @@ def test_model_of_mlflows_registry_is_an_input_by_version_by_alias_and_as_the_ne
     store.environment["TANDEM_MLFLOW_ARTIFACTS"] = str(settings.mlflow_artifacts)
 
     async def registered() -> list[str]:
-        async with store.line(WORKER) as worker:
+        async with line_to(WORKER, environment=store.environment, timeout_seconds=600) as worker:
             tracking, sources = MlflowTracking(worker), list[str]()
             for number in (1, 2):
                 run_id = await tracking.create_run("models", str(number))
@@ -262,6 +262,6 @@ def test_model_of_mlflows_registry_is_an_input_by_version_by_alias_and_as_the_ne
     found = local(command(**given, newest="custom_model azureml:fit@latest"))
     assert paths(found) == {"one": first, "champion": first, "newest": second}
     with pytest.raises(CannotRunHere, match="fit:3"):
-        local(command(no="mlflow_model azureml:fit:3"))
+        local(command(absent="mlflow_model azureml:fit:3"))
     with pytest.raises(CannotRunHere):  # a name of data is none of a model
-        local(command(no="uri_folder azureml:fit:1"))
+        local(command(data="uri_folder azureml:fit:1"))

@@ -85,7 +85,7 @@ class LocalEngine:
 
     @property
     def registry(self) -> MlflowTracking:
-        """MLflow's registry in the local state."""
+        """MLflow's registry, in the local state or on a server."""
         return self._tracking
 
     def close(self) -> None:

@@ -6,10 +6,10 @@ what is allowed would break those silently; so this is a list of what is withhel
 a step fails and its log names a variable that was withheld, the message says so (:func:`wanted`). To pass a variable on
 anyway, name it in ``TANDEM_PASS_TO_STEPS``, such as ``"HF_TOKEN AWS_*"``.
 
-Withheld are Prefect's settings, the clouds' and what gives an identity in them, what signs in to an MLflow server (a
-step logs to the local store or to the workspace), passwords, tokens, keys, connection strings, the agent of ssh, and
-addresses with a password in them, but for those of proxies, without which a step reaches nothing. A step that tracks
-into a workspace gets what azure-identity reads, and nothing else of the clouds.
+Withheld are Prefect's settings, the clouds' and what gives an identity in them, what signs in to an MLflow server
+(unless the step logs to it, see :mod:`flows.mlflow_store.places`), passwords, tokens, keys, connection strings, the
+agent of ssh, and addresses with a password in them, but for those of proxies, without which a step reaches nothing. A
+step that tracks into a workspace gets what azure-identity reads, and nothing else of the clouds.
 """
 
 import re
