@@ -114,7 +114,9 @@ def _cases(
 ) -> Iterator[tuple[str, str, Kind, int]]:
     for method, path in requests:
         if re.search(only, path):
-            yield from ((method, path, kind, times) for kind in kinds for times in (1, FOR_EVER))
+            for kind in kinds:
+                yield method, path, kind, 1
+                yield method, path, kind, FOR_EVER
 
 
 def main() -> int:
