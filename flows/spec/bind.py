@@ -1,4 +1,4 @@
-"""Changes the values of a job: its inputs, compute or environment. New inputs are checked like those of a file."""
+"""New values for a job's inputs, compute or environment. They are checked like those of a file."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Parallel steps as frozen values: what is cut into mini-batches, and what is called on each."""
+"""Parallel steps as frozen values: which input is cut into mini-batches, and which script is called on each."""
 
 from dataclasses import dataclass
 

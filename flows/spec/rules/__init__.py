@@ -1,1 +1,1 @@
-"""What must hold of a job that was read: checks of the graph, and warnings."""
+"""Rules for a job that was read: faults of its graph, and warnings."""

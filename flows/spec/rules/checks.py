@@ -1,4 +1,4 @@
-"""Checks of a job before it runs anywhere. Each rule is one small function that yields faults.
+"""Rules that a job must keep before it runs anywhere. Each is one small function that yields faults.
 
 The Azure ML client lets most of these pass, and the service refuses them minutes later.
 """

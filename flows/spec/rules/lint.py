@@ -27,10 +27,9 @@ def warnings_of(spec: JobSpec) -> Iterator[Fault]:
 
 
 def unread_outputs(spec: JobSpec) -> Iterator[Fault]:
-    """A step that others read from has an output that no step reads.
+    """Every output of a step that others read from is read by a step.
 
-    The outputs of a last step are what the pipeline is run for, and one that is stored or registered has its readers
-    elsewhere.
+    Left out are outputs of a last step, since the pipeline is run for them, and outputs that are stored or registered.
     """
     read = {
         binding for step in spec.steps.values() for binding in step.inputs.values() if isinstance(binding, StepOutput)

@@ -11,7 +11,7 @@ from flows.spec.text.names import shown
 
 
 class TooManyError(Exception):
-    """Reading ends here: more was found than a person will read, or more is to be read than any job has."""
+    """Ends a reading that has found more faults, or has more to read, than the limits allow."""
 
 
 class Findings(list[Fault]):

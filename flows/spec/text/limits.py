@@ -1,4 +1,4 @@
-"""Limits on the size of a YAML file. Real jobs stay far below them.
+"""Limits on the size of a YAML file. Real jobs stay far below these.
 
 Each limit is checked before what it limits is made, so that refusing a file takes neither long nor much memory.
 """

@@ -104,7 +104,7 @@ def load_yaml(path: Path, faults: list[Fault]) -> Node | None:
 
 
 class _Reading:
-    """One file on its way from PyYAML's nodes to ours."""
+    """Reads one file: makes a :class:`Node` of each of PyYAML's nodes, and notes what is wrong."""
 
     def __init__(self, path: Path, faults: list[Fault]) -> None:
         self._path = path

@@ -1,7 +1,7 @@
-"""Allowed names of inputs, outputs and hyperparameters: by azure-ai-ml 1.35.2, and by the systems below it.
+"""Allowed names of inputs, outputs and hyperparameters.
 
-A name becomes that of a variable (``AZURE_ML_INPUT_<name>``), of a parameter in MLflow, and of the file or folder of an
-output.
+The rules are those of azure-ai-ml 1.35.2, and of what a name is used for: it becomes that of a variable
+(``AZURE_ML_INPUT_<name>``), of a parameter in MLflow, and of the file or folder of an output.
 """
 
 import re
