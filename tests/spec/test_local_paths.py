@@ -39,13 +39,13 @@ def test_a_path_that_is_not_there_is_told(
     write: Callable[[Mapping[str, str]], None], tmp_path: Path, text: str
 ) -> None:
     write({"src/run.py": "", "job.yml": text})
-    found = examine(tmp_path / "job.yml").faults
+    found = [told for told in examine(tmp_path / "job.yml").findings if "there is no" in told.message]
     assert [(fault.place.line is not None, "gone" in str(fault)) for fault in found] == [(True, True)]
     (tmp_path / "gone").write_text("name: e\nimage: a\n" if "environment: file:" in text else COMMAND)
     (tmp_path / "src/gone").write_text("")
     assert not [
         fault
-        for fault in examine(tmp_path / "job.yml").faults
+        for fault in examine(tmp_path / "job.yml").findings
         if "there is no" in fault.message and "gone" in fault.message
     ]
 

@@ -129,6 +129,7 @@ class _Nodes:
         if found is None:
             return None
         if isinstance(found, Registered):
+            section = _as_node(name, section, kind or "command")
             return self._step(name, section, registered_work(found, kind or "command", *self._inferred(section)))
         own = work_kind(found)
         if kind is not None and kind != own and own in _KINDS and own != "promptflow_parallel":
@@ -142,9 +143,7 @@ class _Nodes:
         work = declared_work(found, name, own)
         if work is None:
             return None
-        shape = {"parallel": keys.PARALLEL_NODE, "command": keys.COMMAND_NODE}.get(own)
-        if shape is not None:
-            section = of_shape(section, shape, f"the step {name}", ignored=True)
+        section = _as_node(name, section, own)
         if own == "parallel":
             work = replace(work, parallel=parallel_from(section, work.parallel))
         return self._step(name, section, work)
@@ -267,6 +266,12 @@ class _Nodes:
 
     def _inferred(self, section: Section) -> tuple[dict[str, InputPort], dict[str, OutputPort]]:
         return inferred_inputs(section, self._scope.inputs), inferred_outputs(section, self._scope.outputs)
+
+
+def _as_node(name: str, section: Section, kind: str) -> Section:
+    """The mapping of a step that names a component, without the keys that Azure ML ignores there, which are noted."""
+    shape = {"parallel": keys.PARALLEL_NODE, "command": keys.COMMAND_NODE, "pipeline": keys.PIPELINE_NODE}.get(kind)
+    return section if shape is None else of_shape(section, shape, f"the step {name}", ignored=True)
 
 
 def _kind(section: Section) -> str:

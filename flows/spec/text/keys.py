@@ -242,7 +242,7 @@ PARALLEL_STEP = PARALLEL_JOB
 
 COMMAND_COMPONENT: Shape = {
     **_COMPONENT,
-    **{key: value for key, value in _COMMAND.items() if key not in _VARIABLES},
+    **_COMMAND,
     "resources": Open(RESOURCES),
     "properties": Kind.FILLED,
     "additional_includes": Kind.READ,

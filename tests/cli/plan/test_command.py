@@ -179,6 +179,12 @@ def test_a_wrong_flag_is_refused_in_one_message(flags: tuple[str, ...], message:
     assert message in small.type("plan", "pipeline.yml", *flags, code=2)
 
 
+def test_a_plan_says_what_only_azure_ml_needs(small: Small) -> None:
+    said = small.type("plan", "pipeline.yml")
+    assert "Azure ML would refuse it:" in said
+    assert "no compute is set for prep, train, report" in " ".join(said.split())
+
+
 def test_a_plan_of_a_step_that_cannot_run_ends_with_code_2(small: Small) -> None:
     with (small.folder / "pipeline.yml").open("a") as file:
         file.write("  elsewhere:\n    component: azureml://registries/azureml/components/split/versions/1\n")

@@ -148,6 +148,9 @@ def declared_work(section: Section, fallback_name: str, kind: str | None = None)
 
 def as_component(section: Section, kind: str) -> Section:
     """The mapping of a component YAML of a kind, without the keys that Azure ML ignores there, which are noted."""
+    if kind == "command" and "environment_variables" in section:  # this machine sets them, as it always has
+        message = "a command component has the key environment_variables, which Azure ML does not know"
+        section.warn("environment_variables", message, "It is ignored there: give the variables to the step.")
     shape = {"command": keys.COMMAND_COMPONENT, "parallel": keys.PARALLEL_COMPONENT}.get(kind)
     return section if shape is None else of_shape(section, shape, f"a {kind} component", ignored=True)
 

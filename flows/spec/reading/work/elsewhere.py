@@ -84,7 +84,7 @@ def _warn_of_missing_data(section: Section) -> None:
 
 
 def _check_files_of_spark(section: Section) -> None:
-    """The script and the files of a Spark job or component are in its code, where that is on this machine."""
+    """Say which files of a Spark job or component are not in its code, where that is on this machine."""
     if "entry" not in section:
         section.missing("entry", "there is no entry", "Add entry: {file: <script>.py}.")
     code = section.path("code")
@@ -93,7 +93,7 @@ def _check_files_of_spark(section: Section) -> None:
         named += [(section, key, path) for path in section.texts(key)]
     for owner, key, path in named:
         if code is not None and path is not None and not is_remote(path) and not exists(code / path):
-            owner.fault(key, f"there is no file {path} in the code", f"It is looked for at {code / path}.")
+            owner.warn(key, f"there is no file {path} in the code", f"It is looked for at {code / path}.")
 
 
 def _check_keys(section: Section, kind: str, owner: str) -> None:

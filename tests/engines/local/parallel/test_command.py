@@ -245,7 +245,11 @@ def test_a_partition_format_makes_columns_of_the_paths(tmp_path: Path, written: 
     for file in files:
         file.parent.mkdir(parents=True)
         file.write_text("n,more\n1,0\n2,0\n")
-    steps = [("keep_columns", ["n"]), ("skip", 1), ("extract_columns_from_partition_format", written)]
+    steps: list[tuple[str, Any]] = [
+        ("keep_columns", ["n"]),
+        ("skip", 1),
+        ("extract_columns_from_partition_format", written),
+    ]
     frame, _ = rows([str(file) for file in files], [("read_delimited", {}), *steps])
     assert frame.assign(day=frame["day"].dt.strftime("%d %B")).to_dict("list") == {
         "n": [2, 1, 2],
@@ -259,7 +263,7 @@ def test_a_path_that_a_partition_format_does_not_fit_is_named(tmp_path: Path) ->
     from flows.engines.local.parallel.rows import rows
 
     (tmp_path / "a.csv").write_text("n\n1\n")
-    step = ("extract_columns_from_partition_format", "/{day:yyyy}/a.csv")
+    step: tuple[str, Any] = ("extract_columns_from_partition_format", "/{day:yyyy}/a.csv")
     with pytest.raises(SystemExit, match=r"a.csv does not end as /\{day:yyyy\}/a.csv says"):
         rows([str(tmp_path / "a.csv")], [("read_delimited", {}), step])
 
