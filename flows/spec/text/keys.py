@@ -19,11 +19,8 @@ class Kind(Enum):
     TEXT = auto()
     PATH = auto()
     """The path of a file or folder, or a URL; one on this machine has to be there."""
-    LABEL = auto()
-    """Text, or a number that is taken as text."""
     FLAG = auto()
     WHOLE = auto()
-    NUMBER = auto()
     TEXTS = auto()
     """A list of texts."""
     TEXT_OR_TEXTS = auto()
@@ -310,8 +307,7 @@ DATA_ASSET: Shape = {
     "auto_delete_setting": _AUTO_DELETE,
 }
 _ROUTE: Shape = {"port": Kind.WHOLE, "path": Kind.TEXT}
-# What an environment may say of itself where it stands in a job.
-ENVIRONMENT_IN_PLACE: Shape = {
+ENVIRONMENT: Shape = {
     **_RESOURCE,
     **dict.fromkeys(("id", "creation_context", "latest_version", "intellectual_property"), Kind.SHOWN),
     "tags": Kind.MAPPING,
@@ -324,7 +320,6 @@ ENVIRONMENT_IN_PLACE: Shape = {
     "datastore": Kind.TEXT,
     "auto_delete_setting": _AUTO_DELETE,
 }
-ENVIRONMENT = ENVIRONMENT_IN_PLACE
 
 # A file that has one of the first declares a component; one that has one of the second, a job.
 COMPONENT_ONLY = frozenset({"version", "is_deterministic", "additional_includes", "auto_delete_setting"})

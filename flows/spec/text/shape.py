@@ -119,10 +119,8 @@ def _labels(section: Section, key: str) -> None:
 _CHECKS: Mapping[Kind, Callable[[Section, str], object]] = {
     Kind.TEXT: Section.text,
     Kind.PATH: Section.path,
-    Kind.LABEL: Section.label,
     Kind.FLAG: lambda section, key: section.flag(key, False),
     Kind.WHOLE: Section.integer,
-    Kind.NUMBER: Section.number,
     Kind.TEXTS: Section.texts,
     Kind.TEXT_OR_TEXTS: _text_or_texts,
     Kind.MAPPING: Section.section,

@@ -263,9 +263,9 @@ def test_a_path_that_a_partition_format_does_not_fit_is_named(tmp_path: Path) ->
     from flows.engines.local.parallel.rows import rows
 
     (tmp_path / "a.csv").write_text("n\n1\n")
-    step: tuple[str, Any] = ("extract_columns_from_partition_format", "/{day:yyyy}/a.csv")
+    steps: list[tuple[str, Any]] = [("extract_columns_from_partition_format", "/{day:yyyy}/a.csv")]
     with pytest.raises(SystemExit, match=r"a.csv does not end as /\{day:yyyy\}/a.csv says"):
-        rows([str(tmp_path / "a.csv")], [("read_delimited", {}), step])
+        rows([str(tmp_path / "a.csv")], [("read_delimited", {}), *steps])
 
 
 def test_an_mltable_that_only_lists_files_gives_files(local_jobs: JobRunner, write: Write) -> None:
