@@ -9,20 +9,19 @@ import asyncio
 import contextlib
 import itertools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
-from flows.errors import ParameterError, RunError, ServiceError, SettingsError, TandemError
+from flows.errors import RunError, ServiceError, SettingsError, TandemError
 from flows.machine.living import current
+from flows.mlflow_store.model_names import check_model_name
 from flows.tags import decision_tags
 
 RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
 
-MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _ERRORS: Mapping[str, type[TandemError]] = MappingProxyType(
     {"run": RunError, "service": ServiceError, "settings": SettingsError}
 )
@@ -113,20 +112,6 @@ class ModelRegistry(Protocol):
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """Set a tag of a version."""
         ...
-
-
-def check_model_name(name: str) -> None:
-    """Check a name for a registered model against what both MLflow and Azure ML accept, before anything is run.
-
-    Raises:
-        ParameterError: One of them would refuse it.
-    """
-    if not MODEL_NAME.fullmatch(name):
-        nearest = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:255]
-        raise ParameterError(
-            f"{name!r} cannot be the name of a model: use letters, digits, '_', '-' and '.', beginning with a letter, "
-            "a digit or '_', at most 255 in all" + (f" (such as {nearest!r})." if nearest else ".")
-        )
 
 
 class TrackingWorker(Protocol):

@@ -13,7 +13,7 @@ from flows.data.assets import is_path
 from flows.engines.open_engine import ENGINES
 from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
-from flows.mlflow_store.model_registry import MODEL_NAME, check_model_name
+from flows.mlflow_store.model_names import MODEL_NAME, check_model_name
 from flows.spec.text.words import did_you_mean
 from flows.training.evaluation import METRICS
 from flows.training.gate import GatePolicy

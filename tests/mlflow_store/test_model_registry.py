@@ -15,6 +15,7 @@ import pytest
 from flows.data.digests import data_digest
 from flows.errors import ParameterError, RunError, ServiceError, TandemError
 from flows.machine.living import PROCESS, look, record_process
+from flows.mlflow_store.model_names import check_model_name
 from flows.mlflow_store.model_registry import (
     Candidate,
     MlflowTracking,
@@ -22,7 +23,6 @@ from flows.mlflow_store.model_registry import (
     ModelVersion,
     NewRun,
     Overtaken,
-    check_model_name,
 )
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service

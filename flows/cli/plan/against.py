@@ -50,12 +50,13 @@ def checkout_as_run(
         except UserError:
             yield baseline
             return
-        _record(Planner(as_far_as_local(spec, given, settings), settings, python=python, baseline=baseline), baseline)
+        planner = Planner(as_far_as_local(spec, given, settings), settings, python=python, baseline=baseline)
+        _record(planner, baseline, file)
         yield baseline
 
 
-def _record(planner: Planner, baseline: Baseline) -> None:
-    """Record every step that can be planned, as far as all that it reads is recorded."""
+def _record(planner: Planner, baseline: Baseline, file: Path) -> None:
+    """Record every step that can be planned as a run of ``file``, as far as all that it reads is recorded."""
     delivered: dict[StepOutput, Path] = {}
     recorded: set[str] = set()
     spec: JobSpec = planner.spec
@@ -72,6 +73,7 @@ def _record(planner: Planner, baseline: Baseline) -> None:
             place.parent.mkdir(exist_ok=True)
             place.write_text(f"{plan.key} {output}", encoding="utf-8")
         stored = {output: planner.store.stored(place) for output, place in outputs.items()}
-        planner.store.save(StepRecord(plan.key, name, baseline.name, plan.fingerprint, stored, "", 0.0, ended=""))
+        fingerprint = replace(plan.fingerprint, source=str(file))  # a step is compared with runs of the same file
+        planner.store.save(StepRecord(plan.key, name, baseline.name, fingerprint, stored, "", 0.0, ended=""))
         delivered.update({StepOutput(name, output): place for output, place in outputs.items()})
         recorded.add(name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.mlflow_store.model_registry import MODEL_NAME
+from flows.mlflow_store.model_names import MODEL_NAME
 from flows.mlflow_store.places import mlflow_place
 from flows.settings import Settings
 from flows.spec.model.asset_reference import AssetReference
