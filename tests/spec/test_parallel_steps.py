@@ -117,7 +117,7 @@ def test_a_parallel_job_is_a_graph_of_one_step(read: ReadJob) -> None:
         "inputs: {images: {type: uri_folder, path: ./src}, model: {type: mlflow_model, path: ./src}}\n"
         "outputs: {scores: {type: uri_file}}\n"
         "input_data: ${{inputs.images}}\n"
-        f"mini_batch_size: 2\n{TASK}"
+        f'mini_batch_size: "2"\n{TASK}'
     )
     (step,) = spec.steps.values()
     assert (spec.kind, spec.is_component) == (JobKind.PARALLEL, False)
@@ -125,9 +125,7 @@ def test_a_parallel_job_is_a_graph_of_one_step(read: ReadJob) -> None:
     assert step.parallel.mini_batch_size == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("10", 10), ("'10'", 10), ("1kb", 1024), ("10 MB", 10 * 1024**2), ("1gb", 1024**3)]
-)
+@pytest.mark.parametrize(("text", "size"), [("'10'", 10), ("1kb", 1024), ("10 MB", 10 * 1024**2), ("1gb", 1024**3)])
 def test_a_size_is_a_number_of_files_or_of_bytes(read: ReadJob, text: str, size: int) -> None:
     (step,) = read(COMPONENT.replace('"10"', text)).steps.values()
     assert step.parallel is not None

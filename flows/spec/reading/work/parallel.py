@@ -84,7 +84,7 @@ def _port(section: Section, key: str, kind: str) -> str | None:
 
 
 def _size(section: Section) -> int | None:
-    text = section.label("mini_batch_size")
+    text = section.text("mini_batch_size")
     if text is None:
         return None
     match = _SIZE.fullmatch(text.strip())
