@@ -6,6 +6,7 @@ FLOW_RUN = "tandem.flow_run"  # whose job it is: the id that its name is derived
 COMPARED_WITH = "tandem.compared_with"  # the champion's version; of a version that was promoted, else `none`
 DATA = "tandem.data"
 DATA_SHA256 = "tandem.data_sha256"
+TRAINED_AT = "tandem.trained_at"  # when the model was registered, ISO 8601 in UTC; data from before it is not incoming
 ENVIRONMENT = "tandem.environment"
 GIT_COMMIT = "tandem.git_commit"
 DECISION = "tandem.decision"

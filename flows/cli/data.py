@@ -2,23 +2,16 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from flows.data.assets import ResolvedData, check_asset_name, is_path, resolve_data
-from flows.data.snapshot import Snapshot
-from flows.engines.local.step_variables import passed_on
 from flows.engines.open_engine import chosen_engine
 from flows.errors import DataAssetError
 from flows.prefect_api.server import find_prefect_api, use_prefect_api
 from flows.settings import Settings
-from flows.spec.reading.reader import read_job
 from flows.training.parameters import EngineName
+from flows.training.trainable import why_untrainable
 
 
 def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) -> int:
@@ -33,7 +26,8 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
     kind = chosen_engine(engine, settings).kind
     path = resolve_data(file if is_path(file) else f"./{file}", settings.data_assets).path
     assert path is not None  # a path that is there
-    _check(path, settings)
+    if said := why_untrainable(path, settings):
+        raise DataAssetError(f"{path} is not data that the pipeline takes; nothing was registered:\n{said}")
     data, created = asyncio.run(kind.register_data(settings, path, name))
     told = _tell(settings, data)
     if as_json:
@@ -41,27 +35,6 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
     else:
         print(_as_text(data, created, told))
     return 0
-
-
-def _check(path: Path, settings: Settings) -> None:
-    """Let prep check the data, as it will in the pipeline: the components know what data they take."""
-    prep = read_job(settings.pipeline_file).steps["prep"].component
-    with tempfile.TemporaryDirectory() as place:
-        code = Path(place, "code")
-        Snapshot.of(prep.code, prep.additional_includes).copy_to(code)
-        outputs = [
-            word for name in ("train_data", "test_data", "data_report") for word in (f"--{name}", f"{place}/{name}")
-        ]
-        done = subprocess.run(
-            [sys.executable, str(code / "prep.py"), "--data", str(path), *outputs],
-            capture_output=True,
-            text=True,
-            env={name: value for name, value in passed_on(os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"},
-        )
-    if done.returncode:
-        said = "\n".join(line.removeprefix("prep: ") for line in done.stderr.splitlines()[-20:])
-        said = said or f"prep ended with {done.returncode}, without a word (-9: it took more memory than there is)"
-        raise DataAssetError(f"{path} is not data that the pipeline takes; nothing was registered:\n{said}")
 
 
 def _tell(settings: Settings, data: ResolvedData) -> bool | None:

@@ -144,6 +144,9 @@ class WatchOptions:
     psi_threshold: Annotated[str | None, Flag("Least difference that counts; 0.1 by default.", "PSI")] = None
     significance: Annotated[str | None, Flag("Most probability of a false alarm; 0.01 by default.", "P")] = None
     min_rows: Annotated[str | None, Flag("Fewest rows that are compared; 100 by default.", "N")] = None
+    emit: Annotated[
+        bool, Flag("Emit the event of a drift too, which starts a training where one is deployed for it.")
+    ] = False
     engine: Annotated[EngineFlag | None, Flag("Where champion and data are.")] = None
     json: Json = False
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from flows.data.digests import data_digest
@@ -24,7 +25,8 @@ class ResolvedData:
     """Data that was found: its ``name:version`` (or its path, if it is no asset), its type, where it is, its SHA-256.
 
     ``path`` is None for data that is in a workspace; the SHA-256 is None where it is not known. ``definition`` is
-    the YAML file that describes a local asset.
+    the YAML file that describes a local asset. ``registered`` is when an asset was registered, with its time zone, None
+    where that is not known, as of data that came with the project.
     """
 
     label: str
@@ -34,6 +36,7 @@ class ResolvedData:
     version: str | None = None
     sha256: str | None = None
     definition: Path | None = None
+    registered: datetime | None = None
 
     @property
     def reference(self) -> DataReference:
@@ -107,7 +110,15 @@ def resolve_data(text: str, folders: Sequence[Path], type: str = "uri_file") -> 
         asset = found[0]
     label = f"{asset.name}:{asset.version}"
     _check_readable(asset.path, f"The file of the data asset {label}")
-    return ResolvedData(label, asset.type, asset.path, asset.name, asset.version, definition=asset.source)
+    return ResolvedData(
+        label,
+        asset.type,
+        asset.path,
+        asset.name,
+        asset.version,
+        definition=asset.source,
+        registered=asset.registered,
+    )
 
 
 def resolve_reference(reference: DataReference, folders: Sequence[Path]) -> Path:
@@ -135,6 +146,11 @@ def versions_of(name: str, assets: Sequence[DataAsset]) -> list[DataAsset]:
     return sorted((asset for asset in assets if asset.name == name), key=lambda asset: _version_order(asset.version))
 
 
+def newer_version(version: str, than: str) -> bool:
+    """Whether a version of a data asset is newer than another: by number, where they are numbers."""
+    return _version_order(version) > _version_order(than)
+
+
 def other_data_here(text: str, found: ResolvedData, folders: Sequence[Path]) -> str:
     """Say that this machine has other data under a name that was found in a workspace; empty where it has not.
 
@@ -151,7 +167,7 @@ def other_data_here(text: str, found: ResolvedData, folders: Sequence[Path]) -> 
         return ""
     if here.version == found.version and found.sha256 is not None and found.sha256 != data_digest(here.path):
         what = f"{here.path} has other content under the same version"
-    elif _version_order(here.version) > _version_order(found.version):
+    elif newer_version(here.version, found.version):
         what = f"{here.path} is a newer version ({here.version}), which the workspace does not have"
     else:
         return ""

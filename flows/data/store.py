@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -14,7 +15,7 @@ from flows.data.atomic import atomic_write, draft_of
 from flows.data.digests import data_digest
 from flows.errors import ParameterError, SettingsError
 from flows.machine.private import tighten
-from flows.spec.reading.assets import DataAsset, read_data_asset
+from flows.spec.reading.assets import REGISTERED_AT, DataAsset, read_data_asset
 from flows.spec.text.names import inside
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
@@ -94,7 +95,8 @@ class DataStore:
     @staticmethod
     def _write(file: Path, said: Mapping[str, str], content: Path, digest: str, replaces: bool = False) -> bool:
         """Write the YAML of a version; False if there is one, unless this one ``replaces`` it."""
-        place = {"path": os.path.relpath(content, file.parent), "tags": {"tandem.sha256": digest}}
+        tags = {"tandem.sha256": digest, REGISTERED_AT: datetime.now(UTC).isoformat(timespec="microseconds")}
+        place = {"path": os.path.relpath(content, file.parent), "tags": tags}
         asset = {"$schema": SCHEMA, **said, "version": file.stem, **place}
         text = yaml.safe_dump(asset, sort_keys=False)
         file.parent.mkdir(parents=True, exist_ok=True)

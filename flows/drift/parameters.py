@@ -37,6 +37,11 @@ class WatchParameters(BaseModel):
     min_rows: int = Field(
         100, ge=20, le=1_000_000_000, description="With fewer rows on either side, nothing is compared."
     )
+    emit: bool = Field(
+        False,
+        description="Emit the event of a drift, which starts train-pipeline/on-drift where that is deployed; else the "
+        "drift is only reported.",
+    )
     engine: EngineName = Field(
         "auto", description="Where champion and data are: auto takes Azure ML if the workspace's variables are set."
     )

@@ -14,14 +14,11 @@ from flows.drift.picture import draw
 from flows.drift.statistics import DriftReport
 from flows.drift.summary import WatchSummary, measures, reasons, watch_summary_as_markdown
 from flows.errors import SettingsError
-from flows.orchestration.events import DRIFT_DETECTED, drift_detected, emit
-
-# Prefect deletes an event after a week, an artifact never. So the artifact's description says that it was emitted.
-TOLD = f"; {DRIFT_DETECTED} was emitted"
+from flows.orchestration.events import drift_detected, emit
 
 
 async def publish_drift(summary: WatchSummary, report: DriftReport, sha256: str, pictures: Path) -> WatchSummary:
-    """Emit the event of a drift, once for a champion and incoming data, and publish the flow run's report.
+    """Publish the flow run's report and, if asked to, emit the event of a drift, once for a champion and incoming data.
 
     No artifact is created if it would equal the last one on the same champion and data: a schedule looks at the same
     data again and again, and a picture takes a hundred kilobytes.
@@ -40,11 +37,14 @@ async def publish_drift(summary: WatchSummary, report: DriftReport, sha256: str,
     summary = replace(summary, picture=_kept(png, pictures / f"{key}.png"))
     last = await Artifact.aget(key)
     published = "" if last is None else last.description or ""
+    # Prefect deletes an event after a week, an artifact never. So the artifact's description says that it was emitted.
+    emitted = f"; {summary.event} was emitted"
     if report.drifted:
-        summary = replace(summary, told=published.endswith(TOLD) or await _tell(summary, report, sha256))
+        told = published.endswith(emitted) or (summary.emits and await _tell(summary, report, sha256))
+        summary = replace(summary, told=told)
     policy = report.policy
     description = f"{summary.verdict} by a PSI of {policy.psi_threshold:g} and a p of {policy.significance:g}"
-    description += TOLD if summary.told else ""
+    description += emitted if summary.told else ""
     if description != published:
         address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         await acreate_markdown_artifact(watch_summary_as_markdown(summary, address), key=key, description=description)
@@ -80,6 +80,7 @@ async def _tell(summary: WatchSummary, report: DriftReport, sha256: str) -> bool
         sha256=sha256,
         reasons=reasons(report),
         features={feature.feature: measures(feature) for feature in report.drifted},
+        untrainable=summary.untrainable,
     )
     more = {"policy": asdict(report.policy), "report": flow_run.ui_url}
     return await emit(replace(fact, payload={**fact.payload, **more}))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.drift.statistics import DriftReport, FeatureDrift
+from flows.orchestration.events import DRIFT_DETECTED, DRIFT_UNTRAINABLE
 from flows.plain_text.table import aligned
 from flows.training.markdown import code_block, plain
 
@@ -46,6 +47,8 @@ class WatchSummary:
         comparison: None if there was nothing to compare.
         skipped: Why there was not.
         picture: A PNG file of the histograms; None if there was nothing to compare.
+        untrainable: Why the incoming data cannot be trained on, if that was looked at; empty if it can.
+        emits: Whether this run was to emit the event of a drift.
         told: Whether the event was emitted, by this run or an earlier one; False if there is no drift.
         next_command: What to type next; None if there is nothing to do.
     """
@@ -56,15 +59,24 @@ class WatchSummary:
     comparison: Comparison | None = None
     skipped: str = ""
     picture: Path | None = None
+    untrainable: str = ""
+    emits: bool = False
     told: bool = False
     next_command: str | None = None
 
     @property
-    def verdict(self) -> Literal["NoDrift", "Drift", "Skipped"]:
+    def verdict(self) -> Literal["NoDrift", "Drift", "DriftUntrainable", "Skipped"]:
         """One word for the state of the flow run."""
         if self.comparison is None:
             return "Skipped"
-        return "Drift" if self.comparison.report.drifted else "NoDrift"
+        if not self.comparison.report.drifted:
+            return "NoDrift"
+        return "DriftUntrainable" if self.untrainable else "Drift"
+
+    @property
+    def event(self) -> str:
+        """The event of a drift: one that may start a training, or one that starts none because it could only fail."""
+        return DRIFT_UNTRAINABLE if self.untrainable else DRIFT_DETECTED
 
     @property
     def finding(self) -> str:
@@ -85,6 +97,8 @@ class WatchSummary:
         against = (
             f"{self.comparison.reference.label}, which {self.model_name} version {self.champion_version} was trained on"
         )
+        if self.verdict == "DriftUntrainable":
+            return f"{self.incoming} has drifted from {against}: {self.finding}. {cannot_train(self.untrainable)}"
         if self.verdict == "Drift":
             return f"{self.incoming} has drifted from {against}: {self.finding}."
         return f"{self.incoming} has not drifted from {against}: {self.finding}."
@@ -109,6 +123,12 @@ def measures(feature: FeatureDrift) -> Mapping[str, float]:
 def train_command(model_name: str, data: str) -> str:
     """The command that trains a challenger, or the first champion, on some data."""
     return f"{TRAIN} {shlex.join(['--model_name', model_name, '--data_asset_name', data])}"
+
+
+def cannot_train(why: str) -> str:
+    """Say that data cannot be trained on, and what to do."""
+    reasons = "; ".join(why.splitlines())
+    return f"It cannot be trained on: {reasons}. Complete it, and register it: tandem data register FILE"
 
 
 def watch_summary_as_text(summary: WatchSummary) -> str:
@@ -161,6 +181,7 @@ def watch_summary_as_json(summary: WatchSummary) -> dict[str, Any]:
         "features": {}
         if compared is None
         else {feature.feature: dict(measures(feature)) for feature in compared.report.features},
+        "untrainable": summary.untrainable,
         "event_emitted": summary.told,
         "picture": None if summary.picture is None else str(summary.picture),
     }
@@ -190,9 +211,19 @@ def _facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
             f"adjustment for {compared.report.tests} tests",
         )
     yield "verdict", f"{summary.verdict}: {summary.finding}"
-    if summary.verdict == "Drift":
-        told = "tandem.drift.detected, emitted once"
-        yield "event", told if summary.told else "not emitted: Prefect has it already, or was not reached"
+    if summary.untrainable:
+        yield "training", cannot_train(summary.untrainable)
+    if compared is not None and compared.report.drifted:
+        yield "event", _event(summary)
+
+
+def _event(summary: WatchSummary) -> str:
+    if summary.told:
+        return f"{summary.event}, emitted once"
+    if summary.emits:
+        return "not emitted: Prefect has it already, or was not reached"
+    starts = "" if summary.untrainable else ", which starts train-pipeline/on-drift where that is deployed"
+    return f"not emitted; --emit emits {summary.event}{starts}"
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from prefect.states import Completed
 from flows.data.assets import ResolvedData
 from flows.data.digests import data_digest
 from flows.drift.feature_rows import FeatureRows, read_features
+from flows.drift.incoming import why_not_incoming
 from flows.drift.parameters import WatchParameters
 from flows.drift.report import publish_drift
 from flows.drift.statistics import compare
@@ -25,6 +26,7 @@ from flows.orchestration.failures import failures_as_states
 from flows.settings import Settings
 from flows.tags import DATA, DATA_SHA256
 from flows.training.parameters import with_parameters
+from flows.training.trainable import why_untrainable
 
 
 @flow(name="watch-data", flow_run_name="{model_name} {data_asset_name}")
@@ -33,7 +35,9 @@ from flows.training.parameters import with_parameters
 async def watch_data(parameters: WatchParameters) -> State[Any]:
     """Compare incoming data with what the champion was trained on, and say if a feature has drifted.
 
-    Ends as `NoDrift`, `Drift` or `Skipped`, all completed. The event of one drift from one champion is emitted once.
+    Ends as `NoDrift`, `Drift`, `DriftUntrainable` (such as rows without labels) or `Skipped`, all completed. A version
+    of a data asset is compared if it is newer than the champion's data. If asked to, the event of one drift from one
+    champion is emitted once.
     """
     settings = Settings.from_environment()
     async with open_engine(parameters.engine, settings) as engine:
@@ -41,47 +45,50 @@ async def watch_data(parameters: WatchParameters) -> State[Any]:
         if incoming.path is not None:
             incoming = replace(incoming, sha256=await asyncio.to_thread(data_digest, incoming.path))
         champion = await engine.registry.champion(parameters.model_name)
-        train = train_command(parameters.model_name, incoming.label)
         if champion is None:
-            said = f"{parameters.model_name} has no champion that {incoming.label} could be compared with."
-            summary = WatchSummary(parameters.model_name, None, incoming.label, skipped=said, next_command=train)
-        elif _is_of(champion, incoming):
-            said = f"{incoming.label} is what {champion.name} version {champion.version} was trained on."
+            summary = await _without_champion(parameters.model_name, incoming, settings)
+        elif said := why_not_incoming(champion, incoming):
             summary = WatchSummary(champion.name, champion.version, incoming.label, skipped=said)
         else:
-            summary = await _compared(engine, champion, incoming, parameters)
+            summary = await _compared(engine, champion, incoming, parameters, settings)
             if summary.comparison is not None:
                 report, sha256 = summary.comparison.report, incoming.sha256 or ""
-                summary = replace(summary, next_command=train if report.drifted else None)
                 summary = await publish_drift(summary, report, sha256, settings.home / "drift")
     return Completed(name=summary.verdict, message=summary.message, data=summary)
 
 
-def _is_of(champion: ModelVersion, incoming: ResolvedData) -> bool:
-    """Whether the champion was trained on this data: by content where both are known, else by name and version."""
-    digest = champion.tags.get(DATA_SHA256)
-    if digest and incoming.sha256:
-        return digest == incoming.sha256
-    return champion.tags.get(DATA) == incoming.label
+async def _without_champion(model_name: str, incoming: ResolvedData, settings: Settings) -> WatchSummary:
+    """There is nothing to compare with; data that is on this machine is looked at before it is said to train on it."""
+    said, untrainable = f"{model_name} has no champion that {incoming.label} could be compared with.", ""
+    if incoming.path is not None:
+        untrainable = await asyncio.to_thread(why_untrainable, incoming.path, settings)
+    train = None if untrainable else train_command(model_name, incoming.label)
+    return WatchSummary(model_name, None, incoming.label, skipped=said, untrainable=untrainable, next_command=train)
 
 
 async def _compared(
-    engine: Engine, champion: ModelVersion, incoming: ResolvedData, parameters: WatchParameters
+    engine: Engine, champion: ModelVersion, incoming: ResolvedData, parameters: WatchParameters, settings: Settings
 ) -> WatchSummary:
-    """Compare the rows, unless they are too few."""
+    """Compare the rows, unless they are too few; see whether those that have drifted can be trained on."""
     trained_on = await _trained_on(engine, champion)
+    summary = WatchSummary(champion.name, champion.version, incoming.label, emits=parameters.emit)
     with tempfile.TemporaryDirectory() as folder:
-        before = await _rows(engine, trained_on, Path(folder) / "trained_on")
-        after = await _rows(engine, incoming, Path(folder) / "incoming")
-    left = Side(trained_on.label, before.rows_in_file, before.rows)
-    right = Side(incoming.label, after.rows_in_file, after.rows)
-    summary = WatchSummary(champion.name, champion.version, incoming.label)
-    for side in (left, right):
-        if side.rows < parameters.min_rows:
-            said = f"{side.label} has {side.rows:,} rows, and a comparison needs {parameters.min_rows:,}."
-            return replace(summary, skipped=said)
-    report = await asyncio.to_thread(compare, before.columns, after.columns, parameters.policy)
-    return replace(summary, comparison=Comparison(left, right, report))
+        before = await _rows(trained_on, await engine.data_file(trained_on, Path(folder) / "trained_on"))
+        file = await engine.data_file(incoming, Path(folder) / "incoming")
+        after = await _rows(incoming, file)
+        left = Side(trained_on.label, before.rows_in_file, before.rows)
+        right = Side(incoming.label, after.rows_in_file, after.rows)
+        for side in (left, right):
+            if side.rows < parameters.min_rows:
+                said = f"{side.label} has {side.rows:,} rows, and a comparison needs {parameters.min_rows:,}."
+                return replace(summary, skipped=said)
+        report = await asyncio.to_thread(compare, before.columns, after.columns, parameters.policy)
+        summary = replace(summary, comparison=Comparison(left, right, report))
+        if not report.drifted:
+            return summary
+        if untrainable := await asyncio.to_thread(why_untrainable, file, settings):
+            return replace(summary, untrainable=untrainable)
+    return replace(summary, next_command=train_command(champion.name, incoming.label))
 
 
 async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
@@ -104,9 +111,8 @@ async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
     return replace(found, sha256=champion.tags.get(DATA_SHA256))
 
 
-async def _rows(engine: Engine, data: ResolvedData, folder: Path) -> FeatureRows:
+async def _rows(data: ResolvedData, file: Path) -> FeatureRows:
     """The rows of a file, whose digest is checked where it is known."""
-    file = await engine.data_file(data, folder)
 
     def read() -> FeatureRows:
         if data.sha256 is not None and data_digest(file) != data.sha256:

@@ -6,7 +6,7 @@ event                     resource                       payload
 tandem.model.promoted     tandem.model.NAME              model, version, champion_version, verdict, reasons, data_asset,
 tandem.model.rejected                                    metrics, champion_metrics, table, job, studio_url
 tandem.drift.detected     tandem.model.NAME              model, champion_version, trained_on, reasons, data_asset,
-                                                         features
+tandem.drift.untrainable                                 features; untrainable: why the data cannot be trained on
 tandem.run.skipped        tandem.model.NAME              model, champion_version, reasons, data_asset
 tandem.data.registered    tandem.data-asset.NAME         data_asset (``name:version``), sha256, file
 ========================  =============================  ==============================================================
@@ -35,6 +35,7 @@ PROMOTED = "tandem.model.promoted"
 REJECTED = "tandem.model.rejected"
 DATA_REGISTERED = "tandem.data.registered"
 DRIFT_DETECTED = "tandem.drift.detected"
+DRIFT_UNTRAINABLE = "tandem.drift.untrainable"
 RUN_SKIPPED = "tandem.run.skipped"
 
 _NAMESPACE = UUID("b5a0b1c8-6f0e-5a53-9e0c-6a4f4b9d7a10")
@@ -104,8 +105,12 @@ def drift_detected(
     sha256: str,
     reasons: Sequence[str],
     features: Mapping[str, Mapping[str, float]],
+    untrainable: str = "",
 ) -> Fact:
     """Incoming data is of another kind than what the champion was trained on.
+
+    That is the event ``tandem.drift.detected``, by which a training may be started; or, for data that no training can
+    succeed on, ``tandem.drift.untrainable``, which starts none.
 
     Args:
         model: The name of the model.
@@ -115,6 +120,7 @@ def drift_detected(
         sha256: The digest of the incoming data's content.
         reasons: Sentences for a person: which feature, by how much.
         features: The measures of each feature, by name.
+        untrainable: Why the incoming data cannot be trained on, such as rows without labels; empty if it can.
     """
     payload = {
         "model": model,
@@ -123,8 +129,10 @@ def drift_detected(
         "reasons": list(reasons),
         "data_asset": data_asset,
         "features": {name: dict(measures) for name, measures in features.items()},
+        "untrainable": untrainable,
     }
-    return Fact(DRIFT_DETECTED, f"tandem.model.{model}", (str(champion_version), data_asset, sha256), payload)
+    event = DRIFT_UNTRAINABLE if untrainable else DRIFT_DETECTED
+    return Fact(event, f"tandem.model.{model}", (str(champion_version), data_asset, sha256), payload)
 
 
 def run_skipped(flow_run_id: str, model: str, skipped: SkippedRun) -> Fact:

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.data.assets import ResolvedData
@@ -24,6 +25,7 @@ from flows.tags import (
     GIT_COMMIT,
     JOB,
     REJECTED_BASIS,
+    TRAINED_AT,
     compared_with,
 )
 from flows.training.basis import nothing_new
@@ -107,6 +109,7 @@ def provenance(
         FLOW_RUN: flow_run_id,
         DATA: data.label,
         DATA_SHA256: data.sha256 or "",
+        TRAINED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         ENVIRONMENT: outcome.tags.get(ENVIRONMENT, ""),
         BASIS: basis,
         GIT_COMMIT: git_commit(PROJECT),

@@ -174,13 +174,13 @@ def test_messages_go_through_one_block_until_nobody_is_to_be_told(station: Stati
     (block,) = everything["block_documents"]
     actions = [action for automation in everything["automations"] for action in automation["actions"]]
     through = [action["block_document_id"] for action in actions if action["type"] == "send-notification"]
-    assert through == [block["id"]] * 7
+    assert through == [block["id"]] * 8
     assert verbs(station.deploy()) == {"there"}  # the server remembers the setting
     other = {"TANDEM_NOTIFY_URL": "https://hooks.example.com/another-secret"}
     assert Done("changed", "block", "slack-webhook/ops") in station.deploy(**other)
     assert verbs(station.deploy(**other)) == {"there"}
     removed = [each for each in station.deploy(TANDEM_NOTIFY="none") if each.verb == "removed"]
-    assert sum(each.kind == "automation" for each in removed) == 7
+    assert sum(each.kind == "automation" for each in removed) == 8
 
 
 FILES = {

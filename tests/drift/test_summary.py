@@ -32,7 +32,9 @@ def report(mean: float = 1.0) -> DriftReport:
 
 def summary(mean: float = 1.0) -> WatchSummary:
     compared = Comparison(Side("rows:1", 500, 500), Side("rows:2", 10_000_000, 500), report(mean))
-    return WatchSummary("m", 3, "rows:2", compared, picture=Path("m.png"), told=mean > 0, next_command="train it")
+    return WatchSummary(
+        "m", 3, "rows:2", compared, picture=Path("m.png"), told=mean > 0, emits=True, next_command="train it"
+    )
 
 
 def test_text_has_a_line_for_each_feature_the_verdict_and_what_to_type_next() -> None:

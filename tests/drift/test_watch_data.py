@@ -19,7 +19,7 @@ from flows.data.digests import data_digest
 from flows.drift.feature_rows import ZERO_IS_MISSING
 from flows.drift.parameters import WatchParameters
 from flows.drift.report import report_key
-from flows.drift.summary import WatchSummary
+from flows.drift.summary import WatchSummary, watch_summary_as_text
 from flows.drift.watch_data import watch_data
 from flows.engines.open_engine import open_engine
 from flows.errors import DataAssetError
@@ -30,6 +30,7 @@ from tests.azure_ml_service.service import Service
 from tests.terminal import PROJECT, ROWS
 
 MODEL = "watched"
+OF_A_FILE = "of-a-file"  # a model whose champion was trained on a file that is no data asset
 DATA = "diabetes-diagnostics:1"
 # Champions whose training data cannot be had any more.
 ORPHANS = {
@@ -45,7 +46,10 @@ Files = Callable[..., Path]
 def watched_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local state with a champion that was trained, as its tags say, on the shipped data; and with some orphans."""
     home = tmp_path_factory.mktemp("watched")
-    register(Settings.from_environment({"TANDEM_HOME": str(home)}), "local", **{MODEL: {}}, **ORPHANS)
+    of_a_file = {"tandem.data": "/data/of-its-own.csv", "tandem.data_sha256": "1" * 64}
+    of_a_file["tandem.trained_at"] = "2026-01-02T03:04:05+00:00"
+    settings = Settings.from_environment({"TANDEM_HOME": str(home)})
+    register(settings, "local", **{MODEL: {}, OF_A_FILE: of_a_file}, **ORPHANS)
     return home
 
 
@@ -109,7 +113,7 @@ def summary_of(state: State[WatchSummary]) -> WatchSummary:
 
 def told(api: str, model: str = MODEL) -> list[dict[str, Any]]:
     """The drifts that the server knows of."""
-    asked = {"filter": {"event": {"name": ["tandem.drift.detected"]}}, "limit": 50}
+    asked = {"filter": {"event": {"prefix": ["tandem.drift."]}}, "limit": 50}
     events = httpx.post(f"{api}/events/filter", json=asked, timeout=30).json()["events"]
     return [event for event in events if event["payload"]["model"] == model]
 
@@ -167,7 +171,7 @@ def test_data_of_the_same_kind_has_not_drifted_and_a_report_shows_it(watched: st
 @pytest.mark.slow
 def test_drift_is_told_once_however_often_it_is_found(watched: str, rows: Files) -> None:
     data = rows(feature="PlasmaGlucose", shift=0.5)
-    first, second = watch(data_asset_name=data), watch(data_asset_name=data)
+    first, second = watch(data_asset_name=data, emit=True), watch(data_asset_name=data, emit=True)
     for state in (first, second):
         assert ended(state) == ("COMPLETED", "Drift")
         assert "PlasmaGlucose (PSI 0." in str(state.message)
@@ -188,6 +192,69 @@ def test_drift_is_told_once_however_often_it_is_found(watched: str, rows: Files)
     assert payload["reasons"][0].startswith("PlasmaGlucose: PSI 0.")
 
 
+def test_question_by_hand_emits_no_event_and_a_later_run_that_is_asked_to_emits_it(watched: str, rows: Files) -> None:
+    data = rows(feature="DiastolicBloodPressure", shift=0.5)
+    state = watch(data_asset_name=data)
+    assert ended(state) == ("COMPLETED", "Drift")
+    assert not summary_of(state).told
+    assert "--emit emits tandem.drift.detected, which starts" in watch_summary_as_text(summary_of(state))
+    assert summary_of(watch(data_asset_name=data, emit=True)).told  # the first that was emitted
+    (event,) = told_in_the_end(watched, data)
+    assert event["event"] == "tandem.drift.detected"
+
+
+def without_labels(path: Path) -> None:
+    pd.read_csv(path).drop(columns="Diabetic").to_csv(path, index=False)
+
+
+def with_labels_missing(path: Path) -> None:
+    pd.read_csv(path).assign(Diabetic=lambda frame: frame["Diabetic"].where(frame.index > 10)).to_csv(path, index=False)
+
+
+def in_another_unit(path: Path) -> None:
+    pd.read_csv(path).assign(BMI=lambda frame: frame["BMI"] * 10).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (without_labels, "column 'Diabetic' is missing"),
+        (with_labels_missing, "column Diabetic, rows 1 (empty)"),
+        (in_another_unit, "must be 0 to 200"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_drifted_data_that_cannot_be_trained_on_is_an_outcome_of_its_own_that_starts_no_training(
+    watched: str, rows: Files, spoil: Callable[[Path], None], said: str
+) -> None:
+    data = rows(feature="BMI", shift=1, seed=2).rename(Path(rows().parent, f"{spoil.__name__}.csv"))
+    spoil(data)
+    state = watch(data_asset_name=data, emit=True)
+    assert ended(state) == ("COMPLETED", "DriftUntrainable")
+    assert "BMI (PSI " in str(state.message) and said in str(state.message)
+    assert summary_of(state).next_command is None
+    (event,) = told_in_the_end(watched, data)
+    assert event["event"] == "tandem.drift.untrainable"
+    assert said in event["payload"]["untrainable"]
+
+
+def test_without_a_champion_data_without_labels_is_not_said_to_be_trained_on(watched: str, rows: Files) -> None:
+    data = rows()
+    without_labels(data)
+    summary = summary_of(watch(model_name="never-trained", data_asset_name=data))
+    assert summary.next_command is None
+    assert "column 'Diabetic' is missing" in watch_summary_as_text(summary)
+
+
+def test_data_asset_that_came_before_the_data_of_the_champion_is_not_incoming(watched: str) -> None:
+    state = watch(model_name=OF_A_FILE, data_asset_name="diabetes-diagnostics", emit=True)
+    assert ended(state) == ("COMPLETED", "Skipped")
+    said = str(state.message)
+    assert said.startswith(f"{DATA} is not known to be newer: it was registered at an unknown time, and {OF_A_FILE}")
+    assert "was trained on /data/of-its-own.csv at 2026-01-02 03:04 UTC" in said
+    assert said.endswith(f"name its file: tandem watch {ROWS}")
+
+
 @pytest.mark.slow
 def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str, rows: Files) -> None:
     data = rows(feature="Age", shift=0.5)
@@ -195,7 +262,7 @@ def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str,
     was = "Drift by a PSI of 0.1 and a p of 0.01; tandem.drift.detected was emitted"
     report = {"key": key, "type": "markdown", "data": "# Of last week", "description": was}
     httpx.post(f"{watched}/artifacts/", json=report, timeout=30).raise_for_status()
-    state = watch(data_asset_name=data)
+    state = watch(data_asset_name=data, emit=True)
     assert ended(state) == ("COMPLETED", "Drift")
     assert summary_of(state).told
     # What was emitted before this is known once this is.
@@ -207,9 +274,9 @@ def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str,
 @pytest.mark.slow
 def test_other_data_of_the_same_name_is_another_drift(watched: str, rows: Files) -> None:
     data = rows(feature="Pregnancies", shift=0.5)
-    watch(data_asset_name=data)
+    watch(data_asset_name=data, emit=True)
     data.write_bytes(rows(feature="Pregnancies", shift=0.5, seed=1).read_bytes())
-    watch(data_asset_name=data)
+    watch(data_asset_name=data, emit=True)
     for _ in range(100):
         if len(told_in_the_end(watched, data)) == 2:
             return

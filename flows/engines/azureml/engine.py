@@ -88,7 +88,8 @@ class AzureMlEngine:
                 raise DataAssetError(f"There is no data asset {text!r} in the workspace {self._workspace.name}.")
             definition = local.definition
             found = await self._workspace.assets.create_data(definition, local.path)
-        data = ResolvedData(f"{name}:{found.version}", found.type, None, name, found.version, found.sha256)
+        label = f"{name}:{found.version}"
+        data = ResolvedData(label, found.type, None, name, found.version, found.sha256, registered=found.registered)
         if other := await asyncio.to_thread(other_data_here, text, data, self._settings.data_assets):
             get_run_logger().warning("data %s | of the workspace; %s", data.label, other)
         return data

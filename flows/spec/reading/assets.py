@@ -1,6 +1,7 @@
 """Reader of data assets and environments, from their Azure ML YAML."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from flows.spec.model.job import DATA_TYPES, Environment
@@ -12,10 +13,15 @@ from flows.spec.text.section import Section, nearest
 from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import load_yaml
 
+REGISTERED_AT = "tandem.registered_at"  # a tag: when a data asset was registered here, ISO 8601 in UTC
+
 
 @dataclass(frozen=True, slots=True)
 class DataAsset:
-    """A data asset: ``name:version``, its type, the absolute local path (or URL) of its data, and its YAML file."""
+    """A data asset: ``name:version``, its type, the absolute local path (or URL) of its data, and its YAML file.
+
+    ``registered`` is when it was registered on this machine; None for one that somebody has written.
+    """
 
     name: str
     version: str
@@ -23,6 +29,7 @@ class DataAsset:
     path: Path
     description: str = ""
     source: Path | None = field(default=None, compare=False)
+    registered: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,15 @@ def _data_asset(section: Section) -> DataAsset | None:
         return None
     place = local(path, section.folder)
     version, description = section.label("version") or "1", section.text("description") or ""
-    return DataAsset(name, version, kind, place, description, section.node.place.file.absolute())
+    source, registered = section.node.place.file.absolute(), _time(section.section("tags").label(REGISTERED_AT))
+    return DataAsset(name, version, kind, place, description, source, registered)
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _name(section: Section) -> str | None:

@@ -1,5 +1,6 @@
 """Data assets and environments of a workspace."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +12,19 @@ from flows.engines.azureml.sdk.connection import Connection
 from flows.engines.azureml.sdk.retries import create_once, persistently
 
 SHA256 = "tandem.sha256"
+FROM_PROJECT = "tandem.from_project"  # made from a YAML file of the project, whenever that was first needed
 
 
 class RemoteData(NamedTuple):
-    """A version of a data asset, its type, and the SHA-256 of its content if it was registered with that."""
+    """A version of a data asset, its type, its SHA-256 if it was registered with that, and when it was registered.
+
+    ``registered`` is None for data of the project, which a run has only brought to the workspace.
+    """
 
     version: str
     type: str
     sha256: str | None
+    registered: datetime | None = None
 
 
 class Assets:
@@ -44,8 +50,9 @@ class Assets:
     async def create_data(self, file: Path, path: Path | None) -> RemoteData:
         """Make a data asset from its YAML file, in the version that the file says; ``path`` is where its data is."""
         data: Any = load_data(file)
+        data.tags = {**(data.tags or {}), FROM_PROJECT: "true"}
         if path is not None:
-            data.tags = {**(data.tags or {}), SHA256: data_digest(path)}
+            data.tags[SHA256] = data_digest(path)
 
         async def create() -> RemoteData:
             return _remote_data(await self._connection.upload(lambda client: client.data.create_or_update(data)))
@@ -74,4 +81,6 @@ class Assets:
 
 
 def _remote_data(data: Any) -> RemoteData:
-    return RemoteData(str(data.version), str(data.type), (data.tags or {}).get(SHA256))
+    tags, made = data.tags or {}, data.creation_context
+    registered = None if made is None or FROM_PROJECT in tags else made.created_at
+    return RemoteData(str(data.version), str(data.type), tags.get(SHA256), registered)
