@@ -17,9 +17,10 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 
-from deployments.ours import MADE_BLOCK, NOTIFY, TAG, Done, remove_notify_block
+from deployments.ours import MADE_BLOCK, TAG, Done, remove_notify_block
 from deployments.server import put_variable
 from flows.errors import SettingsError
+from flows.prefect_api.messages import NOTIFY
 
 SETTING = "TANDEM_NOTIFY"
 URL = "TANDEM_NOTIFY_URL"

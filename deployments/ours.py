@@ -6,6 +6,7 @@ Nothing is kept in a list. Each thing carries its own mark, so `make undeploy` w
 - an automation: the tag, and a name that begins with ``tandem: `` (those of a deployment's triggers go with it too);
 - a work pool, which takes no tags: its description;
 - the variable that names the block for messages: its name and the tag;
+- the concurrency limit by which a flow run sees what others train: its name;
 - that block, which takes neither tags nor a description: a second tag of the variable, if `make deploy` made the block.
 """
 
@@ -20,15 +21,16 @@ from prefect.client.schemas.sorting import DeploymentSort
 from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectNotFound
 
+from flows.orchestration.under_way import LIMIT
+from flows.prefect_api.messages import NOTIFY, OURS
+
 TAG = "tandem"
 ENTRYPOINT = "flows."
-AUTOMATION = "tandem: "
 POOL = "Runs Tandem."
-NOTIFY = "tandem_notify"
 MADE_BLOCK = "tandem-made-block"
 PAGE = 200
 
-Kind = Literal["pool", "variable", "block", "deployment", "automation"]
+Kind = Literal["pool", "variable", "block", "deployment", "automation", "limit"]
 Verb = Literal["there", "made", "changed", "removed", "gone"]
 
 
@@ -46,7 +48,7 @@ class Done:
 async def our_automations(client: PrefectClient) -> Mapping[str, UUID]:
     """The ids of the automations that were made here, by name."""
     found = await all_automations(client)
-    return {each.name: each.id for each in found if TAG in each.tags and each.name.startswith(AUTOMATION)}
+    return {each.name: each.id for each in found if TAG in each.tags and each.name.startswith(OURS)}
 
 
 async def all_automations(client: PrefectClient) -> list[Automation]:
@@ -92,6 +94,15 @@ async def remove_work_pools(client: PrefectClient) -> list[Done]:
     return [await _removed("pool", name, client.delete_work_pool(name)) for name in sorted(ours)]
 
 
+async def remove_limit(client: PrefectClient) -> list[Done]:
+    """Remove the concurrency limit that flow runs have made, if any has."""
+    try:
+        await client.read_global_concurrency_limit_by_name(LIMIT)
+    except ObjectNotFound:
+        return []
+    return [await _removed("limit", LIMIT, client.delete_global_concurrency_limit_by_name(LIMIT))]
+
+
 async def remove_notify_block(client: PrefectClient) -> list[Done]:
     """Remove the block for messages if it was made here, then the variable that names it."""
     variable = await client.read_variable_by_name(NOTIFY)
@@ -109,7 +120,7 @@ async def _delete_block(client: PrefectClient, name: str) -> None:
     await client.delete_block_document(block.id)
 
 
-async def _removed(kind: Kind, name: str, deletion: Awaitable[None]) -> Done:
+async def _removed(kind: Kind, name: str, deletion: Awaitable[object]) -> Done:
     try:
         await deletion
     except ObjectNotFound:

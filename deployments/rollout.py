@@ -13,6 +13,7 @@ from deployments.ours import (
     our_deployments,
     remove_automation,
     remove_deployment,
+    remove_limit,
     remove_notify_block,
     remove_work_pools,
 )
@@ -54,4 +55,5 @@ async def undeploy() -> list[Done]:
         automations, deployments = await our_automations(client), await our_deployments(client)
         done = [await remove_automation(client, name, automations[name]) for name in sorted(automations)]
         done += [await remove_deployment(client, name, deployments[name]) for name in sorted(deployments)]
-        return [*done, *await remove_work_pools(client), *await remove_notify_block(client)]
+        done += await remove_work_pools(client) + await remove_limit(client)
+        return [*done, *await remove_notify_block(client)]

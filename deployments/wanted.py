@@ -16,8 +16,9 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.templating import apply_values
 from pydantic import TypeAdapter, ValidationError
 
-from deployments.ours import AUTOMATION, ENTRYPOINT, TAG
+from deployments.ours import ENTRYPOINT, TAG
 from flows.errors import SettingsError
+from flows.prefect_api.messages import OURS
 
 SEND = "send-notification"
 _WHAT = {"name", "entrypoint", "description", "version", "tags", "parameters", "work_pool", "pull"}
@@ -92,10 +93,10 @@ def wanted_notifications(file: Path, block_document_id: UUID) -> list[Automation
 
 
 def _check_name(file: Path, name: str | None) -> None:
-    if not (name or "").startswith(AUTOMATION):
+    if not (name or "").startswith(OURS):
         raise SettingsError(
             f"{file.name}: automation {name!r}: `make undeploy` finds an automation by its name, which must "
-            f"begin with {AUTOMATION!r}. Nothing was changed."
+            f"begin with {OURS!r}. Nothing was changed."
         )
 
 

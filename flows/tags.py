@@ -14,6 +14,7 @@ JOB = "tandem.job"
 MADE_OF = "tandem.made_of"  # the digest of all that a command job on Azure ML is made of
 BASIS = "tandem.basis"  # what the promotion rested on
 REJECTED_BASIS = "tandem.rejected_basis"  # at the champion: what the last rejection against it rested on
+TRAINS = "tandem.trains"  # of a flow run: the model and the basis that it trains, only at the flow run
 STUDIO_URL = "tandem.studio_url"  # of the job; only at the flow run
 WATCHED = "tandem.watched"  # a tag of the flow run: it was suspended, and `watch-jobs` looks after its job
 WAKE_AT = "tandem.wake_at"  # of a suspended flow run: when a limit may have passed, in seconds since 1970

@@ -12,6 +12,7 @@ from flows.orchestration.artifacts import publish_summary
 from flows.orchestration.end_job import end_job
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_identity import run_identity
+from flows.orchestration.run_names import name_by_data, named_by
 from flows.orchestration.submission import run_to_end
 from flows.settings import Settings
 from flows.training.evaluation import read_evaluation
@@ -23,7 +24,7 @@ from flows.training.summary import RunSummary
 
 @flow(
     name="train-job",
-    flow_run_name="{model_name} {solver} {reg_rate}",
+    flow_run_name=named_by("solver", "reg_rate"),
     on_cancellation=[end_job(single_job_name)],
     on_crashed=[end_job(single_job_name)],
 )
@@ -37,6 +38,7 @@ async def train_job(parameters: JobParameters) -> State[Any]:
         run_identity(engine, settings, parameters, settings.job_file) as run_id,
     ):
         data = await engine.resolve_data(parameters.data_asset_name)
+        await name_by_data(parameters.data_asset_name, data, parameters.solver, parameters.reg_rate)
         request = job_request(parameters, settings, data, flow_run_id=run_id)
         outcome = await run_to_end(engine, request, parameters.max_resubmissions, parameters.suspend)
         data, _ = await as_submitted(engine, outcome, data, None, parameters.model_name)

@@ -1,5 +1,6 @@
 """The pipeline flow, top to bottom: run the pipeline, read the evaluation, decide at the gate, register or reject."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from flows.orchestration.end_job import end_job
 from flows.orchestration.events import emit, promotion_decided, run_skipped
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_identity import run_identity
+from flows.orchestration.run_names import name_by_data, named_by
 from flows.orchestration.submission import run_to_end
 from flows.orchestration.suspension.suspend import suspended_before
+from flows.orchestration.under_way import trained_elsewhere, trains
 from flows.settings import Settings
-from flows.tags import REJECTED_BASIS
+from flows.tags import BASIS, REJECTED_BASIS, TRAINS
 from flows.training.evaluation import read_evaluation
 from flows.training.gate import decide
 from flows.training.parameters import PipelineParameters, with_parameters
@@ -36,7 +39,7 @@ from flows.training.summary import RunSummary, SkippedRun
 
 @flow(
     name="train-pipeline",
-    flow_run_name="{model_name} {solver} {reg_rate}",
+    flow_run_name=named_by("solver", "reg_rate"),
     on_cancellation=[end_job(pipeline_job_name)],
     on_crashed=[end_job(pipeline_job_name)],
 )
@@ -46,7 +49,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
     """Train a challenger, compare it with the champion on the same rows, and register it only if it earned it.
 
     Ends as `Promoted` or `Rejected`, both completed: a rejection is an outcome, not a failure. Where nothing changed
-    since the champion was decided on, it may end as `Skipped` instead.
+    since the champion was decided on, or another flow run trains on the same, it may end as `Skipped` instead.
     """
     settings = Settings.from_environment()
     async with (
@@ -54,14 +57,21 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         run_identity(engine, settings, parameters, settings.pipeline_file) as run_id,
     ):
         data = with_local_digest(await engine.resolve_data(parameters.data_asset_name))
-        champion = await champion_to_beat(engine.registry, parameters.model_name, run_id)
+        champion, _ = await asyncio.gather(
+            champion_to_beat(engine.registry, parameters.model_name, run_id),
+            name_by_data(parameters.data_asset_name, data, parameters.solver, parameters.reg_rate),
+        )
         request = pipeline_request(parameters, settings, data, flow_run_id=run_id, champion=champion)
         asked_before = await suspended_before() is not None
-        if parameters.skip_if_unchanged and not asked_before and (reason := why_skipped(request, champion)):
+        wanted, reason = trains(parameters.model_name, request.tags[BASIS]), ""
+        if parameters.skip_if_unchanged and not asked_before:
+            reason = why_skipped(request, champion) or await trained_elsewhere(wanted)
+        if reason:
             skipped = SkippedRun(parameters.pipeline, engine.name, data, reason, champion)
             await emit(run_skipped(run_id, parameters.model_name, skipped))
             return Completed(name=skipped.verdict, message=skipped.reason, data=skipped)
-        outcome = await run_to_end(engine, request, parameters.max_resubmissions, parameters.suspend)
+        retries, suspend = parameters.max_resubmissions, parameters.suspend
+        outcome = await run_to_end(engine, request, retries, suspend, {TRAINS: wanted})
         data, champion = await as_submitted(engine, outcome, data, champion, parameters.model_name)
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
         report = read_evaluation(evaluation)
@@ -74,7 +84,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         title, name = parameters.pipeline, engine.name
         summary = RunSummary(title, name, data, outcome, report, evaluation, version, decision, champion)
         await publish_summary(summary, engine)
-        await emit(promotion_decided(summary, parameters.model_name))
+        await emit(promotion_decided(summary, parameters.model_name, basis))
         if champion is not None and not decision.promoted and decision.overtaken_by is None:
             # Last of all, since a scheduled run that dies and is tried again is skipped once this is written.
             await engine.registry.tag(parameters.model_name, champion.version, REJECTED_BASIS, basis)

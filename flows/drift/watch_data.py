@@ -23,13 +23,14 @@ from flows.engines.open_engine import open_engine
 from flows.errors import DataAssetError
 from flows.mlflow_store.model_registry import ModelVersion
 from flows.orchestration.failures import failures_as_states
+from flows.orchestration.run_names import name_by_data, named_by
 from flows.settings import Settings
 from flows.tags import DATA, DATA_SHA256
 from flows.training.parameters import with_parameters
 from flows.training.trainable import why_untrainable
 
 
-@flow(name="watch-data", flow_run_name="{model_name} {data_asset_name}")
+@flow(name="watch-data", flow_run_name=named_by())
 @failures_as_states
 @with_parameters(WatchParameters)
 async def watch_data(parameters: WatchParameters) -> State[Any]:
@@ -44,6 +45,7 @@ async def watch_data(parameters: WatchParameters) -> State[Any]:
         incoming = await engine.resolve_data(parameters.data_asset_name)
         if incoming.path is not None:
             incoming = replace(incoming, sha256=await asyncio.to_thread(data_digest, incoming.path))
+        await name_by_data(parameters.data_asset_name, incoming)
         champion = await engine.registry.champion(parameters.model_name)
         if champion is None:
             summary = await _without_champion(parameters.model_name, incoming, settings)

@@ -57,8 +57,16 @@ class Fact:
         return uuid5(_NAMESPACE, json.dumps([self.event, self.resource_id, *self.identity]))
 
 
-def promotion_decided(summary: RunSummary, model_name: str) -> Fact:
+def promotion_decided(summary: RunSummary, model_name: str, basis: str) -> Fact:
     """The gate has decided: the challenger was promoted, or rejected.
+
+    Two rejections are the same fact if they rest on the same, against the same champion and for the same reasons,
+    whichever jobs they came from.
+
+    Args:
+        summary: The run.
+        model_name: The name of the model.
+        basis: What the decision rests on: data, code, parameters and environment.
 
     Raises:
         ValueError: It was the run of a job, which has no gate.
@@ -79,8 +87,10 @@ def promotion_decided(summary: RunSummary, model_name: str) -> Fact:
         "job": summary.outcome.job_name,
         "studio_url": summary.outcome.url,
     }
-    event = PROMOTED if decision.promoted else REJECTED
-    return Fact(event, f"tandem.model.{model_name}", (summary.outcome.job_name,), payload)
+    resource = f"tandem.model.{model_name}"
+    if decision.promoted:
+        return Fact(PROMOTED, resource, (summary.outcome.job_name,), payload)
+    return Fact(REJECTED, resource, (str(payload["champion_version"]), basis, *decision.reasons), payload)
 
 
 def data_registered(data: ResolvedData, sha256: str) -> Fact:

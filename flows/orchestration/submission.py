@@ -1,6 +1,8 @@
 """Run a job on an engine, from the request to the outcome, and submit it again where a machine failed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -13,16 +15,23 @@ from flows.orchestration.suspension.suspend import may_suspend, suspend_until_ov
 from flows.tags import DATA, JOB, STUDIO_URL
 from flows.training.parameters import SuspendWish
 
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
 
 async def run_to_end(
-    engine: Engine, request: PipelineRequest, max_resubmissions: int = 0, suspend: SuspendWish = "never"
+    engine: Engine,
+    request: PipelineRequest,
+    max_resubmissions: int = 0,
+    suspend: SuspendWish = "never",
+    labels: Mapping[str, str] = _NO_LABELS,
 ) -> RunOutcome:
     """Run a job and return how it ended.
 
     A job that failed because of its machine is submitted again under the next name, and reuses the steps that were
     finished. The names are the request's own with a number, so that a second start finds every job that was submitted
     before; it passes over those that were canceled. While a job runs, the flow run may be suspended. When it is
-    resumed, it goes on with the job that it was suspended for, whether that is over or not.
+    resumed, it goes on with the job that it was suspended for, whether that is over or not. The flow run gets
+    ``labels``, and those of its job.
 
     Raises:
         StepFailed: A step failed, or machines failed more than ``max_resubmissions`` times.
@@ -39,7 +48,7 @@ async def run_to_end(
         attempt += 1
         if submission.canceled and (before is None or submission.job_name != before.job_name):
             continue
-        await _label_flow_run(submission)
+        await _label_flow_run(submission, labels)
         if suspends and not submission.canceled:
             await suspend_until_over(engine, submission, resubmissions)
         outcome = await engine.wait(submission)
@@ -50,10 +59,10 @@ async def run_to_end(
         get_run_logger().warning("job %s | its machine failed: %s", outcome.job_name, said)
 
 
-async def _label_flow_run(submission: Submission) -> None:
-    """Label the flow run with its job and data, which messages about a failed run show."""
+async def _label_flow_run(submission: Submission, more: Mapping[str, str]) -> None:
+    """Label the flow run with its job and data, which messages about a failed run show, and with ``more``."""
     tags = submission.request.tags
-    labels = {JOB: submission.job_name, DATA: tags.get(DATA), STUDIO_URL: submission.url}
+    labels = {**more, JOB: submission.job_name, DATA: tags.get(DATA), STUDIO_URL: submission.url}
     async with get_client() as client:
         await client.update_flow_run_labels(
             UUID(str(flow_run.id)), {name: value for name, value in labels.items() if value is not None}

@@ -17,6 +17,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
+AT_ONCE = ("on-new-data", "scheduled-retraining")
+
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[Receiver]:
@@ -55,7 +57,7 @@ def test_deployed_run_trains_with_the_parameters_that_it_was_given(
 ) -> None:
     assert (promoted["state"]["type"], promoted["state"]["name"]) == ("COMPLETED", "Promoted")
     assert promoted["parameters"] == {"reg_rate": 0.1, "solver": "liblinear"}
-    assert promoted["name"] == "diabetes-predict liblinear 0.1"
+    assert promoted["name"] == "diabetes-predict diabetes-diagnostics:1 liblinear 0.1, on-demand"
     assert promoted["labels"]["tandem.data"] == "diabetes-diagnostics:1"
     folder = Path(station.environment["TANDEM_HOME"]) / "runs" / promoted["id"]
     assert (folder / "outputs" / "evaluation" / "metrics.json").is_file()
@@ -81,7 +83,7 @@ def test_mistake_of_a_user_fails_once_and_is_told_with_the_reason_and_what_to_ty
     run = station.ended(mistaken)
     assert (run["state"]["type"], run["state"]["name"], run["run_count"]) == ("FAILED", "DataAssetError", 1)
     message = told.about("failed (DataAssetError)")
-    assert message["subject"] == "Tandem: diabetes-predict liblinear 0.5 failed (DataAssetError)"
+    assert message["subject"] == "Tandem: diabetes-predict diabetes liblinear 0.5, on-demand failed (DataAssetError)"
     body = message["body"]
     assert body.startswith("There is no data asset 'diabetes' in ")
     assert "flow      train-pipeline/on-demand\ndata      diabetes\nflow run  http://127.0.0.1:" in body
@@ -117,13 +119,24 @@ def test_new_version_of_the_data_starts_one_run_on_it(
     for fact in (data_registered(other, "aa"), data_registered(data, "bb"), data_registered(data, "bb")):
         tell(station, fact)
     run = station.ended(until(lambda: station.flow_runs("train-pipeline/on-new-data"))[0]["id"])
-    assert run["parameters"] == {"data_asset_name": "diabetes-diagnostics:1"}
+    assert run["parameters"] == {"data_asset_name": "diabetes-diagnostics:1", "skip_if_unchanged": True}
     assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "Rejected")
     assert len(station.flow_runs("train-pipeline/on-new-data")) == 1
     body = told.about("diabetes-predict keeps its champion")["body"]
     assert body.startswith("Rejected: roc_auc 0.8229 is not better than the champion's 0.8230")
     assert re.search(r"^ *ROC AUC +0\.8229 +0\.8230 +-0\.000\d$", body, re.MULTILINE)
     assert "champion  version 1 before this" in body
+
+
+def test_of_two_deployments_that_are_to_train_on_the_same_at_once_one_does(
+    station: Station, promoted: dict[str, Any]
+) -> None:
+    asked = {"model_name": "at-once", "data_asset_name": "diabetes-diagnostics:1"}
+    runs = [station.start(f"train-pipeline/{name}", **asked) for name in AT_ONCE]
+    ended = [station.ended(run) for run in runs]
+    assert sorted(run["state"]["name"] for run in ended) == ["Promoted", "Skipped"]
+    names = {f"at-once diabetes-diagnostics:1 liblinear 0.01, {name}" for name in AT_ONCE}
+    assert {run["name"] for run in ended} == names
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +166,7 @@ def test_drift_is_told_and_starts_a_run_on_the_data_that_has_drifted(station: St
     assert body.startswith("BMI: PSI 0.31.\n")
     assert "champion  version 1, trained on diabetes-diagnostics:1" in body
     (run,) = until(lambda: station.flow_runs("train-pipeline/on-drift"))
-    assert run["parameters"] == {"data_asset_name": "diabetes-diagnostics:2"}
+    assert run["parameters"] == {"data_asset_name": "diabetes-diagnostics:2", "skip_if_unchanged": True}
     station.api.delete(f"/flow_runs/{run['id']}").raise_for_status()
 
 

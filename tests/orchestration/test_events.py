@@ -21,14 +21,16 @@ DATA = ResolvedData("rows:2", "uri_file", Path("/data/rows.csv"), "rows", "2")
 SCORES = ModelScores(dict.fromkeys(METRICS, 0.8), ConfusionMatrix(1, 1, 1, 1), 4, 2)
 
 
-def summary(job: str = "job-1", promoted: bool = True, champion: ModelVersion | None = None) -> RunSummary:
+def summary(
+    job: str = "job-1", promoted: bool = True, champion: ModelVersion | None = None, reason: str = "it is so"
+) -> RunSummary:
     return RunSummary(
         title="pipeline",
         engine="local",
         data=DATA,
         outcome=RunOutcome(job, RunStatus.COMPLETED, (), {}, {}, where=job, url="https://studio/job-1"),
         report=EvaluationReport(0.5, SCORES, SCORES if champion else None),
-        decision=GateDecision(promoted, ("it is so",)),
+        decision=GateDecision(promoted, (reason,)),
         champion=champion,
         version=ModelVersion("diabetes", 4, True, "champion", "source", "run") if promoted else None,
         evaluation=Path("evaluation"),
@@ -49,7 +51,7 @@ def told(api: str, fact: Fact) -> list[dict[str, Any]]:
 def test_decision_of_the_gate_carries_what_a_person_needs_to_know() -> None:
     champion = ModelVersion("diabetes", 3, False, "champion", "source", "run")
     promoted, rejected = (
-        promotion_decided(summary(promoted=yes, champion=champion), "diabetes") for yes in (True, False)
+        promotion_decided(summary(promoted=yes, champion=champion), "diabetes", "basis") for yes in (True, False)
     )
     assert (promoted.event, rejected.event) == ("tandem.model.promoted", "tandem.model.rejected")
     assert promoted.resource_id == rejected.resource_id == "tandem.model.diabetes"
@@ -63,10 +65,10 @@ def test_decision_of_the_gate_carries_what_a_person_needs_to_know() -> None:
 
 def test_same_fact_has_the_same_id_and_another_has_another() -> None:
     facts = [
-        promotion_decided(summary(), "diabetes"),
-        promotion_decided(summary(promoted=False), "diabetes"),
-        promotion_decided(summary("job-2"), "diabetes"),
-        promotion_decided(summary(), "other"),
+        promotion_decided(summary(), "diabetes", "basis"),
+        promotion_decided(summary(promoted=False), "diabetes", "basis"),
+        promotion_decided(summary("job-2"), "diabetes", "basis"),
+        promotion_decided(summary(), "other", "basis"),
         data_registered(DATA, "aa"),
         data_registered(DATA, "bb"),
         run_skipped("run-1", "diabetes", SkippedRun("pipeline", "local", DATA, "nothing changed", None)),
@@ -77,7 +79,19 @@ def test_same_fact_has_the_same_id_and_another_has_another() -> None:
         ),
     ]
     assert len({fact.id for fact in facts}) == len(facts)
-    assert promotion_decided(summary(), "diabetes").id == facts[0].id
+    assert promotion_decided(summary(), "diabetes", "basis").id == facts[0].id
+
+
+def test_rejection_is_the_same_fact_whichever_job_it_came_from_unless_something_that_matters_differs() -> None:
+    third, fourth = (ModelVersion("diabetes", number, False, "champion", "source") for number in (3, 4))
+    once = promotion_decided(summary("job-1", promoted=False, champion=third), "diabetes", "basis")
+    assert promotion_decided(summary("job-2", promoted=False, champion=third), "diabetes", "basis").id == once.id
+    others = [
+        promotion_decided(summary("job-1", promoted=False, champion=fourth), "diabetes", "basis"),
+        promotion_decided(summary("job-1", promoted=False, champion=third), "diabetes", "other data"),
+        promotion_decided(summary("job-1", promoted=False, champion=third, reason="but so"), "diabetes", "basis"),
+    ]
+    assert len({once.id, *(fact.id for fact in others)}) == 4
 
 
 def test_fact_is_kept_once_however_often_it_is_told(prefect_api: str) -> None:
