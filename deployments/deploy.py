@@ -44,11 +44,36 @@ def _deploy() -> int:
     _print(api, done)
     if all(each.verb == "there" for each in done):
         print(f"\n  Nothing had to be changed: all {len(done)} are there.")
-    if not any(each.kind == "block" for each in done):
-        print("\n  No messages are sent: TANDEM_NOTIFY names no block, such as slack-webhook/ops.")
+    print(f"\n  {_messages(done)}")
     where = f"PREFECT_API_URL={api.url} " if api.origin == "served" else ""  # which Prefect's own command does not know
     print(f"\n  Next: make worker, and in another terminal: {where}prefect deployment run 'train-pipeline/on-demand'")
     return 0
+
+
+def _messages(done: "Sequence[Done]") -> str:
+    """Whether messages arrive. A block that is new here, or has changed, is tried by a test message."""
+    blocks = [each for each in done if each.kind == "block" and each.verb != "removed"]
+    if not blocks:
+        return "No messages are sent: TANDEM_NOTIFY names no block, such as slack-webhook/ops."
+    from flows.prefect_api.messages import NOTIFY, send_test
+
+    chosen = blocks[-1].name
+    is_new = any(each.verb in ("made", "changed") and each.name in (NOTIFY, chosen) for each in done)
+    why = asyncio.run(send_test(chosen) if is_new else _failed())
+    if why:
+        return f"MESSAGES ARE NOT DELIVERED through {chosen}: {why}. Correct the block, then: tandem notify --test"
+    return f"Messages go through {chosen}" + (", which took a test message." if is_new else ".")
+
+
+async def _failed() -> str:
+    """The last message that the server could not deliver, if none was delivered since; else nothing."""
+    from prefect.client.orchestration import get_client
+
+    from flows.prefect_api.messages import undelivered
+
+    async with get_client() as client:
+        found = await undelivered(client)
+    return str(found[0]) if found else ""
 
 
 def _undeploy() -> int:

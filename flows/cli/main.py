@@ -35,6 +35,7 @@ VERBS: Mapping[str, type[Any] | Actions] = {
     "why": options.WhyOptions,
     "serve": options.ServeOptions,
     "watch": options.WatchOptions,
+    "notify": options.NotifyOptions,
     "data": Actions("Register data that a pipeline can be trained on.", {"register": options.RegisterDataOptions}),
     "compute": Actions("Make the compute target that jobs run on.", {"create": options.CreateComputeOptions}),
     "doctor": options.DoctorOptions,

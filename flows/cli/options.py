@@ -158,6 +158,21 @@ class WatchOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyOptions:
+    """Say through which block messages go, and what was not delivered of late."""
+
+    test: Annotated[bool, Flag("Send a test message through it.")] = False
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.notify import notify
+
+        with interrupts.raised():
+            return notify(test=self.test, as_json=self.json)
+
+
+@dataclass(frozen=True, slots=True)
 class RegisterDataOptions:
     """Make the next version of a data asset, and tell who waits for new data."""
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from flows.plain_text.table import aligned
 
 CHECKS = (
-    *("versions", "state", "disk", "prefect api", "work pool", "mlflow", "artifacts"),
+    *("versions", "state", "disk", "prefect api", "work pool", "messages", "mlflow", "artifacts"),
     *("variables", "identity", "workspace", "compute", "quota", "environment", "data asset"),
 )
 _WIDTHS = (4, max(map(len, CHECKS)))  # a finding is printed before the next is known

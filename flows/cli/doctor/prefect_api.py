@@ -1,4 +1,4 @@
-"""Checks of Prefect: its API, and the work pools that the deployments name."""
+"""Checks of Prefect: its API, the work pools that the deployments name, and the block that messages go through."""
 
 import asyncio
 import os
@@ -12,11 +12,13 @@ import yaml
 from flows.cli.doctor.findings import Finding, fail, ok, skip, warn
 from flows.errors import SettingsError
 from flows.prefect_api.access import why_no_access
+from flows.prefect_api.messages import chosen_block, is_there, undelivered
 from flows.prefect_api.server import PrefectApi, find_prefect_api, past_proxies
 from flows.settings import Settings
 
 SECONDS = 10.0
 MOST_WORKERS = 200
+_SKIPPED = tuple(skip(check, "prefect api failed") for check in ("work pool", "messages"))
 
 
 def _prefects_client() -> Any:
@@ -26,20 +28,20 @@ def _prefects_client() -> Any:
 
 
 async def check_prefect(settings: Settings) -> list[Finding]:
-    """Ask the Prefect API that a run would use, and see to the work pools of ``prefect.yaml``."""
+    """Ask the Prefect API that a run would use; also for the pools of ``prefect.yaml`` and the block of messages."""
     pools = _work_pools(settings.project / "prefect.yaml")
-    failed = skip("work pool", "prefect api failed")
     try:
         api = await asyncio.to_thread(find_prefect_api, settings)
     except SettingsError as error:
-        return [fail("prefect api", str(error)), failed]
+        return [fail("prefect api", str(error)), *_SKIPPED]
     if api is None:
         told = f"none is configured: each command starts a temporary server (Prefect {version('prefect')})"
-        return [ok("prefect api", told), skip("work pool", "a temporary server has none")]
+        none = (skip(check, "a temporary server has none") for check in ("work pool", "messages"))
+        return [ok("prefect api", told), *none]
     os.environ.update(past_proxies(os.environ))
     no_access = await asyncio.to_thread(why_no_access, api.url, api.credential)
     if no_access is not None:
-        return [fail("prefect api", f"{_shown(api)} {no_access.does}", no_access.remedy, no_access.command), failed]
+        return [fail("prefect api", f"{_shown(api)} {no_access.does}", no_access.remedy, no_access.command), *_SKIPPED]
     api.to_environment()
     os.environ.setdefault("DO_NOT_TRACK", "true")  # or it talks of telemetry in between the findings
     get_client = await asyncio.to_thread(_prefects_client)
@@ -47,9 +49,8 @@ async def check_prefect(settings: Settings) -> list[Finding]:
     try:
         async with asyncio.timeout(SECONDS), get_client() as client:
             found.append(await _api(client, api))
-            if isinstance(pools, Finding):
-                return [*found, pools]
-            found += [await _pool(client, pool) for pool in pools]
+            found += [pools] if isinstance(pools, Finding) else [await _pool(client, pool) for pool in pools]
+            found.append(await _messages(client))
     except TimeoutError:
         found += _no_answer(api, found, f"nothing within {SECONDS:g} s")
     except Exception as error:  # whatever the client raises is what has come of asking
@@ -94,14 +95,28 @@ async def _pool(client: Any, name: str) -> Finding:
     return ok("work pool", f"{name} ({pool.type}), online: {', '.join(online)}")
 
 
+async def _messages(client: Any) -> Finding:
+    """Whether the block that messages go through is there, and has delivered the last of them."""
+    chosen = await chosen_block(client)
+    if chosen is None:
+        return ok("messages", "none are sent: TANDEM_NOTIFY names no block for `make deploy`")
+    if not await is_there(client, chosen):
+        told = f"they go through the block {chosen}, which is not there, so nobody is told"
+        return warn("messages", told, "Choose another", "TANDEM_NOTIFY=TYPE/NAME make deploy")
+    if lost := await undelivered(client):
+        told = f"the last {len(lost)} through {chosen} were not delivered: {lost[0]}"
+        return warn("messages", told, "Correct the block", "tandem notify --test")
+    return ok("messages", f"through {chosen}; tandem notify --test sends one")
+
+
 def _no_answer(api: PrefectApi, before: Sequence[Finding], said: str, response: Any = None) -> list[Finding]:
     """What has come of asking with Prefect's own client, which knows more settings."""
     if before:
-        return [fail("work pool", f"cannot be asked: {said}")]
+        return [fail(check, f"cannot be asked: {said}") for check in ("work pool", "messages")[len(before) - 1 :]]
     told = f"{_shown(api)} does not answer: {said}"
     if response is not None and response.status_code in (401, 403):
         told = f"{_shown(api)} refuses the credential ({response.status_code})"
-    return [fail("prefect api", told, "Correct Prefect's settings"), skip("work pool", "prefect api failed")]
+    return [fail("prefect api", told, "Correct Prefect's settings"), *_SKIPPED]
 
 
 def _shown(api: PrefectApi) -> str:
