@@ -5,9 +5,11 @@ not models of pydantic, because importing pydantic alone takes longer than ``tan
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 
 _FILES = {"bash": "_shtab_compgen_files", "zsh": "_files"}  # shtab.FILE, without importing it for every command
 
@@ -40,6 +42,56 @@ class Flag:
     name: str | None = None
     group: str | None = None
     convert: Callable[[str], object] | None = None
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Takes every flag with dashes or with underscores between its words, whichever of them ``--help`` shows."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As its base, of words that are spelt as the flags are."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._spelt(word) for word in words], namespace)
+
+    def _spelt(self, word: str) -> str:
+        if not word.startswith("--"):
+            return word
+        flag, equals, value = word.partition("=")
+        known = {_dashed(each): each for each in self._option_string_actions}
+        return known.get(_dashed(flag), flag) + equals + value
+
+
+class CommandParser(FlagParser):
+    """Parser of a command: says which is the nearest command, flag or choice to one that is not known."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As its base. A parser that leaves the words to those of its commands refuses none."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            if unknown[0].startswith("-"):
+                self.error(no_such_flag(unknown[0], self._option_string_actions))
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, with the nearest right choice to a wrong one, and end with the exit code 2."""
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message):
+            from flows.spec.text.words import did_you_mean
+
+            choices = re.findall(r"[\w.-]+", wrong[2])
+            message = f"{message} {did_you_mean(wrong[1], choices)}".rstrip()
+        super().error(message)
+
+
+def no_such_flag(word: str, flags: Iterable[str]) -> str:
+    """Say that there is no such flag, and which is the nearest."""
+    from flows.spec.text.words import did_you_mean
+
+    flag = word.partition("=")[0]
+    return f"There is no flag {flag}. {did_you_mean(flag, flags) or 'See --help for those there are.'}"
+
+
+def _dashed(flag: str) -> str:
+    return flag.replace("_", "-")
 
 
 def add_flags(parser: argparse.ArgumentParser, options: type[Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flows.cli import options
-from flows.cli.flags import add_flags, options_of
+from flows.cli.flags import CommandParser, add_flags, options_of
 from flows.cli.terminal import interrupts
 
 EXAMPLES = """
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def tandem_parser() -> argparse.ArgumentParser:
     """The parser of all commands, which the completion is made from too."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="tandem",
         description="One Azure ML pipeline definition, run on your laptop or on Azure ML.",
         epilog=EXAMPLES,

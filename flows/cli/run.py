@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel
 
+from flows.cli.flags import FlagParser, no_such_flag
 from flows.cli.state.closing import Closing
 from flows.cli.state.usable import check_usable, explained
 from flows.cli.terminal import interrupts
@@ -44,7 +45,6 @@ from flows.machine.private import keep_private, make_folder
 from flows.orchestration.journal import forget_when_told
 from flows.prefect_api.server import elsewhere, use_prefect_api
 from flows.settings import Settings
-from flows.spec.text.words import did_you_mean
 from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
 
 # The terminal shows short lines; flows/cli/terminal/console.py has the handler. What a person has set stays.
@@ -88,7 +88,9 @@ def run_command(
     def command() -> int:
         keep_private()
         known, unknown = _parser(model, description).parse_known_args(arguments)
-        _refuse_unknown(unknown, [f"--{name}" for name in (*model.model_fields, "json", "markdown")])
+        if unknown:
+            flags = [f"--{name}" for name in (*model.model_fields, "json", "markdown")]
+            raise ParameterError(no_such_flag(unknown[0], flags))
         flags = vars(known)
         as_json, as_markdown = flags.pop("json"), flags.pop("markdown")
         default = in_project(model.model_fields[_OUTPUT].default, Settings.from_environment().project)
@@ -186,15 +188,8 @@ async def _failure(state: Any) -> TandemError:
     return next((kind(message) for kind in kinds if state.name == kind.__name__), RunError(message))
 
 
-def _refuse_unknown(words: Sequence[str], flags: Sequence[str]) -> None:
-    if words:
-        flag = words[0].partition("=")[0]
-        hint = did_you_mean(flag, flags) or "See --help for those there are."
-        raise ParameterError(f"There is no flag {flag}. {hint}")
-
-
 def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser = FlagParser(description=description, allow_abbrev=False)
     for name, field in shown_fields(model).items():
         choices = [str(choice) for choice in get_args(field.annotation)]
         allowed = f" One of: {', '.join(choices)}." if choices else ""

@@ -156,6 +156,7 @@ def test_blanks_and_quotes_in_the_paths_of_state_data_and_output_are_no_obstacle
 
 WRONG_FLAGS = {
     "reg_rate 0": (("--reg_rate", "0"), "reg_rate: input should be greater than 0, not '0'."),
+    "reg_rate 0, spelt with a dash": (("--reg-rate", "0"), "reg_rate: input should be greater than 0, not '0'."),
     "reg_rate negative": (("--reg_rate=-1",), "reg_rate: input should be greater than 0, not '-1'."),
     "reg_rate NaN": (("--reg_rate", "nan"), "reg_rate: input should be a finite number, not 'nan'."),
     "unknown solver": (("--solver", "lbfg"), "Did you mean lbfgs?"),
