@@ -192,13 +192,14 @@ def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser
     parser = FlagParser(description=description, allow_abbrev=False)
     for name, field in shown_fields(model).items():
         choices = [str(choice) for choice in get_args(field.annotation)]
-        allowed = f" One of: {', '.join(choices)}." if choices else ""
+        allowed = f" One of: {', '.join(choices)}." if choices and type(None) not in get_args(field.annotation) else ""
+        default = "" if field.default is None else f" Default: {field.default}."
         parser.add_argument(
             f"--{name}",
             metavar="VALUE",
             nargs="?" if field.annotation is bool else None,
             const="true" if field.annotation is bool else None,
-            help=f"{field.description}{allowed} Default: {field.default}.".replace("%", "%%"),
+            help=f"{field.description}{allowed}{default}".replace("%", "%%"),
         )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="Print the summary as JSON on standard output.")

@@ -23,27 +23,32 @@ _ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its label, which direction is better, its largest possible value, and the gate's default floor.
+    """A metric of a binary classifier. The smallest possible value of each is 0.
 
-    The smallest possible value of every metric is 0. By its default floor, the toss of a coin never passes the gate.
+    Attributes:
+        label: What a table shows.
+        greater_is_better: Which direction is better.
+        floor: The worst value that the gate accepts by default. On the shipped rows, of which 35 % are positive, no
+            guess that ignores the features reaches it, but for recall: whoever always says yes has a recall of 1.
+        highest: Its largest possible value.
     """
 
     label: str
     greater_is_better: bool
+    floor: float
     highest: float = 1.0
-    floor: float = 0.75
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "roc_auc": Metric("ROC AUC", True),
-        "average_precision": Metric("Average precision", True),
-        "accuracy": Metric("Accuracy", True),
-        "precision": Metric("Precision", True),
-        "recall": Metric("Recall", True),
-        "f1": Metric("F1", True),
-        "brier_score_loss": Metric("Brier score", False, floor=0.2),
-        "log_loss": Metric("Log loss", False, math.inf, floor=0.6),
+        "roc_auc": Metric("ROC AUC", True, 0.75),
+        "average_precision": Metric("Average precision", True, 0.6),
+        "accuracy": Metric("Accuracy", True, 0.7),
+        "precision": Metric("Precision", True, 0.55),
+        "recall": Metric("Recall", True, 0.52),
+        "f1": Metric("F1", True, 0.55),
+        "brier_score_loss": Metric("Brier score", False, 0.2),
+        "log_loss": Metric("Log loss", False, 0.6, math.inf),
     }
 )
 """The metrics of a binary classifier, in the order of a table.

@@ -27,7 +27,7 @@ class GatePolicy:
     """
 
     metric: str = "roc_auc"
-    floor: float = 0.75
+    floor: float = METRICS["roc_auc"].floor
     min_improvement: float = 0.001
 
     def __post_init__(self) -> None:

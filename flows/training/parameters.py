@@ -134,7 +134,9 @@ class PipelineParameters(TrainingParameters):
         None,
         ge=0,
         allow_inf_nan=False,
-        description="Worst acceptable value of that metric: by default 0.75, log_loss 0.6, brier_score_loss 0.2.",
+        description="Worst acceptable value of that metric. If not given: "
+        + ", ".join(f"{metric.floor:g} for {name}" for name, metric in METRICS.items())
+        + ".",
     )
     gate_min_improvement: float = Field(
         0.001, ge=0, allow_inf_nan=False, description="By how much the challenger must beat the champion."

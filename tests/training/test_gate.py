@@ -32,6 +32,15 @@ def test_below_the_floor_is_rejected_even_without_a_champion() -> None:
     assert decision.reasons == ("roc_auc 0.7400 is below the minimum of 0.75",)
 
 
+@pytest.mark.parametrize("metric", [name for name in METRICS if name != "recall"])
+def test_default_floor_rejects_whoever_always_says_the_same_or_knows_the_share_of_positives_only(metric: str) -> None:
+    share = 268 / 768  # of the shipped rows
+    entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    guesses = {"roc_auc": 0.5, "average_precision": share, "accuracy": 1 - share, "precision": share}
+    guesses |= {"f1": 2 * share / (1 + share), "brier_score_loss": share * (1 - share), "log_loss": entropy}
+    assert not decide(scores(metric, guesses[metric]), None, GatePolicy(metric, METRICS[metric].floor)).promoted
+
+
 def test_better_by_the_margin_is_promoted() -> None:
     decision = decide(auc(0.8485), auc(0.8421), GatePolicy())
     assert decision.promoted
