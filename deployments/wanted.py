@@ -14,11 +14,12 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.templating import apply_values
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from deployments.ours import ENTRYPOINT, TAG
 from flows.errors import SettingsError
 from flows.prefect_api.messages import OURS
+from flows.training.parameters import group_of
 
 SEND = "send-notification"
 _WHAT = {"name", "entrypoint", "description", "version", "tags", "parameters", "work_pool", "pull"}
@@ -140,10 +141,7 @@ def _deployment(file: Path, config: Mapping[str, Any], document: Mapping[str, An
         "tags": config.get("tags") or [],
         "parameters": config.get("parameters") or {},
         # Otherwise the server would accept a parameter that does not exist, and the flow run would fail by it.
-        "parameter_openapi_schema": {
-            **parameter_schema(flow).model_dump(exclude_unset=True),
-            "additionalProperties": False,
-        },
+        "parameter_openapi_schema": {**_form(flow), "additionalProperties": False},
         "enforce_parameter_schema": True,
         "work_pool_name": pool.get("name"),
         "job_variables": pool.get("job_variables") or {},
@@ -154,6 +152,20 @@ def _deployment(file: Path, config: Mapping[str, Any], document: Mapping[str, An
         else None,
     }
     return WantedDeployment(flow.name, config["name"], fields, schedules, triggers)
+
+
+def _form(flow: Any) -> dict[str, Any]:
+    """The schema of a flow's parameters, each with its group in its title: Prefect's form shows one column of titles.
+
+    Nested models would be shown as groups, but a parameter would then have another name in the API and for
+    ``prefect deployment run``.
+    """
+    schema = parameter_schema(flow).model_dump(exclude_unset=True)
+    model: type[BaseModel] | None = getattr(flow.fn, "parameters_model", None)
+    for name, parameter in ({} if model is None else model.model_fields).items():
+        if group := group_of(parameter):
+            schema["properties"][name]["title"] = f"{group}: {name}"
+    return schema
 
 
 def _schedule(where: str, config: Mapping[str, Any]) -> WantedSchedule:

@@ -45,7 +45,7 @@ from flows.machine.private import keep_private, make_folder
 from flows.orchestration.journal import forget_when_told
 from flows.prefect_api.server import elsewhere, use_prefect_api
 from flows.settings import Settings
-from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
+from flows.training.parameters import JobParameters, PipelineParameters, group_of, shown_fields, validated
 
 # The terminal shows short lines; flows/cli/terminal/console.py has the handler. What a person has set stays.
 CONSOLE_SETTINGS = {
@@ -190,11 +190,15 @@ async def _failure(state: Any) -> TandemError:
 
 def _parser(model: type[BaseModel], description: str) -> argparse.ArgumentParser:
     parser = FlagParser(description=description, allow_abbrev=False)
+    groups: dict[str, Any] = {}
     for name, field in shown_fields(model).items():
+        title = group_of(field)
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
         choices = [str(choice) for choice in get_args(field.annotation)]
         allowed = f" One of: {', '.join(choices)}." if choices and type(None) not in get_args(field.annotation) else ""
         default = "" if field.default is None else f" Default: {field.default}."
-        parser.add_argument(
+        groups[title].add_argument(
             f"--{name}",
             metavar="VALUE",
             nargs="?" if field.annotation is bool else None,

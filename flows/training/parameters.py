@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from flows.data.assets import is_path
@@ -59,38 +59,71 @@ def valid_model_name(value: str) -> str:
     return value
 
 
+def _group(title: str) -> dict[str, JsonValue]:
+    return {"group": title}
+
+
+# How the parameters are shown, in this order: by the form of Prefect and by ``--help``.
+TRAINING, SPLIT, GATE = _group("Training"), _group("Split"), _group("Gate")
+RESULT, RUN, AZURE = _group("Result"), _group("Run"), _group("Azure ML only")
+GROUPS = [group["group"] for group in (TRAINING, SPLIT, GATE, RESULT, RUN, AZURE)]
+
+
+def group_of(field: FieldInfo) -> str:
+    """The title of the group that a parameter is shown in; empty for one of a flow with few parameters."""
+    extra = field.json_schema_extra
+    return str(extra["group"]) if isinstance(extra, dict) and "group" in extra else ""
+
+
 class EngineParameters(BaseModel):
-    """Where a job runs, and how long it is waited for. The form and ``--help`` show these last."""
+    """Where a job runs, and how long it is waited for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    force_rerun: bool = Field(False, description="Run every step, even if nothing it depends on has changed.")
+    force_rerun: bool = Field(
+        False, description="Run every step, even if nothing it depends on has changed.", json_schema_extra=RUN
+    )
     engine: EngineName = Field(
-        "auto", description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local."
+        "auto",
+        description="Where it runs: auto takes Azure ML if the workspace's variables are set, else local.",
+        json_schema_extra=RUN,
     )
     tracking: TrackingName = Field(
         "local",
         description="Local engine only: where MLflow keeps the runs; azureml is the workspace. Models are registered "
         "on this machine either way. On Azure ML both are in the workspace.",
+        json_schema_extra=RUN,
     )
-    environment_name: Text = Field("diabetes-classify", description="Azure ML environment that the steps run in.")
-    compute_name: Text = Field("cpu-cluster-01", description="Azure ML compute target. The local engine ignores it.")
+    environment_name: Text = Field(
+        "diabetes-classify", description="Azure ML environment that the steps run in.", json_schema_extra=RUN
+    )
+    compute_name: Text = Field(
+        "cpu-cluster-01", description="Azure ML compute target. The local engine ignores it.", json_schema_extra=AZURE
+    )
     queue_timeout_seconds: float | None = Field(
-        None, gt=0, description="Azure ML only: cancel the job if it waits longer than this for a machine."
+        None,
+        gt=0,
+        description="Azure ML only: cancel the job if it waits longer than this for a machine.",
+        json_schema_extra=AZURE,
     )
     run_timeout_seconds: float | None = Field(
-        None, gt=0, description="Azure ML only: cancel the job if it runs longer than this; waiting does not count."
+        None,
+        gt=0,
+        description="Azure ML only: cancel the job if it runs longer than this; waiting does not count.",
+        json_schema_extra=AZURE,
     )
     max_resubmissions: int = Field(
         1,
         ge=0,
         le=20,
         description="Azure ML only: how often to submit the job again if machines fail it (preemption, a lost node).",
+        json_schema_extra=AZURE,
     )
     suspend: SuspendWish = Field(
         "auto",
         description="Azure ML only: whether the process of a deployed flow run ends while its job runs, and watch-jobs "
         "starts it again. Auto does so where watch-jobs is deployed.",
+        json_schema_extra=AZURE,
     )
 
     @property
@@ -105,22 +138,43 @@ class TrainingParameters(EngineParameters):
     data_asset_name: Text = Field(
         "diabetes-diagnostics",
         description="Data asset (NAME, NAME:VERSION or NAME@latest), or a path to a CSV or Parquet file.",
+        json_schema_extra=TRAINING,
     )
     reg_rate: float = Field(
-        0.01, gt=0, le=1e9, allow_inf_nan=False, description="Regularization rate, the inverse of scikit-learn's C."
+        0.01,
+        gt=0,
+        le=1e9,
+        allow_inf_nan=False,
+        description="Regularization rate, the inverse of scikit-learn's C.",
+        json_schema_extra=TRAINING,
     )
-    solver: Solver = Field("liblinear", description="Algorithm that fits the logistic regression.")
-    max_iter: int = Field(1000, ge=1, le=1_000_000, description="Most iterations that the solver may take.")
+    solver: Solver = Field(
+        "liblinear", description="Algorithm that fits the logistic regression.", json_schema_extra=TRAINING
+    )
+    max_iter: int = Field(
+        1000, ge=1, le=1_000_000, description="Most iterations that the solver may take.", json_schema_extra=TRAINING
+    )
     test_share: float = Field(
-        0.3, ge=0.05, le=0.95, description="Share of the patients (or rows) that are kept for the evaluation."
+        0.3,
+        ge=0.05,
+        le=0.95,
+        description="Share of the patients (or rows) that are kept for the evaluation.",
+        json_schema_extra=SPLIT,
     )
     split: Literal["patient", "random"] = Field(
         "patient",
         description="Split by a hash of PatientID, so that no patient is ever on both sides; or by random rows.",
+        json_schema_extra=SPLIT,
     )
-    split_seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws another split, of either kind.")
-    zeros_as_missing: bool = Field(True, description="Take a zero in the five measurement columns as not measured.")
-    threshold: float = Field(0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.")
+    split_seed: int = Field(
+        0, ge=0, le=2**32 - 1, description="Draws another split, of either kind.", json_schema_extra=SPLIT
+    )
+    zeros_as_missing: bool = Field(
+        True, description="Take a zero in the five measurement columns as not measured.", json_schema_extra=TRAINING
+    )
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="Probability from which a patient counts as diabetic.", json_schema_extra=TRAINING
+    )
 
     _valid_data_asset = field_validator("data_asset_name")(valid_data_asset)
 
@@ -128,8 +182,12 @@ class TrainingParameters(EngineParameters):
 class PipelineParameters(TrainingParameters):
     """What the pipeline flow takes."""
 
-    model_name: ModelName = Field("diabetes-predict", description="Registered model that may get a new version.")
-    gate_metric: MetricName = Field("roc_auc", description="Metric that decides whether the challenger is registered.")
+    model_name: ModelName = Field(
+        "diabetes-predict", description="Registered model that may get a new version.", json_schema_extra=RESULT
+    )
+    gate_metric: MetricName = Field(
+        "roc_auc", description="Metric that decides whether the challenger is registered.", json_schema_extra=GATE
+    )
     gate_floor: float | None = Field(
         None,
         ge=0,
@@ -137,17 +195,30 @@ class PipelineParameters(TrainingParameters):
         description="Worst acceptable value of that metric. If not given: "
         + ", ".join(f"{metric.floor:g} for {name}" for name, metric in METRICS.items())
         + ".",
+        json_schema_extra=GATE,
     )
     gate_min_improvement: float = Field(
-        0.001, ge=0, allow_inf_nan=False, description="By how much the challenger must beat the champion."
+        0.001,
+        ge=0,
+        allow_inf_nan=False,
+        description="By how much the challenger must beat the champion.",
+        json_schema_extra=GATE,
     )
     skip_if_unchanged: bool = Field(
         False,
-        description="End as Skipped if data, code, parameters and environment are those of the champion's decision.",
+        description="End as Skipped if data, code, parameters and environment are those of the champion's decision, or "
+        "another flow run trains on the same at this moment.",
+        json_schema_extra=GATE,
     )
-    pipeline: Text = Field("diabetes-training-pipeline", description="Display name of the pipeline job.")
-    experiment_name: Text = Field("diabetes-classification", description="Experiment that the runs are listed under.")
-    evaluation_output: Text = Field("outputs/evaluation", description="Folder that the evaluation is copied to.")
+    pipeline: Text = Field(
+        "diabetes-training-pipeline", description="Display name of the pipeline job.", json_schema_extra=RESULT
+    )
+    experiment_name: Text = Field(
+        "diabetes-classification", description="Experiment that the runs are listed under.", json_schema_extra=RESULT
+    )
+    evaluation_output: Text = Field(
+        "outputs/evaluation", description="Folder that the evaluation is copied to.", json_schema_extra=RESULT
+    )
 
     _valid_model_name = field_validator("model_name")(valid_model_name)
 
@@ -165,9 +236,15 @@ class PipelineParameters(TrainingParameters):
 class JobParameters(TrainingParameters):
     """What the job flow takes."""
 
-    model_name: ModelName = Field("diabetes-model-predict", description="Registered model that gets a new version.")
-    experiment_name: Text = Field("diabetes-classify", description="Experiment that the runs are listed under.")
-    evaluation_output: Text = Field("outputs/train-job", description="Folder that model and evaluation are copied to.")
+    model_name: ModelName = Field(
+        "diabetes-model-predict", description="Registered model that gets a new version.", json_schema_extra=RESULT
+    )
+    experiment_name: Text = Field(
+        "diabetes-classify", description="Experiment that the runs are listed under.", json_schema_extra=RESULT
+    )
+    evaluation_output: Text = Field(
+        "outputs/train-job", description="Folder that model and evaluation are copied to.", json_schema_extra=RESULT
+    )
 
     _valid_model_name = field_validator("model_name")(valid_model_name)
 
@@ -177,9 +254,13 @@ R = TypeVar("R")
 
 
 def shown_fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
-    """The fields as a person is asked for them: first what is trained, and how it is judged; last where it runs."""
-    last = EngineParameters.model_fields if issubclass(model, EngineParameters) else {}
-    return dict(sorted(model.model_fields.items(), key=lambda item: item[0] in last))
+    """The fields as a person is asked for them, group by group; last what only Azure ML needs."""
+
+    def place(item: tuple[str, FieldInfo]) -> int:
+        group = group_of(item[1])
+        return GROUPS.index(group) if group in GROUPS else -1
+
+    return dict(sorted(model.model_fields.items(), key=place))
 
 
 def with_parameters(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], Callable[..., Awaitable[R]]]:
@@ -208,6 +289,7 @@ def with_parameters(model: type[P]) -> Callable[[Callable[[P], Awaitable[R]]], C
         ]
         arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
         flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        flat.__dict__["parameters_model"] = model  # which wrappers of the function keep
         flat.__doc__ = f"{inspect.getdoc(function) or ''}\n\nArgs:\n{arguments}\n"
         return flat
 

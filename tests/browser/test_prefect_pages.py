@@ -37,6 +37,8 @@ def test_form_of_a_deployment_shows_each_parameter_with_what_it_means(visit: Any
     with visit(f"{shown.prefect}/deployments/deployment/{deployment['id']}/run", height=3400) as seen:
         properties = deployment["parameter_openapi_schema"]["properties"]
         assert {"reg_rate", "solver", "data_asset_name"} <= properties.keys()
+        titles = ["Training: reg_rate", "Split: test_share", "Gate: gate_floor", "Azure ML only: compute_name"]
+        assert sorted(titles, key=seen.text.index) == titles
         for name in ("reg_rate", "solver"):
             assert name in seen.text
             assert properties[name]["description"].split(".")[0] in seen.text

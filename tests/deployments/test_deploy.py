@@ -1,5 +1,6 @@
 """``make deploy`` and ``make undeploy`` on a real server: what is made, what is left alone, what is said."""
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,19 @@ def test_form_has_choices_ranges_defaults_and_a_description_for_every_parameter(
         assert form["properties"][parameter]["default"] == field.default
         bounds = {"enum", "minimum", "exclusiveMinimum", "maximum", "maxLength", "anyOf"}
         assert bounds & form["properties"][parameter].keys() or field.annotation is bool, parameter
+
+
+@pytest.mark.parametrize("name", ["train-pipeline/on-demand", "train-job/on-demand"])
+def test_form_is_in_groups_of_which_the_last_is_what_only_azure_ml_needs(station: Station, name: str) -> None:
+    properties = station.deployment(name)["parameter_openapi_schema"]["properties"]
+    shown = sorted(properties.items(), key=lambda item: item[1]["position"])
+    groups = [value["title"].partition(": ")[0] for _, value in shown]
+    assert all(value["title"] == f"{group}: {key}" for group, (key, value) in zip(groups, shown, strict=True))
+    order = list(dict.fromkeys(groups))
+    assert [group for group, _ in itertools.groupby(groups)] == order  # each group is in one place
+    assert order[0] == "Training" and order[-1] == "Azure ML only"
+    last = {key for group, (key, _) in zip(groups, shown, strict=True) if group == order[-1]}
+    assert {"compute_name", "queue_timeout_seconds", "run_timeout_seconds"} <= last
 
 
 @pytest.mark.parametrize(("parameter", "value"), WRONG.values(), ids=WRONG.keys())
