@@ -411,8 +411,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_api_and_its_version_are_found(prefect_api: str, tmp_path: Path) -> None:
-    api, pool = check_prefect(tmp_path)
-    assert (api.status, pool.status) == (Status.OK, Status.SKIP)
+    api, pool, messages = check_prefect(tmp_path)
+    assert (api.status, pool.status, messages.status) == (Status.OK, Status.SKIP, Status.OK)
     assert api.message.startswith(f"{prefect_api} (configured), Prefect 3.")
     assert "there is no prefect.yaml" in pool.message
 
@@ -431,8 +431,9 @@ def test_api_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch, project
 
     monkeypatch.setenv("PREFECT_API_URL", "http://jane:password@127.0.0.1:1/api")
     with temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}):
-        api, pool = check_prefect(project)
+        api, pool, messages = check_prefect(project)
     assert (api.status, pool) == (Status.FAIL, skip("work pool", "prefect api failed"))
+    assert messages == skip("messages", "prefect api failed")
     assert "http://127.0.0.1:1/api (configured) does not answer" in api.message
     assert "password" not in api.message
     assert api.command == "unset PREFECT_API_URL"
@@ -445,11 +446,11 @@ def test_work_pool_of_the_deployments_is_missing_then_without_a_worker_then_serv
     from prefect.client.schemas.actions import WorkPoolCreate
 
     name = f"machines-of-{project.name}"
-    (missing,) = check_prefect(project)[1:]
+    (missing,) = check_prefect(project)[1:-1]
     assert (missing.status, missing.command) == (Status.FAIL, f"prefect work-pool create {name} --type process")
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-    (idle,) = check_prefect(project)[1:]
+    (idle,) = check_prefect(project)[1:-1]
     assert (idle.status, idle.command) == (Status.WARN, f"prefect worker start --pool {name}")
 
     async def heartbeat() -> None:
@@ -457,7 +458,7 @@ def test_work_pool_of_the_deployments_is_missing_then_without_a_worker_then_serv
             await client.send_worker_heartbeat(name, f"worker-{uuid4()}", heartbeat_interval_seconds=30)
 
     asyncio.run(heartbeat())
-    (served,) = check_prefect(project)[1:]
+    (served,) = check_prefect(project)[1:-1]
     assert served.status is Status.OK
     assert "online: worker-" in served.message
 
