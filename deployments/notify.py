@@ -1,8 +1,8 @@
-"""The block that messages are sent through: the setting ``TANDEM_NOTIFY``, which the server remembers.
+"""Find or make the notification block that ``TANDEM_NOTIFY`` names, and remember it in a variable on the server.
 
-It names a block of Prefect, ``slack-webhook/ops`` or of any other type that can notify; ``none`` means that nobody is
-told. The secret is in the block, which a person makes in Prefect's web interface; one that needs an address only is
-made here from ``TANDEM_NOTIFY_URL``.
+The block is one of Prefect's, such as ``slack-webhook/ops``; with ``none`` no messages are sent. It holds the secret,
+so a person makes it in Prefect's web interface. A block that needs only an address is made here from
+``TANDEM_NOTIFY_URL``.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ NOBODY = "none"
 async def put_notify_block(client: PrefectClient, environment: Mapping[str, str]) -> tuple[UUID | None, list[Done]]:
     """Find the block, make it if there is an address for it, and remember it; None if nobody is to be told.
 
-    A block that was made here goes as soon as another one is chosen, or none.
+    A block that was made here is removed when another one is chosen, or none.
 
     Raises:
         SettingsError: There is no such block, or it cannot notify.

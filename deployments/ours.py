@@ -1,6 +1,6 @@
-"""What `make deploy` has made on a server: how it is recognised, and how it is removed.
+"""Recognise and remove what `make deploy` has made on a server.
 
-Nothing is kept in a list. Each thing carries its own mark, so `make undeploy` works from any machine:
+There is no list of it. Each object is recognised by a mark of its own, so `make undeploy` works from any machine:
 
 - a deployment: the tag ``tandem`` and an entrypoint in ``flows``;
 - an automation: the tag, and a name that begins with ``tandem: `` (those of a deployment's triggers go with it too);
@@ -36,8 +36,8 @@ Verb = Literal["there", "made", "changed", "removed", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of one object: it was ``there`` as wanted, or ``made``, ``changed``, ``removed``; or it was ``gone``
-    before it could be removed."""
+    """What was done with one object: it was ``there`` as wanted, or was ``made``, ``changed`` or ``removed``; or it was
+    ``gone`` before it could be removed."""
 
     verb: Verb
     kind: Kind

@@ -1,4 +1,4 @@
-"""Compare what is on the server with what is wanted, and change only what differs.
+"""Change on the server only what differs from what is wanted.
 
 What an operator has switched off (a schedule, an automation, a deployment) stays off, and what others have added stays.
 """

@@ -106,7 +106,7 @@ def _through(block_document_id: UUID, action: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say_nothing(*_: object, **__: object) -> None:
-    """Take what a build step prints, and drop it."""
+    """Ignore what a build step prints."""
 
 
 def _filled_in(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

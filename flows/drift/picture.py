@@ -1,4 +1,4 @@
-"""Picture of a drift report: a histogram of each feature, the incoming rows drawn over the champion's."""
+"""Picture of a drift report: a histogram of each feature, with the incoming rows drawn over the champion's."""
 
 import io
 from typing import TYPE_CHECKING, Any

@@ -34,13 +34,13 @@ async def publish_drift(summary: WatchSummary, report: DriftReport, sha256: str,
     """
     key = report_key(summary, sha256)
     png = await asyncio.to_thread(draw, report)
-    summary = replace(summary, picture=_kept(png, pictures / f"{key}.png"))
+    summary = replace(summary, picture=_write_picture(png, pictures / f"{key}.png"))
     last = await Artifact.aget(key)
     published = "" if last is None else last.description or ""
     # Prefect deletes an event after a week, an artifact never. So the artifact's description says that it was emitted.
     emitted = f"; {summary.event} was emitted"
     if report.drifted:
-        told = published.endswith(emitted) or (summary.emits and await _tell(summary, report, sha256))
+        told = published.endswith(emitted) or (summary.emits and await _emit_drift(summary, report, sha256))
         summary = replace(summary, told=told)
     policy = report.policy
     description = f"{summary.verdict} by a PSI of {policy.psi_threshold:g} and a p of {policy.significance:g}"
@@ -59,7 +59,7 @@ def report_key(summary: WatchSummary, sha256: str) -> str:
     return re.sub("[^a-z0-9]+", "-", f"drift {names} {digest}".lower())
 
 
-def _kept(png: bytes, path: Path) -> Path:
+def _write_picture(png: bytes, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png)
@@ -70,7 +70,7 @@ def _kept(png: bytes, path: Path) -> Path:
     return path
 
 
-async def _tell(summary: WatchSummary, report: DriftReport, sha256: str) -> bool:
+async def _emit_drift(summary: WatchSummary, report: DriftReport, sha256: str) -> bool:
     assert summary.comparison is not None and summary.champion_version is not None
     fact = drift_detected(
         model=summary.model_name,

@@ -1,4 +1,4 @@
-"""Drift statistics: do incoming rows look like those that a model was trained on? False alarms are bounded. Pure.
+"""Drift statistics: compare incoming rows with those that a model was trained on, feature by feature. Pure.
 
 Two statistics look at each feature. The population stability index (PSI) compares the shares of rows in ten bins, cut
 at the reference's deciles (in fewer where rows are few), and in one more for missing values; it says how large a

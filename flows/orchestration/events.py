@@ -1,4 +1,4 @@
-"""The events of Tandem: what each is called, what it is about, what it carries. Each is emitted once for a fact.
+"""Events that are emitted to Prefect: name, resource and payload of each. An event is emitted once for a fact.
 
 ========================  =============================  ==============================================================
 event                     resource                       payload
@@ -15,9 +15,9 @@ tandem.data.registered    tandem.data-asset.NAME         data_asset (``name:vers
 for a person; ``table`` is the metrics beside the champion's as lines of text. Where an event comes from a flow run,
 that is among its related resources, as is the deployment, and every tag.
 
-The id of an event is derived from the fact. Prefect keeps an event of one id once, and drops a repetition within five
-minutes; later, a repetition would start automations again. So a fact is looked up before it is emitted: a retry, a
-second start and a resumed run tell nobody twice. What Prefect has forgotten (after a week, by default) is told again.
+The id of an event is derived from the fact. Prefect keeps one event of an id, and drops a repetition within five
+minutes; a later repetition would start automations again. So it is looked up before it is emitted: a retry, a second
+start and a resumed run emit nothing twice. What Prefect has deleted (after a week, by default) is emitted again.
 """
 
 import json
@@ -191,7 +191,7 @@ def _as_event(fact: Fact) -> dict[str, Any]:
 
 
 def _related() -> list[dict[str, str]]:
-    """The flow run that tells, its deployment and its tags: what automations look for; nothing outside of a flow."""
+    """The current flow run, its deployment and its tags, which automations look for; nothing outside of a flow."""
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()

@@ -32,6 +32,11 @@ from tests.terminal import PROJECT, ROWS
 MODEL = "watched"
 OF_A_FILE = "of-a-file"  # a model whose champion was trained on a file that is no data asset
 DATA = "diabetes-diagnostics:1"
+OF_ITS_OWN = {
+    "tandem.data": "/data/of-its-own.csv",
+    "tandem.data_sha256": "1" * 64,
+    "tandem.trained_at": "2026-01-02T03:04:05+00:00",
+}
 # Champions whose training data cannot be had any more.
 ORPHANS = {
     "silent": {"tandem.data": "", "tandem.data_sha256": ""},
@@ -46,10 +51,8 @@ Files = Callable[..., Path]
 def watched_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local state with a champion that was trained, as its tags say, on the shipped data; and with some orphans."""
     home = tmp_path_factory.mktemp("watched")
-    of_a_file = {"tandem.data": "/data/of-its-own.csv", "tandem.data_sha256": "1" * 64}
-    of_a_file["tandem.trained_at"] = "2026-01-02T03:04:05+00:00"
     settings = Settings.from_environment({"TANDEM_HOME": str(home)})
-    register(settings, "local", **{MODEL: {}, OF_A_FILE: of_a_file}, **ORPHANS)
+    register(settings, "local", **{MODEL: {}, OF_A_FILE: OF_ITS_OWN}, **ORPHANS)
     return home
 
 
@@ -387,6 +390,10 @@ def test_champion_and_its_data_in_a_workspace_are_compared_with(workspace: Setti
     compared = summary_of(state).comparison
     assert compared is not None and compared.reference.rows == 768
     assert ended(watch(engine="azureml", data_asset_name="diabetes-diagnostics")) == ("COMPLETED", "Skipped")
+    # Data of the project is no newer than a champion only because a later run has brought it to the workspace.
+    register(workspace, "azureml", **{OF_A_FILE: OF_ITS_OWN})
+    state = watch(engine="azureml", model_name=OF_A_FILE, data_asset_name="diabetes-diagnostics")
+    assert (*ended(state), "at an unknown time" in str(state.message)) == ("COMPLETED", "Skipped", True)
 
 
 @sdk_warns
