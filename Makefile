@@ -1,30 +1,42 @@
 # Every task of the project, by one name: people, hooks and CI call the same targets.
-PYTHON ?= python3.11
-VENV   := .venv
+PYTHONS := 3.11 3.12 3.13
+VENV    := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 # Libraries are compiled once, at set-up; a shell that forbids byte code would make every start slow.
 unexport PYTHONDONTWRITEBYTECODE
 
+# The interpreter of a version where there is one: of that name, or one of pyenv that is not the chosen one.
+find-python = $$(for each in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(1).*/bin/python$(1); do \
+	if $$each -c "" 2>/dev/null; then echo $$each; break; fi; done)
+# What makes the environment: the first of those that there is, unless PYTHON names another.
+PYTHON ?= $(shell echo $(foreach each,$(PYTHONS),$(call find-python,$(each))) | cut -d " " -f 1)
+
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test test-slow test-browser test-team chaos check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
+.PHONY: help env train job serve deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## Make the environment from the lock (again only when the lock changed)
 
 $(READY): requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@set -e; python=$(BIN)/python; test -x $$python || python="$(PYTHON)"; \
+	: "$${python:?none of $(PYTHONS) is installed. Install one, or name it: make PYTHON=/path/to/python $(MAKECMDGOALS)}"; \
+	version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	case " $(PYTHONS) " in *" $$version "*) ;; \
+	    *) echo "$$python is Python $$version, and one of $(PYTHONS) is needed: delete $(VENV), if it is that one's," \
+	        "and name another: make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1;; esac; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -o '^uv==[^ ]*' requirements.lock)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode --editable .
 	@touch $@
 
-lock: ## Resolve pyproject.toml anew into requirements.lock
+lock: ## Resolve pyproject.toml anew into requirements.lock, for every Python that is declared
 	$(BIN)/uv pip compile --quiet --group dev --generate-hashes --no-emit-index-url --upgrade \
-	    --python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	    --universal --python-version $(firstword $(PYTHONS)) --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 train: $(READY) ## Train the diabetes classifier as a pipeline on this machine
 	$(BIN)/python flows/create_aml_pipeline_train.py
@@ -49,6 +61,16 @@ screenshots: $(READY) ## Take the pictures of the README anew, with a headless C
 
 test: $(READY) ## Run the tests, but for the slow ones (some 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not team"
+
+TESTS ?= tests/engines/local tests/any_yaml tests/orchestration tests/test_packaging.py
+test-pythons: ## Run what depends on the interpreter with every Python that is declared and installed: TESTS=tests for all
+	@set -e; for version in $(PYTHONS); do \
+	    python=$(call find-python,$$version); \
+	    if [ -z "$$python" ]; then echo "Python $$version is not on this machine: not tested."; continue; fi; \
+	    echo "Python $$version: $$python"; \
+	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$python" env; \
+	    .venv-$$version/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not team" $(TESTS); \
+	done
 
 test-slow: $(READY) ## Run the slow ones: whole runs, killed, suspended, deployed (some 17 minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not team"

@@ -96,14 +96,14 @@ def test_every_job_has_a_time_limit_and_keeps_no_credentials_of_git(file: Path) 
         assert checkout["with"]["persist-credentials"] == "false"
 
 
-def test_tests_run_with_the_python_that_the_lock_is_made_for() -> None:
+def test_tests_run_with_every_python_that_make_tests_and_nothing_runs_with_another() -> None:
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
-    (locked,) = set(re.findall(r"--python-version (\S+)", makefile))
-    assert workflow(CHECKS)["jobs"]["tests"]["strategy"]["matrix"]["python"] == [locked]
+    (pythons,) = re.findall(r"^PYTHONS := (.+)$", makefile, re.MULTILINE)
+    assert workflow(CHECKS)["jobs"]["tests"]["strategy"]["matrix"]["python"] == pythons.split()
     for file in FILES:
         for job in workflow(file)["jobs"].values():
             (setup,) = [step for step in job["steps"] if step.get("uses", "").startswith("actions/setup-python@")]
-            assert setup["with"]["python-version"] in (locked, "${{ matrix.python }}")
+            assert setup["with"]["python-version"] in (*pythons.split(), "${{ matrix.python }}")
 
 
 def test_inputs_of_a_training_by_hand_are_parameters_of_the_pipeline_with_their_values_and_defaults() -> None:

@@ -48,6 +48,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from typing import Any, Dict, NoReturn, Sequence  # noqa: UP035 (the steps' interpreter may be an old one)
 
 from step_imports import Imports, note_imports, say, shadowed
@@ -263,7 +264,10 @@ class Host:
         """Fork, with the signals of a new process in the child."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # From 3.12 on Python warns of any thread. There are native ones only, which put themselves right.
+                warnings.filterwarnings("ignore", category=DeprecationWarning)
+                pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 for number in (*self.caught, signal.SIGCHLD):

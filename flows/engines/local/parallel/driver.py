@@ -23,6 +23,7 @@ import sys
 import time
 import traceback
 import types
+import warnings
 from typing import Any, Dict, Iterator, NoReturn, Tuple  # noqa: UP035 (the steps' interpreter may be an old one)
 
 Task = Dict[str, Any]  # noqa: UP006
@@ -111,7 +112,10 @@ class Driver:
         here, there = multiprocessing.Pipe()
         for file in filter(None, (sys.stdout, sys.stderr, self.output)):
             file.flush()  # so that the worker does not write it too
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of any thread, and pandas brings a native one, which puts itself right.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            pid = os.fork()
         if pid:
             there.close()
             self.workers.append(BatchWorker(pid, here))

@@ -200,3 +200,18 @@ def test_what_may_be_imported_before_a_fork_starts_no_thread_of_python() -> None
     for module, (threads, native) in json.loads(said).items():
         assert threads == 1, module
         assert set(native) <= {"python", "jemalloc_bg_thd"}, module
+
+
+def test_a_fork_beside_the_native_threads_of_preloaded_libraries_is_silent_and_hides_no_warning_of_the_step(
+    tmp_path: Path, write: Write, run: Await, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """From 3.12 on Python itself warns of such threads."""
+    write({"code/main.py": "import warnings, pyarrow; warnings.warn('its own', DeprecationWarning)"})
+
+    async def ran() -> tuple[Ran, bool]:
+        async with opened(tmp_path / "code", ["pyarrow"]) as host:
+            return await host.run("main.py", modules=["pyarrow"])
+
+    ended, forked = run(ran())
+    assert forked and "DeprecationWarning: its own" in ended.said
+    assert capfd.readouterr().err == ""
