@@ -1,12 +1,15 @@
 """Settings from the environment: the folders of the project and of the local state, the workspace, MLflow's servers."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+# The folder that this package is imported from: a checkout of the project, or where a wheel was installed.
 PROJECT = Path(__file__).resolve().parents[1]
+PIPELINE = Path("aml_steps") / "train_pipeline.yml"
 WORKSPACE_VARIABLES = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
 
 
@@ -32,13 +35,20 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read ``TANDEM_HOME`` (default: ``.tandem`` in the project) and what else is set."""
+        """Read ``TANDEM_HOME`` and what else is set.
+
+        In a checkout the project is the checkout, and the state is in its ``.tandem``. Where a wheel was installed, the
+        project is the working folder, and the state is its user's: ``$XDG_STATE_HOME/tandem``, by default
+        ``~/.local/state/tandem``.
+        """
         values = os.environ if environment is None else environment
-        home = Path(values.get("TANDEM_HOME") or PROJECT / ".tandem").expanduser().absolute()
+        project = PROJECT if in_checkout() else Path.cwd()
+        state = PROJECT / ".tandem" if in_checkout() else _state_of_user(values)
+        home = Path(values.get("TANDEM_HOME") or state).expanduser().absolute()
         workspace = {name: values[name] for name in WORKSPACE_VARIABLES if values.get(name)}
         own = values.get(OWN_TRACKING)
         mlflow = {name: values[name] for name in MLFLOW_VARIABLES if values.get(name) and values[name] != own}
-        return cls(PROJECT, home, workspace, values.get("MANAGED_IDENTITY_CLIENT_ID") or None, mlflow)
+        return cls(project, home, workspace, values.get("MANAGED_IDENTITY_CLIENT_ID") or None, mlflow)
 
     @property
     def missing_workspace(self) -> tuple[str, ...]:
@@ -48,7 +58,7 @@ class Settings:
     @property
     def pipeline_file(self) -> Path:
         """The Azure ML YAML of the training pipeline."""
-        return self.project / "aml_steps" / "train_pipeline.yml"
+        return self.project / PIPELINE
 
     @property
     def job_file(self) -> Path:
@@ -109,3 +119,26 @@ class Settings:
     def mlflow_artifacts(self) -> Path:
         """Artifacts of the local MLflow runs, registered models among them."""
         return self.home / "mlartifacts"
+
+
+def in_checkout() -> bool:
+    """Whether this package is imported from a checkout of the project, with the Makefile and the pipeline in it."""
+    return (PROJECT / PIPELINE).is_file()
+
+
+def make_command(target: str, otherwise: str) -> str:
+    """What a person types here for a target of the Makefile: ``otherwise``, where there is no Makefile."""
+    if not in_checkout():
+        return otherwise
+    return f"make {target}" if Path.cwd() == PROJECT else f"make -C {shlex.quote(str(PROJECT))} {target}"
+
+
+def training_command() -> str:
+    """What a person types here to train by the pipeline, without its flags."""
+    script = Path("flows") / "create_aml_pipeline_train.py"
+    return f"python {script if Path.cwd() == PROJECT else shlex.quote(str(PROJECT / script))}"
+
+
+def _state_of_user(environment: Mapping[str, str]) -> Path:
+    folder = Path(environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))
+    return folder / "tandem" if folder.is_absolute() else Path.cwd() / ".tandem"  # a user may have no home

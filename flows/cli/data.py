@@ -9,8 +9,9 @@ from flows.data.assets import ResolvedData, check_asset_name, is_path, resolve_d
 from flows.engines.open_engine import chosen_engine
 from flows.errors import DataAssetError
 from flows.prefect_api.server import find_prefect_api, use_prefect_api
-from flows.settings import Settings
+from flows.settings import Settings, make_command, training_command
 from flows.training.parameters import EngineName
+from flows.training.request import require_project
 from flows.training.trainable import why_untrainable
 
 
@@ -19,10 +20,12 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
 
     Raises:
         ParameterError: The name is none that data can have.
+        SettingsError: The pipeline is not there.
         DataAssetError: The file is not there, or is not the data that the pipeline takes; every fault is named.
     """
     check_asset_name(name)
     settings = Settings.from_environment()
+    require_project(settings)
     kind = chosen_engine(engine, settings).kind
     path = resolve_data(file if is_path(file) else f"./{file}", settings.data_assets).path
     assert path is not None  # a path that is there
@@ -63,7 +66,7 @@ def _as_text(data: ResolvedData, created: bool, told: bool | None) -> str:
     event = {
         True: "emitted tandem.data.registered, which starts train-pipeline/on-new-data where that is deployed",
         False: "Prefect knows of it",
-        None: "there is no Prefect server, so nobody was told (make serve)",
+        None: f"there is no Prefect server, so nobody was told ({make_command('serve', 'tandem serve')})",
     }[told]
-    next_command = f"python flows/create_aml_pipeline_train.py --data_asset_name {data.label}"
+    next_command = f"{training_command()} --data_asset_name {data.label}"
     return f"\n  data   {data.label}, {what}\n  event  {event}\n\n  Train on it:  {next_command}\n"

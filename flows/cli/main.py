@@ -11,10 +11,10 @@ from flows.cli.terminal import interrupts
 
 EXAMPLES = """
 examples:
-  tandem run aml_steps/train_pipeline.yml
-  tandem run aml_steps/train_pipeline.yml --set inputs.reg_rate=0.1 --output-dir outputs/run
+  tandem run pipeline.yml
+  tandem run pipeline.yml --set inputs.reg_rate=0.1 --output-dir outputs/run
   tandem run job.yml --asset azureml:titanic:1=titanic.csv --python ~/old/bin/python
-  tandem validate aml_steps/*.yml
+  tandem validate *.yml
   tandem serve
   tandem doctor
   tandem state check

@@ -44,8 +44,9 @@ from flows.machine.living import Living, as_typed, record_process
 from flows.machine.private import keep_private, make_folder
 from flows.orchestration.journal import forget_when_told
 from flows.prefect_api.server import elsewhere, use_prefect_api
-from flows.settings import Settings
+from flows.settings import Settings, make_command
 from flows.training.parameters import JobParameters, PipelineParameters, group_of, shown_fields, validated
+from flows.training.request import require_project
 
 # The terminal shows short lines; flows/cli/terminal/console.py has the handler. What a person has set stays.
 CONSOLE_SETTINGS = {
@@ -93,7 +94,9 @@ def run_command(
             raise ParameterError(no_such_flag(unknown[0], flags))
         flags = vars(known)
         as_json, as_markdown = flags.pop("json"), flags.pop("markdown")
-        default = in_project(model.model_fields[_OUTPUT].default, Settings.from_environment().project)
+        settings = Settings.from_environment()
+        require_project(settings)
+        default = in_project(model.model_fields[_OUTPUT].default, settings.project)
         given = {name: value for name, value in flags.items() if value is not None}
         parameters = validated(model, {_OUTPUT: default, **given})
         check_writable(f"--{_OUTPUT}", Path(parameters.evaluation_output))
@@ -105,7 +108,7 @@ def run_command(
         elif as_markdown:
             print(summary_as_markdown(summary))
         else:
-            where = summary.page or "make serve  (Prefect and MLflow)"
+            where = summary.page or f"{make_command('serve', 'tandem serve')}  (Prefect and MLflow)"
             print(f"{summary_as_text(summary)}\n  Look at it:  {where}\n")
         return 0
 

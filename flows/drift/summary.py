@@ -9,9 +9,8 @@ from typing import Any, Literal
 from flows.drift.statistics import DriftReport, FeatureDrift
 from flows.orchestration.events import DRIFT_DETECTED, DRIFT_UNTRAINABLE
 from flows.plain_text.table import aligned
+from flows.settings import training_command
 from flows.training.markdown import code_block, plain
-
-TRAIN = "python flows/create_aml_pipeline_train.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def measures(feature: FeatureDrift) -> Mapping[str, float]:
 
 def train_command(model_name: str, data: str) -> str:
     """The command that trains a challenger, or the first champion, on some data."""
-    return f"{TRAIN} {shlex.join(['--model_name', model_name, '--data_asset_name', data])}"
+    return f"{training_command()} {shlex.join(['--model_name', model_name, '--data_asset_name', data])}"
 
 
 def cannot_train(why: str) -> str:

@@ -14,7 +14,7 @@ from flows.engines.engine import Engine
 from flows.engines.runs import PipelineRequest, RunOutcome
 from flows.errors import RunError, TandemError
 from flows.mlflow_store.model_registry import Candidate, ModelRegistry, ModelVersion, Overtaken
-from flows.settings import PROJECT
+from flows.settings import Settings
 from flows.tags import (
     BASIS,
     DATA,
@@ -112,7 +112,7 @@ def provenance(
         TRAINED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         ENVIRONMENT: outcome.tags.get(ENVIRONMENT, ""),
         BASIS: basis,
-        GIT_COMMIT: git_commit(PROJECT),
+        GIT_COMMIT: git_commit(Settings.from_environment().project),
         DECISION: "" if decision is None else "; ".join(decision.reasons),
     }
     metrics = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.data.assets import ResolvedData
 from flows.engines.runs import PipelineRequest
+from flows.errors import SettingsError
 from flows.mlflow_store.model_registry import ModelVersion
 from flows.settings import Settings
 from flows.spec.bind import bind, with_compute, with_environment
@@ -19,6 +20,19 @@ from flows.training.basis import basis_of
 from flows.training.parameters import EngineParameters, JobParameters, PipelineParameters, TrainingParameters
 
 CHAMPION_INPUT = "jobs.evaluate.inputs.champion"
+
+
+def require_project(settings: Settings) -> None:
+    """See that the training pipeline is where the commands that train by it, or check data by it, look for it.
+
+    Raises:
+        SettingsError: It is not, as where a wheel is installed and the working folder is no checkout of the project.
+    """
+    if not settings.pipeline_file.is_file():
+        raise SettingsError(
+            f"There is no training pipeline here: {settings.pipeline_file} is missing. Nothing was run or registered. "
+            "Type the same command in a checkout of the project. `tandem run FILE.yml` runs any job, anywhere."
+        )
 
 
 def pipeline_request(

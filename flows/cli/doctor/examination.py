@@ -14,7 +14,7 @@ from flows.cli.doctor.findings import CHECKS, Finding, Status, fail, finding_as_
 from flows.cli.doctor.machine import check_disk, check_state, check_variables
 from flows.cli.doctor.mlflow_servers import check_mlflow
 from flows.cli.doctor.prefect_api import check_prefect
-from flows.cli.doctor.versions import COMMAND, check_versions
+from flows.cli.doctor.versions import check_versions, command
 from flows.settings import Settings
 
 OF_THE_WORKSPACE = CHECKS[CHECKS.index("identity") :]
@@ -61,7 +61,7 @@ async def _workspace_checks(settings: Settings) -> Any:
     except ImportError as error:
         if str(error.name).startswith("flows"):
             raise
-        return fail("identity", f"the Azure ML SDK cannot be imported: {error}", command=COMMAND)
+        return fail("identity", f"the Azure ML SDK cannot be imported: {error}", command=command())
     return checks(settings)
 
 

@@ -33,7 +33,7 @@ def check_disk(settings: Settings) -> Finding:
     """Whether there is room for the outputs of runs."""
     free = shutil.disk_usage(nearest_there(settings.home)).free
     told = f"{free / 2**30:.1f} GiB free"
-    remedy = "`make clean` deletes the local state; TANDEM_HOME puts it elsewhere"
+    remedy = "`tandem state clean` deletes the local state; TANDEM_HOME puts it elsewhere"
     if free < LEAST_BYTES:
         return fail("disk", told, remedy)
     return ok("disk", told) if free >= ENOUGH_BYTES else warn("disk", told, remedy)

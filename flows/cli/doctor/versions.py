@@ -7,15 +7,20 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 
 from flows.cli.doctor.findings import Finding, fail, ok
+from flows.settings import make_command
 
 OURSELVES = "tandem-ml"
 SHOWN = ("prefect", "azure-ai-ml", "azure-identity", "azureml-mlflow", "mlflow", "fastapi")
-COMMAND = "make env"
 _WHY = {
     "azureml-mlflow": "1.60 breaks with MLflow 3, and pip takes it in silence where a newer mlflow is asked for",
     "fastapi": "others break Prefect's server",
     "mlflow": "azureml-mlflow takes no other",
 }
+
+
+def command() -> str:
+    """What installs the libraries anew, or lists what does not fit together where a wheel was installed."""
+    return make_command("env", "pip check")
 
 
 def check_versions() -> list[Finding]:
@@ -38,7 +43,9 @@ def version_findings(
         ),
     ]
     if not ours:
-        faults.append(fail("versions", f"{OURSELVES} is not installed, so what it needs is not known", command=COMMAND))
+        faults.append(
+            fail("versions", f"{OURSELVES} is not installed, so what it needs is not known", command=command())
+        )
     found = [fault for fault in faults if fault is not None]
     return found or [ok("versions", _listed({"python": platform.python_version(), **installed}))]
 
@@ -48,7 +55,7 @@ def _fault(name: str, requirement: Requirement, found: str | None, by: str) -> F
         return None
     why = f" ({_WHY[name]})" if name in _WHY else ""
     there = "is not installed" if found is None else f"is {found}"
-    return fail("versions", f"{name} {there}, and {by} needs {requirement.specifier}{why}", command=COMMAND)
+    return fail("versions", f"{name} {there}, and {by} needs {requirement.specifier}{why}", command=command())
 
 
 def _asked(name: str, requirements_of: Callable[[str], Iterable[str]]) -> Iterable[Requirement]:

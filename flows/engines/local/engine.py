@@ -214,7 +214,7 @@ class LocalEngine:
         if place.is_server:
             return KeptReport(f"{place.tracking}{page}/{report.name}", "in MLflow")
         base = served_mlflow(self._settings.prefect_home) or MLFLOW_UI
-        return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `make serve` shows")
+        return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `tandem serve` shows")
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
