@@ -27,11 +27,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return plain or pa.types.is_decimal(kind) or pa.types.is_null(kind)
 
 
-def type_fault(field: pa.Field) -> str | None:
-    """Say that a column is of a type that is not read; None where it is read."""
+def type_fault(field: pa.Field, column: str) -> str | None:
+    """Say that the field which has a needed column is of a type that is not read; None where it is read."""
     if _is_number(field.type) or is_text(field.type):
         return None
-    wanted = "numbers or text" if field.name == PATIENT else "numbers"
+    wanted = "numbers or text" if column == PATIENT else "numbers"
     return f"column {field.name} holds {field.type!s:.80}: must be {wanted}"
 
 
@@ -58,7 +58,7 @@ def as_numbers_or_text(column: pa.ChunkedArray, name: str, first_row: int, fault
         column = column.cast(pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
         for row, cell in enumerate(column.cast(pa.binary()).to_pylist(), first_row):
-            if cell is not None and not _is_utf8(cell):
+            if cell is not None and not is_utf8(cell):
                 faults.add(name, "must be UTF-8", row, cell)
         return pa.chunked_array([pa.nulls(len(column), pa.float64())])
     if name == PATIENT:
@@ -69,7 +69,8 @@ def as_numbers_or_text(column: pa.ChunkedArray, name: str, first_row: int, fault
         return column
 
 
-def _is_utf8(cell: bytes) -> bool:
+def is_utf8(cell: bytes) -> bool:
+    """Whether bytes are text in UTF-8."""
     try:
         cell.decode()
     except UnicodeDecodeError:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,7 @@ CELLS = pa_schema.DataFrameSchema(
         **{
             feature: pa_schema.Column(
                 nullable=True,
+                required=False,
                 checks=[
                     pa_schema.Check(lambda column: _numbers(column).notna(), error="must be a number"),
                     _within(low, high),
@@ -43,6 +45,7 @@ CELLS = pa_schema.DataFrameSchema(
         },
         LABEL: pa_schema.Column(
             nullable=True,
+            required=False,
             checks=pa_schema.Check(
                 lambda column: _numbers(column).isin([0, 1]), error="must be 0 or 1", ignore_na=False
             ),
@@ -52,10 +55,22 @@ CELLS = pa_schema.DataFrameSchema(
 
 
 class Faults:
-    """Cells that break a rule: how many, and the first of them, for each column and rule."""
+    """What is wrong with a table: sentences, and for each column and rule the cells that break it.
 
-    def __init__(self) -> None:
+    Of the cells, the first are named, and the others counted.
+    """
+
+    def __init__(self, sentences: Iterable[str] = (), named: Mapping[str, str] | None = None) -> None:
+        """Begin with what is known.
+
+        Args:
+            sentences: Faults of other things than cells.
+            named: The needed columns by their names in the file, where those differ.
+        """
         self.count = 0
+        self.skipped: list[int] = []  # rows of the file, from 0, that the counted rows are without; in order
+        self._sentences = list(sentences)
+        self._shown = {column: name for name, column in (named or {}).items()}
         self._found: dict[tuple[str, str], tuple[int, list[str]]] = {}
 
     def add(self, column: str, rule: str, row: int, cell: Any, cells: int = 1) -> None:
@@ -64,15 +79,22 @@ class Faults:
         if len(named) < ROWS_NAMED:
             shown = "empty" if cell is None or pd.isna(cell) else repr(cell)
             shown = shown if len(shown) <= CELL_SHOWN else f"{shown[:CELL_SHOWN]}…"
-            named.append(f"{row + 1} ({shown})")
+            named.append(f"{self._in_file(row) + 1} ({shown})")
         self._found[column, rule] = count + cells, named
         self.count += cells
 
+    def _in_file(self, row: int) -> int:
+        for skipped in self.skipped:
+            if skipped > row:
+                break
+            row += 1
+        return row
+
     def said(self) -> list[str]:
-        """A sentence for each column and rule."""
+        """All sentences, and one for each column and rule."""
         at_least = " at least" if self.count > CASES_COUNTED else ""
-        return [
-            f"column {column}, row{'s' * (count > 1)} {', '.join(named)}"
+        return self._sentences + [
+            f"column {self._shown.get(column, column)}, row{'s' * (count > 1)} {', '.join(named)}"
             + (f" and{at_least} {count - len(named)} more" if count > len(named) else "")
             + f": {rule}"
             for (column, rule), (count, named) in self._found.items()
@@ -84,6 +106,7 @@ def check_block(values: pd.DataFrame, first_row: int, faults: Faults) -> pd.Data
 
     Args:
         values: Features and label, of shape (n_rows, 9), each column either float64 or text; the index counts rows.
+            Columns that the file lacks may be left out.
         first_row: The row of the file that has the index 0; rows count from 0.
         faults: Takes the cells that break a rule.
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from arrow_columns import as_numbers_or_text
+from arrow_columns import as_numbers_or_text, is_utf8
 from cells import CASES_COUNTED, ROWS_NAMED, Faults, check_block
-from columns import COLUMNS, NUMBERS, check_columns
+from columns import NUMBERS, Header, read_header
 from diabetes_steps import PATIENT, UNREADABLE, DataError, in_one_line, most_rows
 from refusals import MOST_COLUMNS, other_kind, too_many_columns, too_many_rows
 
@@ -35,19 +36,20 @@ def read_csv(path: Path, start: bytes) -> tuple[list[str], pa.Table]:
 
     Raises:
         DataError: The file cannot be read, lacks a column or is too large, or cells break a rule. The error names every
-            such cell.
+            such column and cell.
     """
     header, rest = _read_header(path, start)
-    check_columns(header)
+    found = read_header(header)
     if not rest.strip() and len(start) < HEADER_BYTES:
-        raise DataError(f"{path.name} has a header but no rows")
+        raise DataError(*found.faults, f"{path.name} has a header but no rows")
     _check_lines(path, len(header))
-    types = {column: pa.string() if column == PATIENT else pa.float64() for column in header if column in COLUMNS}
-    try:
-        return header, _parse_csv(path, types)
-    except UNREADABLE:
-        # Arrow stops at the first cell that is no number. Read as text, block by block, all of them are found.
-        return header, _parse_csv_by_blocks(path, list(types))
+    if not found.faults:
+        types = {column: pa.string() if column == PATIENT else pa.float64() for column in found.named}
+        try:
+            return header, _parse_csv(path, types)
+        except UNREADABLE:
+            pass  # Arrow stops at the first cell that is no number. Read as text, block by block, all are found.
+    return header, _parse_csv_by_blocks(path, found)
 
 
 def _read_header(path: Path, start: bytes) -> tuple[list[str], bytes]:
@@ -102,41 +104,59 @@ def _parse_csv(path: Path, types: dict[str, pa.DataType]) -> pa.Table:
         return pa_csv.read_csv(file, **_csv_options(types))
 
 
-def _uneven_rows(path: Path) -> str | None:
-    """Say which rows have more or fewer cells than the header; None if none has."""
-    count, expected, first = 0, 0, list[str]()
+@dataclass
+class _UnevenRows:
+    """The rows that have more or fewer cells than the header."""
+
+    fault: str = ""
+    rows: list[int] = field(default_factory=list[int])  # of the file, from 0
+    can_be_skipped: bool = True
+
+
+def _uneven_rows(path: Path, columns: list[str]) -> _UnevenRows:
+    found, named, expected = _UnevenRows(), list[str](), 0
 
     def note(row: Any) -> str:
-        nonlocal count, expected
-        count, expected = count + 1, row.expected_columns
-        if len(first) < ROWS_NAMED:
-            first.append(f"{row.number - 1} ({row.actual_columns} cells)")
+        nonlocal expected
+        expected = row.expected_columns
+        found.rows.append(row.number - 2)  # the header is row 1
+        if len(named) < ROWS_NAMED:
+            named.append(f"{row.number - 1} ({row.actual_columns} cells)")
+        found.can_be_skipped &= is_utf8(row.text.encode("latin-1"))
         return "skip"
 
-    # Arrow knows the numbers of rows only if it reads in one thread, and counts the header as row 1. It decodes the row
-    # that it hands over; Latin-1 decodes any bytes.
+    # Arrow knows the numbers of rows only if it reads in one thread. It decodes the row that it hands over; Latin-1
+    # decodes any bytes.
     options = pa_csv.ReadOptions(use_threads=False, encoding="latin-1")
     parse = pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
+    convert = _csv_options(dict.fromkeys(columns, pa.binary()))["convert_options"]
     try:
-        with path.open("rb") as file, pa_csv.open_csv(file, options, parse) as batches:
+        with path.open("rb") as file, pa_csv.open_csv(file, options, parse, convert) as batches:
             for _ in batches:
                 pass
     except UNREADABLE:
         pass  # the rows before the fault have been counted
-    if not count:
-        return None
-    more = f" and {count - len(first)} more" if count > len(first) else ""
-    return f"row{'s' * (count > 1)} {', '.join(first)}{more}: must have {expected} cells"
+    if count := len(found.rows):
+        more = f" and {count - len(named)} more" if count > len(named) else ""
+        found.fault = f"row{'s' * (count > 1)} {', '.join(named)}{more}: must have {expected} cells"
+    return found
 
 
-def _parse_csv_by_blocks(path: Path, columns: list[str]) -> pa.Table:
+def _parse_csv_by_blocks(path: Path, header: Header) -> pa.Table:
     """Read every cell as text, and check it.
 
     Raises:
-        DataError: It names every cell that breaks a rule, or the row that cannot be read.
+        DataError: It names what is wrong with the header, every row that has more or fewer cells, and every other cell
+            that breaks a rule; or the row that cannot be read.
     """
-    faults = Faults()
-    options = _csv_options(dict.fromkeys(columns, pa.binary()))
+    needed = list(header.named.values())
+    uneven = _uneven_rows(path, list(header.named))
+    faults = Faults([*header.faults, *filter(None, [uneven.fault])], header.named)
+    if not uneven.can_be_skipped:
+        raise DataError(*faults.said())
+    faults.skipped = uneven.rows
+    options = _csv_options(dict.fromkeys(header.named, pa.binary()))
+    options["parse_options"] = pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
     tables: list[Any] = []
     first_row = 0
     try:
@@ -145,22 +165,22 @@ def _parse_csv_by_blocks(path: Path, columns: list[str]) -> pa.Table:
             pa_csv.open_csv(file, pa_csv.ReadOptions(use_threads=False), **options) as batches,
         ):
             for batch in batches:
-                table = pa.Table.from_batches([batch])
-                parts = [as_numbers_or_text(table[name], name, first_row, faults) for name in columns]
-                values = pa.table(parts, names=columns)
-                numbers = check_block(values.select(NUMBERS).to_pandas(), first_row, faults)
+                table = pa.Table.from_batches([batch]).rename_columns(needed)
+                parts = [as_numbers_or_text(table[name], name, first_row, faults) for name in needed]
+                values = pa.table(parts, names=needed)
+                numbers = [name for name in NUMBERS if name in needed]
+                checked = check_block(values.select(numbers).to_pandas(), first_row, faults)
                 first_row += table.num_rows
                 if faults.count > CASES_COUNTED:
                     break
-                if not faults.count:
-                    checked = pa.Table.from_pandas(numbers, preserve_index=False)
-                    tables.append(checked.append_column(PATIENT, values[PATIENT]) if PATIENT in columns else checked)
+                if not faults.said():
+                    rows = pa.Table.from_pandas(checked, preserve_index=False)
+                    tables.append(rows.append_column(PATIENT, values[PATIENT]) if PATIENT in needed else rows)
     except UNREADABLE as error:
-        if uneven := _uneven_rows(path):
-            raise DataError(uneven) from error
-        raise DataError(f"{path.name} cannot be read as CSV: {_long_row(path) or in_one_line(error)}") from error
-    if faults.count:
-        raise DataError(*faults.said())
+        unreadable = f"{path.name} cannot be read as CSV: {_long_row(path) or in_one_line(error)}"
+        raise DataError(*faults.said(), unreadable) from error
+    if said := faults.said():
+        raise DataError(*said)
     return pa.concat_tables(tables)
 
 

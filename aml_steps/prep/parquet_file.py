@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from arrow_columns import as_numbers_or_text, is_text, type_fault
-from cells import Faults
-from columns import COLUMNS, check_columns
+from cells import CASES_COUNTED, ROWS_A_BLOCK, Faults, check_block
+from columns import NUMBERS, read_header
 from diabetes_steps import (
     PATIENT,
     UNREADABLE,
@@ -39,7 +39,8 @@ def read_parquet(path: Path) -> tuple[list[str], pa.Table]:
         not hold numbers only.
 
     Raises:
-        DataError: The file cannot be read, or lacks a column, or is too large.
+        DataError: The file cannot be read, or lacks a column, or is too large. What is wrong with its cells is told
+            then, too.
     """
     if parquet_end(path)[1] == b"PARE":
         raise DataError(other_kind(path, OTHER_KINDS[b"PARE"]))
@@ -56,21 +57,35 @@ def read_parquet(path: Path) -> tuple[list[str], pa.Table]:
         raise
     except UNREADABLE as error:
         raise DataError(f"{path.name} starts as Parquet but cannot be read: {in_one_line(error)}") from error
-    check_columns(header)
-    fields = [schema.field(header.index(column)) for column in header if column in COLUMNS]
-    if faults := [fault for field in fields if (fault := type_fault(field))]:
-        raise DataError(*faults)
+    found = read_header(header)
+    fields = {name: schema.field(header.index(name)) for name in found.named}
+    of_types = {name: fault for name, field in fields.items() if (fault := type_fault(field, found.named[name]))}
     if rows > (most := most_rows()):
-        raise DataError(too_many_rows(path, f"{rows:,} rows", most))
-    return header, _row_groups(path, metadata, fields)
+        raise DataError(*found.faults, *of_types.values(), too_many_rows(path, f"{rows:,} rows", most))
+    readable = {name: column for name, column in found.named.items() if name not in of_types}
+    faults = Faults([*found.faults, *of_types.values()], readable)
+    table = _row_groups(path, metadata, {name: fields[name] for name in readable}, readable, faults)
+    if faults.said():
+        _check_rows(table, faults)
+        raise DataError(*faults.said())
+    return header, table
 
 
-def _row_groups(path: Path, metadata: Any, fields: list[Any]) -> pa.Table:
-    """Read the needed columns, a row group at a time."""
-    names = [field.name for field in fields]
+def _check_rows(table: pa.Table, faults: Faults) -> None:
+    """Check the cells of a table whose other faults are known, so that all are told at once."""
+    for start in range(0, table.num_rows, ROWS_A_BLOCK):
+        block = table.slice(start, ROWS_A_BLOCK).select([name for name in NUMBERS if name in table.column_names])
+        check_block(block.to_pandas(), start, faults)
+        if faults.count > CASES_COUNTED:
+            break
+
+
+def _row_groups(path: Path, metadata: Any, fields: dict[str, Any], named: dict[str, str], faults: Faults) -> pa.Table:
+    """Read columns, a row group at a time, under the names that are needed; text that is not UTF-8 is a fault."""
+    names = list(fields)
     # Text that recurs is stored once and unpacked once a row, so that a kilobyte may become a gigabyte. It stays packed
     # (a dictionary) until it is known how long it would be.
-    texts = [field.name for field in fields if is_text(field.type)]
+    texts = [name for name, field in fields.items() if is_text(field.type)]
     text_bytes, first_row = dict.fromkeys(texts, 0), 0
     tables: list[Any] = []
     try:
@@ -87,20 +102,18 @@ def _row_groups(path: Path, metadata: Any, fields: list[Any]) -> pa.Table:
                 if text_bytes[name] > TEXT_BYTES:
                     size = f"unpacks to more than {TEXT_BYTES:,} bytes of text"
                     raise DataError(f"{where}, column {name}: {size}; shorten its cells, or divide the rows into files")
-            faults = Faults()
-            columns = [as_numbers_or_text(table[name], name, first_row, faults) for name in names]
-            if faults.count:
-                raise DataError(*faults.said())
-            tables.append(pa.table(columns, names=names))
+            columns = [as_numbers_or_text(table[name], named[name], first_row, faults) for name in names]
+            tables.append(pa.table(columns, names=[named[name] for name in names]))
             first_row += table.num_rows
     # A column that is text in one row group only becomes text in all: the check of the cells names its faults.
-    kinds = {name: {table.schema.field(name).type for table in tables} for name in names}
-    mixed = [name for name in names if len(kinds[name]) > 1]
+    needed = [named[name] for name in names]
+    kinds = {name: {table.schema.field(name).type for table in tables} for name in needed}
+    mixed = [name for name in needed if len(kinds[name]) > 1]
     for position, table in enumerate(tables if mixed else []):
         for name in mixed:
-            table = table.set_column(names.index(name), name, table[name].cast(pa.string()))
+            table = table.set_column(needed.index(name), name, table[name].cast(pa.string()))
         tables[position] = table
-    empty = pa.schema([(name, pa.string() if name == PATIENT else pa.float64()) for name in names]).empty_table()
+    empty = pa.schema([(name, pa.string() if name == PATIENT else pa.float64()) for name in needed]).empty_table()
     return pa.concat_tables(tables) if tables else empty
 
 

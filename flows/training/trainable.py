@@ -34,5 +34,7 @@ def why_untrainable(path: Path, settings: Settings) -> str:
         )
     if not done.returncode:
         return ""
-    said = "\n".join(line.removeprefix("prep: ") for line in done.stderr.splitlines()[-MOST_LINES:])
+    lines = done.stderr.splitlines()
+    faults = [line.removeprefix("prep: ") for line in lines if line.startswith("prep: ")]
+    said = "\n".join(faults or lines[-MOST_LINES:])
     return said or f"prep ended with {done.returncode}, without a word (-9: it took more memory than there is)"

@@ -186,12 +186,60 @@ def test_prep_names_the_nearest_column_to_a_misspelt_one(
     assert faults_of(tmp_path / "rows.csv") == [fault]
 
 
+def test_prep_names_faults_of_columns_rows_and_cells_at_once(shipped: Path, tmp_path: Path) -> None:
+    edited(shipped, tmp_path / "rows.csv", {(17, "Age"): "abc", (25, "BMI"): "-3", (40, "Age"): "400"})
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    lines[0] = lines[0].replace("BMI", "Bmi").replace("SerumInsulin", "Unknown")
+    lines[20] += ",4"
+    lines[30] = lines[30].rsplit(",", 1)[0]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    header = lines[0].replace(",", ", ")
+    found = faults_of(tmp_path / "rows.csv")
+    assert found[:3] == [
+        f"column 'SerumInsulin' is missing; present are {header}",
+        "column 'BMI' is missing; the nearest present is 'Bmi'",
+        "rows 20 (11 cells), 30 (9 cells): must have 10 cells",
+    ]
+    assert sorted(found[3:]) == [
+        "column Age, row 17 ('abc'): must be a number",
+        "column Age, row 40 ('400'): must be 0 to 130",
+        "column Bmi, row 25 (-3.0): must be 0 to 200",
+    ]
+
+
+def test_prep_names_faults_of_columns_types_and_cells_of_parquet_at_once(shipped: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(shipped).rename(columns={"BMI": "Bmi"})
+    rows.loc[16, "Age"] = 131
+    rows.loc[24, "Bmi"] = -3
+    rows["SerumInsulin"] = pd.Timestamp("2020-01-01")
+    rows.to_parquet(tmp_path / "rows")
+    found = faults_of(tmp_path / "rows")
+    assert found[0] == "column 'BMI' is missing; the nearest present is 'Bmi'"
+    assert found[1].startswith("column SerumInsulin holds timestamp")
+    assert sorted(found[2:]) == [
+        "column Age, row 17 (131.0): must be 0 to 130",
+        "column Bmi, row 25 (-3.0): must be 0 to 200",
+    ]
+
+
+def test_prep_tells_an_uneven_row_that_is_not_utf8_without_noise(
+    shipped: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = shipped.read_bytes().splitlines()
+    lines[20] += b",\xff"
+    (tmp_path / "rows.csv").write_bytes(b"\n".join(lines))
+    assert faults_of(tmp_path / "rows.csv") == ["row 20 (11 cells): must have 10 cells"]
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
         (b"", "rows is empty"),
         (b"PatientID,Age\n1,30\n", "column 'BMI' is missing; present are PatientID, Age"),
-        (b"PatientID;Age;BMI\n1;30;20\n", "the cells seem to be separated by ';'"),
+        (b"PatientID;Age;BMI\n1;30;20\n", "the cells seem to be separated by ';': save the file with commas"),
+        (b"PatientID\tAge\tBMI\n1\t30\t20\n", "the cells seem to be separated by tabs: save the file with commas"),
+        (b"PatientID|Age|BMI\n1|30|20\n", "the cells seem to be separated by '|'"),
         (b"Dear reader,\nthis is a letter.\n", "not the diabetes data: no column of PatientID"),
         (bytes(range(256)) * 20, "rows is neither CSV in UTF-8 nor Parquet"),
         ("näh".encode("latin-1"), "rows is neither CSV in UTF-8 nor Parquet"),
