@@ -117,7 +117,7 @@ class RunOutcome:
             ``azureml://jobs/<name>/outputs/<output>``.
         tags: Those that the job was submitted with.
         where: Where a person finds the job: its folder on this machine, or its name in the workspace.
-        url: Its page in studio; None for a job that no workspace knows.
+        url: Its page, in studio or on an MLflow server; None for a job that only this machine knows.
         mlflow_run_id: The MLflow run that it has, in whichever tracking store; None for a job that kept none.
         message: Why it failed, where no step says it.
     """

@@ -11,8 +11,9 @@ tandem.run.skipped        tandem.model.NAME              model, champion_version
 tandem.data.registered    tandem.data-asset.NAME         data_asset (``name:version``), sha256, file
 ========================  =============================  ==============================================================
 
-``champion_version``, ``champion_metrics`` and ``studio_url`` are None where there is none; ``reasons`` are sentences
-for a person; ``table`` is the metrics beside the champion's as lines of text. Where an event comes from a flow run,
+``champion_version``, ``champion_metrics`` and ``studio_url`` are None where there is none; ``studio_url`` is the page
+of the job, in studio or on an MLflow server; ``reasons`` are sentences for a person; ``table`` is the metrics beside
+the champion's as lines of text. Where an event comes from a flow run,
 that is among its related resources, as is the deployment, and every tag.
 
 The id of an event is derived from the fact. Prefect keeps one event of an id, and drops a repetition within five

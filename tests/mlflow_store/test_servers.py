@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from flows.any_yaml.request import FileParameters, file_request
+from flows.engines.local.job_runs import JobRuns
 from flows.errors import RunError, ServiceError, SettingsError
 from flows.mlflow_store.model_registry import Candidate, MlflowTracking, ModelVersion, Overtaken
 from flows.prefect_api.server import free_port
-from tests.mlflow_store.fault_proxy import FaultProxy
+from flows.settings import Settings
+from tests.mlflow_store.fault_proxy import FaultProxy, RequestFault
 from tests.mlflow_store.servers import MlflowServer
 from tests.mlflow_store.stores import WORKER, Store, line_to
 
@@ -171,6 +174,52 @@ def test_sign_in_by_mlflows_variables_is_used_and_one_that_is_refused_is_told_wi
                     assert "MLFLOW_TRACKING_USERNAME" in str(no.value) and "hunter" not in str(no.value)
 
         asyncio.run(scenario())
+
+
+def test_page_of_a_job_is_that_of_its_run_on_the_server(server: MlflowServer, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, server)
+    job = tmp_path / "job.yml"
+    job.write_text("type: command\nexperiment_name: pages\nenvironment: azureml:e@latest\ncommand: echo done\n")
+    settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path / "state"), **server.environment})
+    request = file_request(FileParameters(file=str(job)), settings, flow_run_id="a")
+
+    async def scenario() -> JobRuns:
+        async with machine.tracking() as tracking:
+            runs = JobRuns(tracking, request, None, server.url)
+            assert runs.page is None, "there is no run yet"
+            await runs.open()
+        return runs
+
+    runs = asyncio.run(scenario())
+    (run,) = server.client().search_runs([server.client().get_experiment_by_name("pages").experiment_id])
+    assert runs.page == f"{server.url}/#/runs/{run.info.run_id}" and runs.where == "local"
+
+
+def test_step_whose_figures_a_server_does_not_take_says_so_and_completes_but_not_if_it_is_refused(
+    server: MlflowServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from diabetes_run import log_run
+
+    run = server.client().create_run("0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def log() -> None:
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)  # which MLflow takes out of the environment
+        log_run({"a": 1}, {"b": 2.0})
+
+    with FaultProxy(server.url) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
+        proxy.fault = RequestFault("500", "POST", "runs/log-batch", 9)
+        log()
+        said = capsys.readouterr().err
+        assert said.startswith("warning: MLflow does not have all params and metrics of this step: ")
+        assert said.count("\n") == 1
+        proxy.fault = RequestFault("403", "POST", "runs/log-batch", 9)
+        with pytest.raises(Exception, match="403"):
+            log()
+        proxy.fault = None
+        log()
+    assert server.client().get_run(run.info.run_id).data.metrics == {"b": 2.0}
 
 
 # A worker that is killed when its version is made, and before it has decided anything.

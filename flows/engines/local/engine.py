@@ -128,7 +128,9 @@ class LocalEngine:
         request = submission.request
         planner = Planner(request.spec, self._settings, request.force_rerun, request.python)
         plans = await asyncio.to_thread(planner.known)
-        runs = JobRuns(self._tracking, request, self._workspace)
+        place = mlflow_place(self._settings)
+        server = place.tracking if place.is_server and self._workspace is None else None
+        runs = JobRuns(self._tracking, request, self._workspace, server)
         job = _Job(
             request=request,
             folder=inside(self._settings.jobs, request.job_name),
@@ -143,9 +145,8 @@ class LocalEngine:
         )
         # A job that runs nothing has no MLflow run of its own, unless MLflow is in use anyway, or a server keeps models
         # among the artifacts of runs.
-        on_server = mlflow_place(self._settings).is_server and self._workspace is None
         reused = all(name in plans and plans[name].reused for name in request.spec.steps)
-        if self._processes.started or on_server or not reused:
+        if self._processes.started or server is not None or not reused:
             await runs.open()
         if runs.page is not None:
             get_run_logger().info("job %s | %s", request.job_name, runs.page)
@@ -202,13 +203,13 @@ class LocalEngine:
         return {"tandem.model_sha256": digest}
 
     async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
-        """Keep a report among the artifacts of the job's MLflow run, as ``make serve`` or studio shows it."""
+        """Keep a report among the artifacts of the job's MLflow run, as its pages or studio show it."""
         if outcome.mlflow_run_id is None:
             return KeptReport(report.as_uri(), "on this machine")
         await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
         page = await self._tracking.log_folder(outcome.mlflow_run_id, report.parent, "evaluation")
         await asyncio.to_thread(tighten, self._settings.mlflow_artifacts / outcome.mlflow_run_id)
-        if outcome.url is not None:
+        if self._workspace is not None and outcome.url is not None:
             return KeptReport(outcome.url, "in Azure ML studio")  # which has a page of the run, but not of its files
         place = mlflow_place(self._settings)
         if place.is_server:

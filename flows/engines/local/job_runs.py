@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flows.engines.kind import Where
 from flows.engines.runs import PipelineRequest
 from flows.errors import TandemError
 from flows.machine.living import PROCESS, current
@@ -17,20 +18,42 @@ FAILED_SECONDS = 5.0  # a part of the 30 s that Prefect grants between SIGTERM a
 
 
 class JobRuns:
-    """The runs of one job, in the local store or in a workspace's. There are none before :meth:`open`."""
+    """The runs of one job, in the local store, on a server or in a workspace. There are none before :meth:`open`."""
 
     def __init__(
-        self, tracking: MlflowTracking, request: PipelineRequest, workspace: "WorkspaceTracking | None"
+        self,
+        tracking: MlflowTracking,
+        request: PipelineRequest,
+        workspace: "WorkspaceTracking | None",
+        server: str | None = None,
     ) -> None:
+        """Make none yet.
+
+        Args:
+            tracking: What makes the runs.
+            request: The job.
+            workspace: Where they are kept, if that is a workspace.
+            server: The address of the MLflow server that keeps them, if there is one.
+        """
         self._tracking = tracking
         self._request = request
         self._workspace = workspace
+        self._server = server
         self.run_id: str | None = None
 
     @property
+    def where(self) -> Where:
+        """Where MLflow keeps the runs; a server counts as this machine."""
+        return "local" if self._workspace is None else "azureml"
+
+    @property
     def page(self) -> str | None:
-        """The page of the job's run in studio, if it is there."""
-        return None if self._workspace is None or self.run_id is None else self._workspace.page(self.run_id)
+        """The page of the job's run in studio or on the MLflow server; None if the local state keeps it."""
+        if self.run_id is None:
+            return None
+        if self._workspace is not None:
+            return self._workspace.page(self.run_id)
+        return None if self._server is None else f"{self._server}/#/runs/{self.run_id}"
 
     async def open(self) -> None:
         """Create the job's own run; its params are the literal inputs of the job."""

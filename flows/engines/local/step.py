@@ -218,7 +218,7 @@ class StepRunner:
     def _hint(self, step: Step, log: Path, code: Path) -> str:
         """The variables or packages that a failed step seems to miss, as a line of its message; empty if none."""
         lines = last_lines(log)
-        if withheld := wanted(lines, os.environ, "local" if self._runs.page is None else "azureml"):
+        if withheld := wanted(lines, os.environ, self._runs.where):
             return f"\n  {withheld}"
         if not speaks_of_packages(lines):
             return ""
