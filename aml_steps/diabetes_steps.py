@@ -1,4 +1,4 @@
-"""What several steps need: names of columns, the reader of prepared rows, pictures, and the identity of a job.
+"""What several steps need: names of columns, the reader of prepared rows, and pictures.
 
 Each component names this file under ``additional_includes``, and so it lies beside the step's script wherever the step
 runs. A change here runs every step again: what only one step needs belongs in the folder of that step.
@@ -238,15 +238,3 @@ def embedded(pictures: dict[str, bytes], captions: dict[str, str]) -> str:
         for name, picture in pictures.items()
     )
     return f'<h2>Pictures</h2>\n<div class="pictures">\n{figures}\n</div>'
-
-
-# --- the job ---------------------------------------------------------------------------------------------------------
-
-
-def use_identity_of_job() -> None:
-    """Let MLflow log in as the job's managed identity, where it has no token.
-
-    Azure ML names that identity in ``DEFAULT_IDENTITY_CLIENT_ID``; azure-identity reads ``AZURE_CLIENT_ID``.
-    """
-    if identity := os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"):
-        os.environ["AZURE_CLIENT_ID"] = os.environ.get("AZURE_CLIENT_ID") or identity

@@ -11,7 +11,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pyarrow as pa
 
@@ -25,7 +24,8 @@ import evaluation_report
 import prep
 import train
 from data_report import summary
-from diabetes_steps import PATIENT, DataError, use_identity_of_job
+from diabetes_run import log_run
+from diabetes_steps import PATIENT, DataError
 from figures import tracked
 from model_file import load_model, score
 
@@ -55,17 +55,14 @@ def main(argv: list[str] | None = None) -> int:
     test_rows = frame_of(prepared.table.take(prepared.test))
 
     parameters = train.read_parameters(arguments)
-    use_identity_of_job()
-    with mlflow.start_run():
-        mlflow.log_params({**prepared.report["parameters"], **asdict(parameters)})
-        training = train.train(train_rows, parameters)
-        train.save(training.model, train_rows, arguments.model)
-        saved = load_model(arguments.model)  # what is evaluated is what is registered
-        scores, thresholds = {"challenger": score(saved, test_rows)}, {"challenger": saved.threshold}
-        evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, thresholds)
-        mlflow.log_metrics({**training.metrics, **tracked(evaluation)})
+    training = train.train(train_rows, parameters)
+    train.save(training.model, train_rows, arguments.model)
+    saved = load_model(arguments.model)  # what is evaluated is what is registered
+    scores, thresholds = {"challenger": score(saved, test_rows)}, {"challenger": saved.threshold}
+    evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, thresholds)
     print(train.summary(training))
     print(evaluation_report.summary(evaluation))
+    log_run({**prepared.report["parameters"], **asdict(parameters)}, {**training.metrics, **tracked(evaluation)})
     return 0
 
 

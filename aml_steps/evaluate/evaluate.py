@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 
-from diabetes_steps import DataError, read_rows, use_identity_of_job
+from diabetes_run import log_run
+from diabetes_steps import DataError, read_rows
 from evaluation_report import report, summary
 from figures import MODELS, SLICED_BY, evaluate, tracked
 from model_file import ModelError, load_model, score
@@ -66,11 +66,8 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"evaluate: the {name}: {error}", file=sys.stderr)
                 return 2
     evaluation = write_evaluation(arguments.evaluation_output, rows, scores, thresholds)
-    use_identity_of_job()
-    with mlflow.start_run():
-        mlflow.log_params({"threshold": evaluation["threshold"]})
-        mlflow.log_metrics(tracked(evaluation))
     print(summary(evaluation))
+    log_run({"threshold": evaluation["threshold"]}, tracked(evaluation))
     return 0
 
 

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import sklearn as mlflow_sklearn
@@ -28,7 +27,8 @@ from sklearn.preprocessing import StandardScaler
 
 import diabetes_model
 from diabetes_model import PROBABILITIES, TRUSTED_TYPES
-from diabetes_steps import LABEL, PATIENT, ZERO_IS_MISSING, DataError, read_rows, use_identity_of_job
+from diabetes_run import log_run
+from diabetes_steps import LABEL, PATIENT, ZERO_IS_MISSING, DataError, read_rows
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
 # What a saved model needs to be served. Given to MLflow, which would else load the model in a new process to find out.
@@ -259,13 +259,10 @@ def main(argv: list[str] | None = None) -> int:
     except DataError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
-    use_identity_of_job()
-    with mlflow.start_run():
-        mlflow.log_params(asdict(parameters))
-        training = train(frame, parameters)
-        mlflow.log_metrics(training.metrics)
+    training = train(frame, parameters)
     save(training.model, frame, arguments.model)
     print(summary(training))
+    log_run(asdict(parameters), training.metrics)
     return 0
 
 

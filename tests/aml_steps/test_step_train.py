@@ -19,6 +19,7 @@ import prep
 import train
 from columns import FEATURES
 from diabetes_steps import ZERO_IS_MISSING, as_measured
+from flows.prefect_api.server import free_port
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,21 @@ def test_train_logs_parameters_and_metrics_into_the_run_of_the_job(
     assert logged.data.metrics["training_rows"] == 532
     assert {"converged", "n_iter", "training_accuracy", "training_roc_auc"} <= set(logged.data.metrics)
     assert logged.info.status == "FINISHED"
+
+
+def test_a_model_is_kept_though_the_server_of_mlflow_is_away(
+    prepared: prep.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(prepared.table.take(prepared.train), tmp_path / "train_data")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert train.main(["--train_data", str(tmp_path / "train_data"), "--model", str(tmp_path / "model")]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("warning: MLflow does not have all params and metrics of this step: API request to ")
+    assert said.err.count("\n") == 1
+    assert "training_roc_auc" in said.out, "the figures are in the log of the step"
+    assert mlflow_sklearn.load_model(str(tmp_path / "model")) is not None
 
 
 def test_a_saved_model_comes_back_the_same_without_pickle(

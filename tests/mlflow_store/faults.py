@@ -1,12 +1,14 @@
 """The table of a run's requests to an MLflow server × faults: ``python -m tests.mlflow_store.faults``.
 
-Each row: a request that a run makes, what happens to it, how often, what the user is told, and what the next start of
-the same command does. The calls are those that a promoted pipeline makes through its MLflow worker, in their order.
+A row for each request of a run, a column for each fault. A cell says what the command did when the fault happened once,
+and when it went on: it goes on, or it ends with a message, before training or after. Then the command is started again
+without a fault; there must be one version, and a champion. The calls are those that a promoted pipeline makes through
+its MLflow worker, in their order. Each request may take 2 s here, and is tried twice.
 """
 
+import argparse
 import asyncio
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -119,16 +121,36 @@ def _cases(
                 yield method, path, kind, FOR_EVER
 
 
+def cell(rows: Sequence[Row]) -> str:
+    """What came of one request and fault: what was said when it happened once, and when it went on."""
+    said = {row.times: "goes on" if row.told == "nothing" else f"ends {row.during}" for row in rows}
+    wrong = [f"; {row.versions} versions" for row in rows if row.versions != 1 or row.champion is None]
+    return " / ".join(said[times] for times in ("once", "always")) + "".join(wrong)
+
+
+def compact(rows: Sequence[Row]) -> list[str]:
+    """The table: a row for each request, a column for each fault."""
+    kinds, requests = dict.fromkeys(row.kind for row in rows), dict.fromkeys(row.request for row in rows)
+    lines = [f"| request | {' | '.join(kinds)} |", f"|---{'|---' * len(kinds)}|"]
+    for request in requests:
+        cells = [cell([row for row in rows if (row.request, row.kind) == (request, kind)]) for kind in kinds]
+        lines.append(f"| `{request}` | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> int:
-    """Print the table; 1 if a model was registered twice, or not at all."""
+    """Print the table and what is said; 1 if a model was registered twice, or not at all, when all was over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="a regular expression for the paths of the requests")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="faults-") as place, MlflowServer(Path(place) / "server") as server:
-        rows = asyncio.run(table(server, Path(place) / "machine", KINDS, *sys.argv[1:2]))
-    print("| request | fault | how often | told | when | next start | versions |\n|---|---|---|---|---|---|---|")
-    for row in rows:
-        facts = (row.request, row.kind, row.times, row.told, row.during, row.next_start, row.versions)
-        print("| " + " | ".join(map(str, facts)) + " |")
+        rows = asyncio.run(table(server, Path(place) / "machine", asked.kinds, asked.only))
+    print(*compact(rows), "", sep="\n")
+    for kind, told in dict.fromkeys((row.kind, re.sub("http://[^ ]*", "URL", row.told)) for row in rows):
+        print(f"{kind}: {told}")
     wrong = [row for row in rows if row.versions != 1 or row.champion is None]
-    print(f"\n{len(rows)} cases, {len(wrong)} wrong.")
+    print(*(f"wrong: {row}" for row in wrong), f"{len(rows)} cases, {len(wrong)} wrong.", sep="\n")
     return 1 if wrong else 0
 
 

@@ -1,8 +1,8 @@
 """Races of processes that share an MLflow server and are killed: ``python -m tests.mlflow_store.server_races``.
 
 In each race, several machines train models of one name at once and promote them. Some are killed at random; whoever is
-killed or overtaken starts again. Afterwards there must be one champion, with the alias at it, and each champion must have
-been better than the one before it. ``--races 50 --racers 3`` are the default.
+killed or overtaken starts again. Afterwards there must be one champion, with the alias at it, and each champion must
+have been better than the one before it. ``--races 50 --racers 3`` are the default.
 """
 
 import argparse
