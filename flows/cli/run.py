@@ -43,7 +43,6 @@ from flows.errors import (
 from flows.machine.living import Living, as_typed, record_process
 from flows.machine.private import keep_private, make_folder
 from flows.mlflow_store.access import check_mlflow_servers
-from flows.mlflow_store.places import mlflow_place
 from flows.orchestration.journal import forget_when_told
 from flows.prefect_api.server import elsewhere, use_prefect_api
 from flows.settings import Settings, make_command
@@ -146,8 +145,8 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     if run.request is not None:  # wrong input is found here
         start = choice.kind.prepare(partial(run.request, run.parameters, settings), settings, choice.tracking)
     check_usable(settings)
-    if choice.tracking == "local":
-        check_mlflow_servers(mlflow_place(settings))
+    if choice.mlflow is not None:
+        check_mlflow_servers(choice.mlflow)
     entry = record_process(settings.home, as_typed())
     interrupts.on_quit(entry.end_if_settled)
     atexit.register(entry.end_if_settled)  # before what ends the temporary server, so it runs after that

@@ -11,7 +11,7 @@ from flows.engines.kind import EngineKind, Where
 from flows.engines.local.kind import LocalKind
 from flows.engines.polling import Timeouts
 from flows.errors import SettingsError
-from flows.mlflow_store.places import mlflow_place
+from flows.mlflow_store.places import MlflowPlace, mlflow_place
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ ENGINES: dict[str, EngineKind] = {kind.name: kind for kind in (LocalKind(), Azur
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """An engine, why it was chosen, and where its runs are tracked."""
+    """An engine, why it was chosen, and where its runs are tracked; ``mlflow`` is None if that is in a workspace."""
 
     kind: EngineKind
     reason: str
     tracking: Where
+    mlflow: MlflowPlace | None = None
 
 
 def chosen_engine(name: str, settings: Settings, tracking: Where = "local") -> EngineChoice:
@@ -48,7 +49,7 @@ def chosen_engine(name: str, settings: Settings, tracking: Where = "local") -> E
     if tracking == "local":
         place = mlflow_place(settings)
         where = "" if place.is_own else f"; tracking in MLflow at {place}"
-        return EngineChoice(kind, f"{reason}{where}", "local")
+        return EngineChoice(kind, f"{reason}{where}", "local", place)
     if missing:
         raise _needs(missing, "Tracking into a workspace", "--tracking local to track the runs on this machine")
     workspace = settings.workspace["AZUREML_ARM_WORKSPACE_NAME"]

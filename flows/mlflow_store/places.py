@@ -65,7 +65,7 @@ def mlflow_place(settings: Settings) -> MlflowPlace:
     Raises:
         SettingsError: An address is one that Tandem cannot use.
     """
-    set_ = {name: uri for name, uri in settings.mlflow.items() if urlsplit(uri).scheme != "azureml"}
+    set_ = {name: uri for name, uri in settings.mlflow.items() if not uri.startswith("azureml:")}
     if not set_:
         return own_place(settings)
     tracking, variables = _address(TRACKING, set_.get(TRACKING, settings.mlflow_uri))

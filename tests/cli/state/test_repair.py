@@ -133,12 +133,12 @@ def test_repair_keeps_every_model_with_its_version_tags_and_alias(home: Path, fa
     (aside,) = (home / "broken").glob("*/mlflow.db")
     assert str(aside) in done.stdout
     assert sorted((home / "mlartifacts").rglob("MLmodel")) == models
+    assert "Nothing is broken" in tandem(home, "state", "repair").stdout
     client = MlflowClient(registry_uri=f"sqlite:///{home}/mlflow.db", tracking_uri=f"sqlite:///{home}/mlflow.db")
     versions = {int(each.version): each for each in client.search_model_versions("name = 'm'")}
     assert {number: each.tags["n"] for number, each in versions.items()} == {1: "1", 2: "2", 3: "3"}
     assert int(client.get_model_version_by_alias("m", "champion").version) == 2
     assert tandem(home, "state", "check").returncode == 0
-    assert "Nothing is broken" in tandem(home, "state", "repair").stdout
 
 
 def test_versions_from_before_there_was_a_log_are_written_down_with_the_next(home: Path) -> None:

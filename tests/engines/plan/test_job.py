@@ -28,7 +28,6 @@ DECLARED = """\
           image: ubuntu
           conda_file: {dependencies: [python=3.8, {pip: [pandas==1.1.5, azureml-defaults, pyyaml]}]}
         outputs: {rows: {type: uri_file}}
-        comment: prepares
         resources: {instance_type: Standard_DS3, shm_size: 2g}
         services: {my_editor: {type: vs_code}}
       train:
