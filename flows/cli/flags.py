@@ -7,7 +7,7 @@ not models of pydantic, because importing pydantic alone takes longer than ``tan
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 
@@ -47,7 +47,7 @@ class Flag:
 class FlagParser(argparse.ArgumentParser):
     """Takes every flag with dashes or with underscores between its words, whichever of them ``--help`` shows."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """As its base, of words that are spelt as the flags are."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._spelt(word) for word in words], namespace)
@@ -63,7 +63,7 @@ class FlagParser(argparse.ArgumentParser):
 class CommandParser(FlagParser):
     """Parser of a command: says which is the nearest command, flag or choice to one that is not known."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """As its base. A parser that leaves the words to those of its commands refuses none."""
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:

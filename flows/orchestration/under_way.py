@@ -1,8 +1,8 @@
 """Find a flow run that trains on the same at this moment, so that an unattended one does not begin it again.
 
-A flow run that trains is labelled with the model and the basis of its decision. Whoever is about to train looks for
-that label at the flow runs that have begun and not ended, and then labels itself. A concurrency limit of Prefect lets
-one flow run at a time do so, for a moment only: if it dies in there, the others stop waiting after a while.
+A flow run that trains is labelled with the model and the basis of its decision. Before it trains, an unattended flow
+run looks for that label on the flow runs that have begun and not ended, and then labels itself. A concurrency limit of
+Prefect lets one flow run at a time do so. If that one is killed meanwhile, the others stop waiting after a minute.
 """
 
 import logging

@@ -27,7 +27,7 @@ from flows.mlflow_store.model_registry import Candidate
 from flows.orchestration.events import Fact, emit
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
-from tests.terminal import PROJECT, ROWS
+from tests.terminal import PROJECT, ROWS, Terminal
 
 MODEL = "watched"
 OF_A_FILE = "of-a-file"  # a model whose champion was trained on a file that is no data asset
@@ -359,6 +359,14 @@ def test_command_refuses_a_wrong_value_before_anything_runs(watched: str) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert "significance" in done.stderr and "0.5" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_command_that_is_to_emit_an_event_is_refused_where_nothing_could_be_started_by_it(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, None)
+    command = [sys.executable, "-m", "flows", "watch", "--emit"]
+    done = subprocess.run(command, cwd=PROJECT, env=terminal.environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: --emit: there is no Prefect server")
 
 
 def test_form_of_the_flow_shows_every_field_with_description_and_default() -> None:
