@@ -114,7 +114,7 @@ def _server() -> PrefectApi:
             "There is no Prefect server. Nothing was changed. Start one with `make serve` in another terminal, or name "
             "yours: prefect config set PREFECT_API_URL=http://HOST:4200/api"
         )
-    return use_prefect_api(settings)
+    return use_prefect_api(settings, is_needed=True)
 
 
 def _run(work: "Coroutine[None, None, list[Done]]") -> "list[Done]":

@@ -40,24 +40,25 @@ class NoAccess:
     error: type[TandemError]
 
 
-def check_access(url: str, credential: str = "") -> None:
+def check_access(url: str, credential: str = "", *, is_needed: bool = False) -> None:
     """See that an API answers and takes a credential.
 
     Args:
         url: Its address, without a credential in it.
         credential: NAME:PASSWORD; where it is empty, what Prefect's settings have.
+        is_needed: Whether the command is of no use without a server that outlives it, so is not told to go without.
 
     Raises:
         ServiceError: It does not answer.
         SettingsError: It refuses the credential, or asks for one and none is set.
     """
-    found = why_no_access(url, credential)
+    found = why_no_access(url, credential, is_needed=is_needed)
     if found is not None:
         told = f"The Prefect API at {url} {found.does}. Nothing was run. {found.remedy}: {found.command}"
         raise found.error(told)
 
 
-def why_no_access(url: str, credential: str = "") -> NoAccess | None:
+def why_no_access(url: str, credential: str = "", *, is_needed: bool = False) -> NoAccess | None:
     """Ask an API for its version, as :func:`check_access` does; why it cannot be used.
 
     None if it answers, or if only Prefect itself can tell, which knows more settings.
@@ -72,12 +73,13 @@ def why_no_access(url: str, credential: str = "") -> NoAccess | None:
         error.close()
         if error.code in (401, 403):
             return None if _may_be_set_elsewhere() else _refused(name, error.code)
-        return _silent(f"{error.code} {error.reason}") if error.code >= 500 else None
+        return _silent(f"{error.code} {error.reason}", is_needed) if error.code >= 500 else None
     except (OSError, HTTPException, ValueError) as error:
         cause = error.reason if isinstance(error, URLError) else error
         if isinstance(cause, SSLError):
             return None  # Prefect has settings of its own for whom to trust
-        return _silent(f"nothing within {SECONDS:g} s" if isinstance(cause, TimeoutError) else str(cause))
+        said = f"nothing within {SECONDS:g} s" if isinstance(cause, TimeoutError) else str(cause)
+        return _silent(said, is_needed)
     return None
 
 
@@ -144,6 +146,9 @@ def _refused(setting: str, code: int) -> NoAccess:
     return NoAccess(does, "Correct it", command, SettingsError)
 
 
-def _silent(cause: str) -> NoAccess:
+def _silent(cause: str, is_needed: bool) -> NoAccess:
+    if is_needed:
+        command = f"{'export ' if API_URL in os.environ else 'prefect config set '}{API_URL}=http://HOST:4200/api"
+        return NoAccess(f"does not answer: {cause}", "Start that server, or name another", command, ServiceError)
     command = f"unset {API_URL}" if API_URL in os.environ else f"prefect config unset {API_URL}"
     return NoAccess(f"does not answer: {cause}", "Start that server, or go without one", command, ServiceError)

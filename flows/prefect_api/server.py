@@ -115,8 +115,12 @@ class PrefectApi:
             over = True
 
 
-def use_prefect_api(settings: Settings) -> PrefectApi:
+def use_prefect_api(settings: Settings, *, is_needed: bool = False) -> PrefectApi:
     """Find or start a Prefect API, and put it into the environment for Prefect to find. Call before importing Prefect.
+
+    Args:
+        settings: Where the local state is.
+        is_needed: As of :func:`flows.prefect_api.access.check_access`.
 
     Raises:
         ServiceError: One is configured or served, but does not answer.
@@ -125,7 +129,7 @@ def use_prefect_api(settings: Settings) -> PrefectApi:
     os.environ.update(past_proxies(os.environ))
     found = find_prefect_api(settings)
     if found is not None:
-        check_access(found.url, found.credential)
+        check_access(found.url, found.credential, is_needed=is_needed)
         found.to_environment()
         if found.origin == "configured":
             return found

@@ -167,3 +167,12 @@ def test_what_is_no_address_is_refused_without_being_told(address: str) -> None:
     with pytest.raises(SettingsError, match="PREFECT_API_URL is no address of a server") as refused:
         split_credential(address)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("command", ["make deploy", "make worker"])
+def test_command_that_is_of_no_use_without_a_server_is_not_told_to_go_without(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, command, "http://127.0.0.1:9/api", "")
+    assert done.returncode == 3
+    assert "127.0.0.1:9/api does not answer: " in done.stderr and "Nothing was run." in done.stderr
+    assert "Start that server, or name another: export PREFECT_API_URL=http://HOST:4200/api\n" in done.stderr
+    assert "unset" not in done.stderr and done.stderr.count("\n") == 1

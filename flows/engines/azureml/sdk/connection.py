@@ -25,6 +25,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
+from flows.engines.azureml.sdk.refusals import TRIED, no_credential, why_no_token
 from flows.engines.azureml.sdk.retries import TRANSIENT, AlreadyThereError, CreateOnce
 from flows.errors import ServiceError, SettingsError, TandemError, UserError
 from flows.settings import Settings
@@ -40,7 +41,6 @@ _SIGN_IN_AGAIN = (
 )
 _STORAGE = re.compile(r"^https://[^/]+\.(blob|dfs|file)\.")
 _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
-TRIED = re.compile(r"^\t(\w+): ", re.MULTILINE)  # in what a chain of credentials says
 _uploading = threading.Lock()
 
 
@@ -108,7 +108,7 @@ class Connection:
         def once() -> R:
             credential = self.credential
             try:
-                return _translated(lambda: function(self._client(credential)), self._is_unreachable)
+                return _translated(lambda: function(self._client(credential)), self._is_unreachable, credential)
             except TokenRefusedError:
                 self._replace(credential)
                 raise
@@ -199,11 +199,13 @@ class Connection:
         return self._own.client
 
 
-def _translated(function: Callable[[], R], is_unreachable: Callable[[str], bool]) -> R:
+def _translated(
+    function: Callable[[], R], is_unreachable: Callable[[str], bool], credential: DefaultAzureCredential
+) -> R:
     try:
         return function()
     except AzureError as error:
-        raise _as_ours(error, _http_error(error), is_unreachable) from error
+        raise _as_ours(error, _http_error(error), is_unreachable, len(credential.credentials)) from error
 
 
 def _http_error(error: AzureError) -> AzureError:
@@ -212,7 +214,9 @@ def _http_error(error: AzureError) -> AzureError:
     return next((cause for cause in of_azure if not isinstance(cause, MlException)), error)
 
 
-def _as_ours(error: AzureError, wire: AzureError, is_unreachable: Callable[[str], bool]) -> TandemError:
+def _as_ours(
+    error: AzureError, wire: AzureError, is_unreachable: Callable[[str], bool], credentials: int
+) -> TandemError:
     text = _text(error)
     match wire:
         case ResourceNotFoundError():
@@ -222,12 +226,9 @@ def _as_ours(error: AzureError, wire: AzureError, is_unreachable: Callable[[str]
         case HttpResponseError(status_code=401):
             return TokenRefusedError(f"Azure ML does not take the token any more: {text}\n{_SIGN_IN_AGAIN}")
         case ClientAuthenticationError() if is_unreachable(str(wire)):
-            return ServiceError(f"No token can be had at the moment: {text}")
+            return ServiceError(f"No token can be had at the moment: {why_no_token(str(wire), credentials)}")
         case ClientAuthenticationError():
-            return SettingsError(
-                f"No credential was accepted: {text}\nSign in (`az login`), or set the variables of a service "
-                "principal, or MANAGED_IDENTITY_CLIENT_ID on a machine with that identity."
-            )
+            return SettingsError(no_credential(str(wire), credentials))
         case ServiceRequestError() | ServiceResponseError():
             return ServiceError(f"Azure ML does not answer: {text}")
         case HttpResponseError(status_code=status) if status in TRANSIENT:

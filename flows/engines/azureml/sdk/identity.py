@@ -14,7 +14,8 @@ from typing import Any
 
 from azure.core.exceptions import ClientAuthenticationError
 
-from flows.engines.azureml.sdk.connection import SCOPE, TRIED, Connection
+from flows.engines.azureml.sdk.connection import SCOPE, Connection
+from flows.engines.azureml.sdk.refusals import said_by_each, stopped_by
 
 _CLAIMS = ("upn", "preferred_username", "unique_name", "appid", "azp", "oid", "tid", "xms_mirid", "exp")
 _LIBRARY = "azure.identity"
@@ -48,9 +49,8 @@ def _sign_in(chain: Any) -> SignIn:
         try:
             token = chain.get_token(SCOPE)
         except ClientAuthenticationError as error:
-            said = _said(str(error.message))
-            last = next(reversed(said), None)
-            return SignIn(said=said, stopped_by=last if len(said) < len(chain.credentials) else None)
+            said = said_by_each(str(error.message))
+            return SignIn(said=said, stopped_by=stopped_by(said, len(chain.credentials)))
     return SignIn(answered[-1] if answered else "a credential", _claims(token.token))
 
 
@@ -74,13 +74,6 @@ def _answering() -> Generator[list[str]]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-def _said(message: str) -> dict[str, str]:
-    """Take the list of what was tried out of the message of the chain."""
-    tried = message.partition("Attempted credentials:")[2].partition("\nTo mitigate this issue")[0]
-    _, *parts = TRIED.split(tried)
-    return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _claims(token: str) -> dict[str, str]:

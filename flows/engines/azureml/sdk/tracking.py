@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flows.engines.azureml.sdk.refusals import no_credential
 from flows.errors import ServiceError, SettingsError
 from flows.settings import WORKSPACE_VARIABLES
 
@@ -92,22 +93,21 @@ def _get(url: str, scope: str, client_id: str | None) -> tuple[int, str]:
             answer = client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
             return answer.status_code, answer.text()
 
+    credentials = 0
     try:
         with DefaultAzureCredential(managed_identity_client_id=client_id) as credential:
+            credentials = len(credential.credentials)
             # 401: a token may have just ended, and the next try brings another.
             return sent(RetryPolicy(retry_on_status_codes=[401]), BearerTokenCredentialPolicy(credential, scope))
     except ClientAuthenticationError as error:
-        refusal = " ".join(str(error).split())
+        refusal = str(error)
     except AzureError as error:
         raise _unreachable(url, error) from error
     try:
         sent()  # where nothing can be reached, the credential says so in words only
     except AzureError as error:
         raise _unreachable(url, error) from error
-    raise SettingsError(
-        f"No credential was accepted: {refusal}\nSign in (`az login`), or set the variables of a service principal, or "
-        f"MANAGED_IDENTITY_CLIENT_ID on a machine with that identity. {REMEDY}"
-    )
+    raise SettingsError(f"{no_credential(refusal, credentials)} {REMEDY}")
 
 
 def _unreachable(url: str, error: Exception) -> ServiceError:
