@@ -11,10 +11,7 @@ from flows.cli.terminal import interrupts  # noqa: E402
 if __name__ == "__main__":
     interrupts.handle_interrupts()
 
-from flows.cli.run import run_command  # noqa: E402
-from flows.data.assets import resolve_data  # noqa: E402
-from flows.training.parameters import PipelineParameters  # noqa: E402
-from flows.training.request import pipeline_request  # noqa: E402
+from flows.cli.terminal.exit_codes import exit_code_of  # noqa: E402
 
 
 def _flow() -> Any:
@@ -23,18 +20,26 @@ def _flow() -> Any:
     return train_pipeline
 
 
-if __name__ == "__main__":
-    raise SystemExit(
-        run_command(
-            PipelineParameters,
-            __doc__ or "",
-            lambda parameters, settings: pipeline_request(
-                parameters,
-                settings,
-                resolve_data(parameters.data_asset_name, settings.data_assets),
-                flow_run_id="",
-                champion=None,
-            ),
-            _flow,
-        )
+def main() -> int:
+    """Run the command, and return the exit code."""
+    from flows.cli.run import run_command
+    from flows.data.assets import resolve_data
+    from flows.training.parameters import PipelineParameters
+    from flows.training.request import pipeline_request
+
+    return run_command(
+        PipelineParameters,
+        __doc__ or "",
+        lambda parameters, settings: pipeline_request(
+            parameters,
+            settings,
+            resolve_data(parameters.data_asset_name, settings.data_assets),
+            flow_run_id="",
+            champion=None,
+        ),
+        _flow,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_code_of(main))

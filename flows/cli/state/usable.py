@@ -30,7 +30,7 @@ def check_usable(settings: Settings) -> None:
 
 def explained(error: Exception, settings: Settings) -> Exception:
     """The error that a person is told of a run that failed: what is wrong with the state, where that explains it."""
-    if isinstance(error, UserError | RunCanceled | StateError):
+    if isinstance(error, UserError | RunCanceled | StateError | ImportError):
         return error
     if cause_of(error) is not None:
         return state_error(error, settings.home)
@@ -55,6 +55,8 @@ def _fault_now(settings: Settings) -> StateError | None:
     """The first thing that is wrong with the state as it is."""
     try:
         probe(settings.home)
+    except FileNotFoundError:
+        return None  # nothing has been run here yet
     except OSError as error:
         return state_error(error, settings.home)
     for database in databases(settings).values():

@@ -29,6 +29,14 @@ def _exit_code_of(command: Callable[[], int]) -> int:
     except TandemError as error:
         print(f"Error: {visible(str(error), sys.stderr.encoding)}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        from flows.cli.terminal.broken_imports import import_fault
+
+        fault = import_fault(error)
+        if fault is None:
+            raise
+        print(f"Error: {visible(str(fault), sys.stderr.encoding)}", file=sys.stderr)
+        return fault.exit_code
     except BrokenPipeError:
         if not _nobody_reads():
             raise
