@@ -62,7 +62,7 @@ screenshots: $(READY) ## Take the pictures of the README anew, with a headless C
 test: $(READY) ## Run the tests, but for the slow ones (some 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not team"
 
-TESTS ?= tests/engines/local tests/any_yaml tests/orchestration tests/test_packaging.py
+TESTS ?= tests/engines/local tests/any_yaml tests/test_packaging.py
 test-pythons: ## Run what depends on the interpreter with every Python that is declared and installed: TESTS=tests for all
 	@set -e; for version in $(PYTHONS); do \
 	    python=$(call find-python,$$version); \

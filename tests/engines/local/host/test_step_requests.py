@@ -51,8 +51,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "value_that_is_no_text": (_with("RATE", "\ud800"), "'RATE' cannot be written in utf-8"),
     "log_in_no_folder": (lambda it: replace(it, log=it.folder / "no" / "log.txt"), "No such file.*no/log.txt"),
     "log_that_is_a_folder": (lambda it: replace(it, log=it.folder), "Is a directory"),
-    "log_with_a_nul": (lambda it: replace(it, log=it.folder / "a\0b"), "null byte"),
-    "folder_with_a_nul": (lambda it: replace(it, folder=Path("/a\0b"), script=None), "null byte"),
+    "log_with_a_nul": (lambda it: replace(it, log=it.folder / "a\0b"), "null (byte|character)"),
+    "folder_with_a_nul": (lambda it: replace(it, folder=Path("/a\0b"), script=None), "null (byte|character)"),
     "folder_that_is_a_file": (lambda it: replace(it, folder=it.folder / "main.py"), "Not a directory.*main.py"),
 }
 REFUSED_BY_EXEC: dict[str, tuple[Change, str]] = {
@@ -61,7 +61,7 @@ REFUSED_BY_EXEC: dict[str, tuple[Change, str]] = {
         "Argument list too long.*put what is long",
     ),
     "long_environment": (_with("LONG", "x" * (1 << 22)), "Argument list too long.*put what is long into a file"),
-    "command_with_a_nul": (lambda it: replace(it, text="true \0"), "null byte"),
+    "command_with_a_nul": (lambda it: replace(it, text="true \0"), "null (byte|character)"),
 }
 
 
