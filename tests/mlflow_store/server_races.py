@@ -68,7 +68,7 @@ async def race_on_a_server(folder: Path, racers: int, races: int, seed: int = 11
     figures, chance = Figures(), random.Random(seed)
     with MlflowServer(folder / "server") as server, MortalWorkers(folder / "workers.log") as workers:
         machines = [Racer(folder / str(number), server, workers, figures) for number in range(racers)]
-        reader, client = Store(folder / "reader").environment | server.environment, server.client()
+        reader, client = {**Store(folder / "reader").environment, **server.environment}, server.client()
         for number in range(races):
             race = Races(f"race-{number}")
             labels = [f"{number}-{racer}" for racer in range(racers)]

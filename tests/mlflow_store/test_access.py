@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class _Page(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def pages(status: int) -> Iterator[str]:
+def pages(status: int) -> Generator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), type("_Page", (_Page,), {"status": status})) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{web.server_address[1]}"

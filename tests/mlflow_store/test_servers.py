@@ -181,7 +181,7 @@ def test_page_of_a_job_is_that_of_its_run_on_the_server(server: MlflowServer, tm
     job = tmp_path / "job.yml"
     job.write_text("type: command\nexperiment_name: pages\nenvironment: azureml:e@latest\ncommand: echo done\n")
     settings = Settings.from_environment({"TANDEM_HOME": str(tmp_path / "state"), **server.environment})
-    request = file_request(FileParameters(file=str(job)), settings, flow_run_id="a")
+    request = file_request(FileParameters.model_validate({"file": str(job)}), settings, flow_run_id="a")
 
     async def scenario() -> JobRuns:
         async with machine.tracking() as tracking:
