@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 
-Kind = Literal["refuse", "hang", "500", "403", "cut"]
-KINDS: Sequence[Kind] = ("refuse", "hang", "500", "cut")
+Kind = Literal["refuse", "hang", "500", "403", "cut", "late"]
+KINDS: Sequence[Kind] = ("refuse", "hang", "500", "cut", "late")
+LATE_SECONDS = 3.0
 
 
 @dataclass
@@ -22,7 +24,7 @@ class RequestFault:
     """What happens to the next requests whose method and path match.
 
     ``refuse`` and ``500`` keep a request from the server; ``hang`` does too, and never answers; ``cut`` lets the server
-    do it, and loses the answer.
+    do it, and loses the answer; ``late`` does too, after :data:`LATE_SECONDS`, when the client has given up.
     """
 
     kind: Kind
@@ -79,6 +81,8 @@ class _Request(BaseHTTPRequestHandler):
         if kind == "refuse":
             self._cut()
             return
+        if kind == "late":
+            time.sleep(LATE_SECONDS)
         if kind == "hang":
             proxy.released.wait(60)
             self._cut()
@@ -96,7 +100,7 @@ class _Request(BaseHTTPRequestHandler):
         except urllib.error.HTTPError as error:
             with error:
                 status, said, type_ = error.code, error.read(), error.headers.get("Content-Type", "")
-        if kind == "cut":
+        if kind in ("cut", "late"):
             self._cut()
         else:
             self._answer(status, said, type_)
