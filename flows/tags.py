@@ -5,11 +5,16 @@ from collections.abc import Mapping
 FLOW_RUN = "tandem.flow_run"  # whose job it is: the id that its name is derived from
 COMPARED_WITH = "tandem.compared_with"  # the champion's version; of a version that was promoted, else `none`
 DATA = "tandem.data"
+DATA_FILE = "tandem.data_file"  # the name that a person gave the file
 DATA_SHA256 = "tandem.data_sha256"
 TRAINED_AT = "tandem.trained_at"  # when the model was registered, ISO 8601 in UTC; data from before it is not incoming
 ENVIRONMENT = "tandem.environment"
 GIT_COMMIT = "tandem.git_commit"
-DECISION = "tandem.decision"
+DECISION = "tandem.decision"  # Promoted, Rejected or Registered: what runs and versions are filtered by
+REASONS = "tandem.reasons"  # of the decision, as sentences
+WORSE = "tandem.worse"  # the metrics that are worse than the champion's, with both values
+MODEL = "tandem.model"  # of a run: the registered model that it was to become a version of
+MODEL_VERSION = "tandem.model_version"  # of a run: the version that it became
 JOB = "tandem.job"
 MADE_OF = "tandem.made_of"  # the digest of all that a command job on Azure ML is made of
 BASIS = "tandem.basis"  # what the promotion rested on

@@ -51,5 +51,5 @@ async def train_job(parameters: JobParameters) -> State[Any]:
         tags = provenance(outcome, data, report, run_id)
         version = await register(engine, outcome, parameters.model_name, tags)
         summary = RunSummary(parameters.experiment_name, engine.name, data, outcome, report, evaluation, version)
-        await publish_summary(summary, engine)
+        await publish_summary(summary, engine, parameters.model_name)
     return Completed(name=summary.verdict, message=summary.message, data=summary)

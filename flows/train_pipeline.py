@@ -83,7 +83,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
             decision, version = await promote(engine, outcome, parameters.model_name, tags, decision, champion)
         title, name = parameters.pipeline, engine.name
         summary = RunSummary(title, name, data, outcome, report, evaluation, version, decision, champion)
-        await publish_summary(summary, engine)
+        await publish_summary(summary, engine, parameters.model_name)
         await emit(promotion_decided(summary, parameters.model_name, basis))
         if champion is not None and not decision.promoted and decision.overtaken_by is None:
             # Last of all, since a scheduled run that dies and is tried again is skipped once this is written.

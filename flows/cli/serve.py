@@ -21,6 +21,7 @@ from flows.machine.hidden_memory import hide_memory
 from flows.machine.living import Living, enlist, record_process
 from flows.machine.locks import held, locked
 from flows.mlflow_store import mlflow_server
+from flows.mlflow_store.pages import experiments_page
 from flows.prefect_api.server import (
     DATABASE,
     SERVED,
@@ -87,7 +88,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
             closing.finish(PrefectApi(environment["PREFECT_API_URL"], "served"), print)
         addresses = {"url": environment["PREFECT_API_URL"], "mlflow": f"http://127.0.0.1:{mlflow_port}"}
         served.write_text(json.dumps(addresses), encoding="utf-8")
-        print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   http://127.0.0.1:{mlflow_port}")
+        print(f"  Prefect  http://127.0.0.1:{prefect_port}\n  MLflow   {experiments_page(addresses['mlflow'])}")
         print("\n  Runs that you start now are seen there as they go. Ctrl+C ends both.", flush=True)
         while True:
             for server in servers:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flows.data.assets import ResolvedData
-from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, Submission, Unfinished
+from flows.engines.runs import KeptReport, PipelineRequest, RunAccount, RunOutcome, Submission, Unfinished
 from flows.mlflow_store.model_registry import ModelRegistry
 
 
@@ -102,6 +102,6 @@ class Engine(Protocol):
         """
         ...
 
-    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
-        """Keep a report with the job: an HTML file, all that lies in the same folder, and its metrics."""
+    async def keep_report(self, outcome: RunOutcome, report: Path, account: RunAccount) -> KeptReport:
+        """Keep a report with the job: an HTML file, all that lies in the same folder, and what came of the job."""
         ...

@@ -120,6 +120,7 @@ class RunOutcome:
         url: Its page, in studio or on an MLflow server; None for a job that only this machine knows.
         mlflow_run_id: The MLflow run that it has, in whichever tracking store; None for a job that kept none.
         message: Why it failed, where no step says it.
+        mlflow_page: The page of that run, if the local state keeps it and ``tandem serve`` shows it now.
     """
 
     job_name: str
@@ -131,6 +132,7 @@ class RunOutcome:
     url: str | None = None
     mlflow_run_id: str | None = None
     message: str = ""
+    mlflow_page: str | None = None
 
     @property
     def reused(self) -> tuple[str, ...]:
@@ -152,6 +154,21 @@ class RunOutcome:
             )
         failed = [step.message for step in self.steps if step.status in (RunStatus.FAILED, RunStatus.CANCELED)]
         raise StepFailed("\n".join(failed or [self.message or f"The job {self.job_name} failed."]), self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunAccount:
+    """What came of a job, as the page of its MLflow run tells it.
+
+    Attributes:
+        metrics: Of the model; one that is undefined is None.
+        tags: What runs are filtered by.
+        description: For a person, in Markdown.
+    """
+
+    metrics: Mapping[str, float | None]
+    tags: Mapping[str, str]
+    description: str
 
 
 class KeptReport(NamedTuple):

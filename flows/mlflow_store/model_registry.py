@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
@@ -69,6 +69,7 @@ class Candidate:
         run_id: The run that made the model: an MLflow run id, or the name of an Azure ML job.
         idempotency_tags: What makes two models the same model; at least one. They become tags of the version.
         tags: Further tags of the version.
+        description: Of the version, for a person, in Markdown.
     """
 
     model_name: str
@@ -76,6 +77,7 @@ class Candidate:
     run_id: str
     idempotency_tags: Mapping[str, str]
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    description: str = ""
 
 
 class ModelRegistry(Protocol):
@@ -248,6 +250,23 @@ class NewRun:
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 
+@dataclass(frozen=True, slots=True)
+class RunDataset:
+    """Data that a run was given.
+
+    Attributes:
+        name: What a person calls it.
+        sha256: The digest of its content.
+        uri: Where it is.
+        context: What it is for, such as the name of the input.
+    """
+
+    name: str
+    sha256: str
+    uri: str
+    context: str
+
+
 class MlflowTracking:
     """Runs and model versions where MLflow keeps them, or the runs in a workspace; a :class:`ModelRegistry`.
 
@@ -296,9 +315,22 @@ class MlflowTracking:
         """Log those params that the run does not have yet."""
         await self._worker.request("add_params", run_id=run_id, params=dict(params))
 
+    async def log_datasets(self, run_id: str, datasets: Sequence[RunDataset]) -> None:
+        """Log the data that a run was given. The MLflow of a workspace keeps none."""
+        if datasets:
+            await self._worker.request("log_datasets", run_id=run_id, datasets=[asdict(one) for one in datasets])
+
+    async def describe_run(self, run_id: str, tags: Mapping[str, str], description: str) -> None:
+        """Set tags of a run, and the description (Markdown) that its page begins with."""
+        await self._worker.request("describe_run", run_id=run_id, tags=dict(tags), description=description)
+
     async def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> str:
         """Copy a folder into a run's artifacts; return the path of their page in MLflow's web interface."""
         return await self._worker.request("log_folder", run_id=run_id, folder=str(folder), artifact_path=artifact_path)
+
+    async def page_of_run(self, run_id: str) -> str:
+        """Return the path of a run's page in MLflow's web interface."""
+        return await self._worker.request("page_of_run", run_id=run_id)
 
     async def check_artifacts(self, run_id: str) -> None:
         """See that a server, or the storage that it names, lets us have the artifacts of a run.
@@ -372,6 +404,7 @@ def _described(candidate: Candidate) -> dict[str, Any]:
         "model_folder": candidate.model,
         "run_id": candidate.run_id,
         "tags": dict(candidate.tags),
+        "description": candidate.description,
         "idempotency_tags": dict(candidate.idempotency_tags),
     }
 

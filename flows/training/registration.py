@@ -18,8 +18,6 @@ from flows.settings import Settings
 from flows.tags import (
     BASIS,
     DATA,
-    DATA_SHA256,
-    DECISION,
     ENVIRONMENT,
     FLOW_RUN,
     GIT_COMMIT,
@@ -31,6 +29,7 @@ from flows.tags import (
 from flows.training.basis import nothing_new
 from flows.training.evaluation import EvaluationReport
 from flows.training.gate import GateDecision, overtaken
+from flows.training.run_account import data_tags, decided, description_of
 
 MODEL_OUTPUT = "model"
 DATA_REPORT = "data_report"
@@ -105,15 +104,14 @@ def provenance(
 ) -> Mapping[str, str]:
     """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and what it rests on."""
     tags = {
+        **decided(decision, report),
         JOB: outcome.job_name,
         FLOW_RUN: flow_run_id,
-        DATA: data.label,
-        DATA_SHA256: data.sha256 or "",
+        **data_tags(data),
         TRAINED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         ENVIRONMENT: outcome.tags.get(ENVIRONMENT, ""),
         BASIS: basis,
         GIT_COMMIT: git_commit(Settings.from_environment().project),
-        DECISION: "" if decision is None else "; ".join(decision.reasons),
     }
     metrics = {
         f"tandem.metric.{name}": f"{value:.6f}" for name, value in report.challenger.values.items() if value is not None
@@ -152,7 +150,8 @@ async def _candidate(engine: Engine, outcome: RunOutcome, model_name: str, tags:
     if model is None:
         raise RunError(f"The job {outcome.job_name} delivered no output {MODEL_OUTPUT!r}; nothing was registered.")
     run_id = outcome.mlflow_run_id or outcome.job_name
-    return Candidate(model_name, model, run_id, await engine.identity(outcome, MODEL_OUTPUT), tags)
+    identity = await engine.identity(outcome, MODEL_OUTPUT)
+    return Candidate(model_name, model, run_id, identity, tags, description_of(tags))
 
 
 def git_commit(folder: Path) -> str:

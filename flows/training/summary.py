@@ -31,9 +31,7 @@ class RunSummary:
     @property
     def verdict(self) -> str:
         """One word for the state of the flow run."""
-        if self.decision is None:
-            return "Registered"
-        return "Promoted" if self.decision.promoted else "Rejected"
+        return verdict_on(self.decision)
 
     @property
     def message(self) -> str:
@@ -74,6 +72,13 @@ class SkippedRun:
         return None
 
 
+def verdict_on(decision: GateDecision | None) -> str:
+    """The decision in one word; a job has none, and its model is registered."""
+    if decision is None:
+        return "Registered"
+    return "Promoted" if decision.promoted else "Rejected"
+
+
 def summary_as_text(summary: RunSummary | SkippedRun) -> str:
     """The summary as aligned lines for a terminal."""
     if isinstance(summary, SkippedRun):
@@ -92,7 +97,7 @@ def summary_as_markdown(summary: RunSummary | SkippedRun, report: str | None = N
         return f"# {plain(summary.title)}: {summary.verdict}\n\n{plain(summary.reason)}.\n"
     why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
     why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
-    worse = [("worse", "; ".join(lines))] if (lines := list(_worse(summary.report))) else []
+    worse = [("worse", "; ".join(lines))] if (lines := list(worse_in_words(summary.report))) else []
     facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *worse, *_job(summary)])
     steps = "\n".join(
         f"| {plain(step.name)} | {step.state} | {'' if step.reused else f'{step.seconds:.1f}'} |"
@@ -106,7 +111,7 @@ def summary_as_markdown(summary: RunSummary | SkippedRun, report: str | None = N
     return (
         f"# {plain(summary.title)}: {summary.verdict}\n\n{why}{facts}\n\n"
         f"## Metrics\n\n| {' | '.join(header)} |\n|---{'|---:' * (len(header) - 1)}|\n{metrics}\n\n"
-        f"{_report(summary, report or summary.page)}\n\n"
+        f"{_report(summary, report or summary.page)}{_run(summary)}\n\n"
         f"## Steps\n\n| step | state | seconds |\n|---|---|---:|\n{steps}\n"
     )
 
@@ -138,6 +143,7 @@ def summary_as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
         if summary.version is None
         else {"name": summary.version.name, "version": summary.version.version, "created": summary.version.created},
         "evaluation": str(summary.evaluation),
+        "mlflow_page": summary.outcome.mlflow_page,
     }
 
 
@@ -170,9 +176,11 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "decision", summary.verdict
         yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(summary.decision.reasons))
     yield _model(summary)
-    yield from (("worse" if at == 0 else "", line) for at, line in enumerate(_worse(summary.report)))
+    yield from (("worse" if at == 0 else "", line) for at, line in enumerate(worse_in_words(summary.report)))
     yield from (("warning", warning) for warning in summary.report.warnings)
     yield "evaluation", str(summary.evaluation)
+    if summary.outcome.mlflow_page is not None:
+        yield "MLflow run", summary.outcome.mlflow_page
 
 
 def _job(summary: RunSummary) -> Iterator[tuple[str, str]]:
@@ -186,7 +194,7 @@ def _job(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "steps reused", ", ".join(outcome.reused)
 
 
-def _worse(report: EvaluationReport) -> Iterator[str]:
+def worse_in_words(report: EvaluationReport) -> Iterator[str]:
     """What got worse, whatever the gate has decided: the gate looks at one metric only."""
     for row in worse_metrics(report):
         yield f"{METRICS[row.metric].label} {_number(row.challenger)}, the champion's {_number(row.champion)}"
@@ -213,6 +221,11 @@ def _number(value: float | None) -> str:
 def _difference(value: float) -> str:
     """With its sign, unless it is 0 at this precision."""
     return f"{value:+.4f}" if f"{abs(value):.4f}" != "0.0000" else "0.0000"
+
+
+def _run(summary: RunSummary) -> str:
+    page = summary.outcome.mlflow_page
+    return "" if page is None else f". [The run in MLflow]({page})"
 
 
 def _report(summary: RunSummary, address: str | None) -> str:

@@ -1,11 +1,13 @@
-"""A run that was promoted, as `make serve` shows it, and a headless Chromium to look at it with.
+"""Two runs, promoted and rejected, as `make serve` shows it, and a headless Chromium to look at it with.
 
 Every page that a test opens is photographed into `outputs/browser/`, for a person to look at.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -27,12 +29,16 @@ PICTURES = PROJECT / "outputs" / "browser"
 
 @dataclass(frozen=True)
 class Shown:
-    """A pipeline that was run and promoted, and the servers that show it."""
+    """A pipeline that was run and promoted, run again and rejected, and the servers that show both.
+
+    ``rejected`` is the page that the second run names as its own in MLflow.
+    """
 
     prefect: str
     mlflow: str
     report: Path
     profile: Path
+    rejected: str
 
     def asked(self, kind: str, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What Prefect's API has of a kind."""
@@ -45,9 +51,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Generator[Shown]:
     with served(home) as (environment, mlflow):
         call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
         call(environment, sys.executable, str(PIPELINE), "--evaluation_output", str(home / "evaluation"))
+        again = [sys.executable, str(PIPELINE), "--evaluation_output", str(home / "again"), "--json"]
+        said = subprocess.run(again, env=environment, cwd=PROJECT, capture_output=True, check=True)
         (profile,) = home.glob("state/jobs/*/steps/profile/outputs/profile/profile.html")
         prefect = environment["PREFECT_API_URL"].removesuffix("/api")
-        yield Shown(prefect, mlflow, home / "evaluation" / "report.html", profile)
+        rejected = json.loads(said.stdout)["mlflow_page"]
+        yield Shown(prefect, mlflow, home / "evaluation" / "report.html", profile, rejected)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,20 @@ def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reu
     assert reused(third) == [step["name"] for step in third["steps"]]
     assert third["metrics"] == second["metrics"]
 
+    decided = "from tags where key = 'tandem.decision' and run_uuid in (select run_uuid from tags where "
+    decided += (
+        "key = 'tandem.model' and value = 'diabetes-predict') order by run_uuid in (select run_id from model_versions)"
+    )
+    assert sql(terminal, f"select group_concat(value) from (select value {decided})") == "Rejected,Rejected,Promoted"
+    data = "from datasets join inputs on inputs.source_id = datasets.dataset_uuid"
+    assert sql(terminal, f"select count(distinct destination_id) || ' ' || name {data}") == "3 diabetes-diagnostics:1"
+    told = sql(terminal, "select description from model_versions")
+    assert (
+        told.startswith("**Promoted**: roc_auc ")
+        and "- data: diabetes-diagnostics:1 (diabetes-diagnostics.csv, " in told
+    )
+    assert "The alias `champion` names the version" in sql(terminal, "select description from registered_models")
+
 
 def labels_by_the_readme(state: Path) -> set[str]:
     """The labels that the README's few lines of Python give the shipped rows, in a process of their own."""

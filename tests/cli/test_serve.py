@@ -49,7 +49,8 @@ def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Pa
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(4)]
     try:
-        assert said[:2] == [f"  Prefect  http://127.0.0.1:{prefect}\n", f"  MLflow   http://127.0.0.1:{mlflow}\n"]
+        experiments = f"http://127.0.0.1:{mlflow}/#/experiments?workflowType=machine_learning"
+        assert said[:2] == [f"  Prefect  http://127.0.0.1:{prefect}\n", f"  MLflow   {experiments}\n"]
         assert httpx.get(f"http://127.0.0.1:{prefect}/api/health").json() is True
         assert httpx.get(f"http://127.0.0.1:{mlflow}/health").text == "OK"
         assert served_mlflow(tmp_path / "state" / "prefect") == f"http://127.0.0.1:{mlflow}"

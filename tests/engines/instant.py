@@ -19,7 +19,16 @@ from flows.data.assets import ResolvedData, resolve_data
 from flows.engines.kind import EngineKind, Where
 from flows.engines.open_engine import ENGINES
 from flows.engines.polling import Timeouts
-from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.runs import (
+    KeptReport,
+    PipelineRequest,
+    RunAccount,
+    RunOutcome,
+    RunStatus,
+    StepOutcome,
+    Submission,
+    Unfinished,
+)
 from flows.mlflow_store.model_registry import Candidate, ModelVersion, Overtaken
 from flows.settings import Settings
 from flows.spec.graph import order
@@ -132,7 +141,7 @@ class InstantEngine:
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
         return {"tandem.model_sha256": "of the only model that there is"}
 
-    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
+    async def keep_report(self, outcome: RunOutcome, report: Path, account: RunAccount) -> KeptReport:
         return KeptReport(report.as_uri(), "nowhere else")
 
 

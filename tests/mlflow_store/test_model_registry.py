@@ -23,6 +23,7 @@ from flows.mlflow_store.model_registry import (
     ModelVersion,
     NewRun,
     Overtaken,
+    RunDataset,
 )
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.service import Service
@@ -120,6 +121,29 @@ def test_reused_step_brings_its_metrics_params_and_tags_along(store: SharedStore
         assert await store.tracking.run_metrics(later) == await store.tracking.run_metrics(earlier)
         with pytest.raises(RunError, match="p149"):  # it is there: MLflow refuses another value
             await store.tracking.log_params(later, {"p149": "changed"})
+
+    store.run(scenario())
+
+
+def test_run_and_version_tell_what_came_of_them(store: SharedStore) -> None:
+    async def scenario() -> None:
+        run_id = await store.tracking.create_run("told", "train")
+        await store.tracking.log_datasets(run_id, [RunDataset("rows:1", "ab" * 32, "file:///rows.csv", "data")])
+        await store.tracking.describe_run(run_id, {"tandem.decision": "Rejected"}, "**Rejected**")
+        await store.tracking.describe_run(run_id, {"tandem.decision": "Promoted"}, "**Promoted**")  # tried again
+        await register(store.tracking, "told", store.model("told"), run_id, "k", description="first")
+        await promote(store.tracking, "told", store.model("told"), run_id, "k", description="second")
+        with contextlib.closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
+            tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)))
+            data = database.execute(
+                "SELECT name, digest FROM datasets JOIN inputs ON source_id = dataset_uuid"
+            ).fetchall()
+            version = database.execute("SELECT description FROM model_versions WHERE name = 'told'").fetchall()
+            model = database.execute("SELECT description FROM registered_models WHERE name = 'told'").fetchone()
+        assert (tags["tandem.decision"], tags["mlflow.note.content"]) == ("Promoted", "**Promoted**")
+        assert data == [("rows:1", "ab" * 18)]
+        assert version == [("second",)]
+        assert "`champion`" in model[0]
 
     store.run(scenario())
 

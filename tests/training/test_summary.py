@@ -132,7 +132,7 @@ def test_every_artifact_has_a_description_and_the_report_that_is_kept_a_heading(
     async def ends() -> str:
         from prefect.runtime import flow_run
 
-        await publish_summary(replace(SUMMARY, evaluation=tmp_path), engine)
+        await publish_summary(replace(SUMMARY, evaluation=tmp_path), engine, "diabetes")
         return str(flow_run.id)
 
     run: str = asyncio.run(ends())

@@ -23,7 +23,16 @@ from flows.engines.azureml.steps import JobProgress, Steps
 from flows.engines.azureml.stopping import stop_job
 from flows.engines.plan.environment import own_environments
 from flows.engines.polling import QUEUED, TERMINAL, Timeouts, Watch, covered_seconds
-from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.runs import (
+    KeptReport,
+    PipelineRequest,
+    RunAccount,
+    RunOutcome,
+    RunStatus,
+    StepOutcome,
+    Submission,
+    Unfinished,
+)
 from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, UserError
 from flows.machine.private import hand_out_text, make_folder
 from flows.settings import Settings
@@ -212,7 +221,7 @@ class AzureMlEngine:
             return {MADE_OF: f"{made_of}/{output}"}
         return {"tandem.model_of": f"{outcome.job_name}/{output}"}
 
-    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
+    async def keep_report(self, outcome: RunOutcome, report: Path, account: RunAccount) -> KeptReport:
         """The job's page in studio, which has its outputs and metrics."""
         if outcome.url is None:
             return KeptReport(report.as_uri(), "on this machine")

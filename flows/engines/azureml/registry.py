@@ -110,7 +110,9 @@ class AzureModelRegistry:
             number = 1 + max((*hidden, *(version.version for version in known)), default=0)
             try:
                 named = {**tags, **idempotency_tags}
-                made = await self._workspace.models.create(model_name, number, candidate.model, named)
+                made = await self._workspace.models.create(
+                    model_name, number, candidate.model, named, candidate.description
+                )
             except UserError as error:
                 # An archived version may have the number. They are looked at first: so the others are all in the list.
                 hidden = await persistently(lambda: self._workspace.models.numbers(model_name))

@@ -25,13 +25,23 @@ from flows.engines.local.working_folders import WorkingFolders
 from flows.engines.plan.environment import own_environments
 from flows.engines.plan.steps import Planner, StepPlan
 from flows.engines.plan.store import StepRecord
-from flows.engines.runs import KeptReport, PipelineRequest, RunOutcome, RunStatus, StepOutcome, Submission, Unfinished
+from flows.engines.runs import (
+    KeptReport,
+    PipelineRequest,
+    RunAccount,
+    RunOutcome,
+    RunStatus,
+    StepOutcome,
+    Submission,
+    Unfinished,
+)
 from flows.engines.step_events import StepEvent, StepPhase, end_of
 from flows.engines.task_runs import report, shown_after, task_state
 from flows.errors import RunError, SettingsError, TandemError
 from flows.machine.faults import cause_of, state_error
 from flows.machine.private import hand_out, make_folder, tighten
 from flows.mlflow_store.model_registry import MlflowTracking
+from flows.mlflow_store.pages import run_page
 from flows.mlflow_store.places import mlflow_place
 from flows.prefect_api.server import served_mlflow
 from flows.settings import Settings
@@ -147,9 +157,10 @@ class LocalEngine:
         # among the artifacts of runs.
         reused = all(name in plans and plans[name].reused for name in request.spec.steps)
         if self._processes.started or server is not None or not reused:
-            await runs.open()
-        if runs.page is not None:
-            get_run_logger().info("job %s | %s", request.job_name, runs.page)
+            await runs.open(await asyncio.to_thread(planner.data))
+        mlflow_page = await self._mlflow_page(runs.run_id)
+        if page := runs.page or mlflow_page:
+            get_run_logger().info("job %s | %s", request.job_name, page)
         try:
             for name in order(request.spec):
                 job.steps[name] = asyncio.create_task(self._step(job, request.spec.steps[name]), name=name)
@@ -160,7 +171,7 @@ class LocalEngine:
             await asyncio.gather(*job.steps.values(), return_exceptions=True)
             await runs.close(runs.run_id, "KILLED")
             raise
-        outcome = _outcome_of(job, [step for step, _ in ended])
+        outcome = _outcome_of(job, [step for step, _ in ended], mlflow_page)
         await runs.close(runs.run_id, "FINISHED" if outcome.status is RunStatus.COMPLETED else "FAILED")
         _write_json(job.folder / "job.json", {**_description(outcome), "decisions": planner.decisions()})
         return outcome
@@ -202,11 +213,12 @@ class LocalEngine:
         digest = await asyncio.to_thread(data_digest, _delivered(outcome, output))
         return {"tandem.model_sha256": digest}
 
-    async def keep_report(self, outcome: RunOutcome, report: Path, metrics: Mapping[str, float | None]) -> KeptReport:
+    async def keep_report(self, outcome: RunOutcome, report: Path, account: RunAccount) -> KeptReport:
         """Keep a report among the artifacts of the job's MLflow run, as its pages or studio show it."""
         if outcome.mlflow_run_id is None:
             return KeptReport(report.as_uri(), "on this machine")
-        await self._tracking.log_metrics(outcome.mlflow_run_id, metrics)
+        await self._tracking.log_metrics(outcome.mlflow_run_id, account.metrics)
+        await self._tracking.describe_run(outcome.mlflow_run_id, account.tags, account.description)
         page = await self._tracking.log_folder(outcome.mlflow_run_id, report.parent, "evaluation")
         await asyncio.to_thread(tighten, self._settings.mlflow_artifacts / outcome.mlflow_run_id)
         if self._workspace is not None and outcome.url is not None:
@@ -216,6 +228,13 @@ class LocalEngine:
             return KeptReport(f"{place.tracking}{page}/{report.name}", "in MLflow")
         base = served_mlflow(self._settings.prefect_home) or MLFLOW_UI
         return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `tandem serve` shows")
+
+    async def _mlflow_page(self, run_id: str | None) -> str | None:
+        """The page of a run that the local state keeps, if there is one, and ``tandem serve`` shows it now."""
+        base = served_mlflow(self._settings.prefect_home) if mlflow_place(self._settings).is_own else None
+        if run_id is None or base is None or self._workspace is not None:
+            return None
+        return run_page(base, await self._tracking.page_of_run(run_id))
 
     async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
@@ -330,7 +349,7 @@ def _missing_upstream(job: _Job, step: Step) -> list[str]:
     )
 
 
-def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
+def _outcome_of(job: _Job, steps: Iterable[StepOutcome], mlflow_page: str | None) -> RunOutcome:
     ended = tuple(steps)
     failed = any(step.status is not RunStatus.COMPLETED for step in ended)
     outputs = {
@@ -348,6 +367,7 @@ def _outcome_of(job: _Job, steps: Iterable[StepOutcome]) -> RunOutcome:
         where=str(job.folder),
         url=job.runs.page,
         mlflow_run_id=job.runs.run_id,
+        mlflow_page=mlflow_page,
     )
 
 

@@ -1,14 +1,16 @@
 """MLflow runs of a local job: one for the job, and below it one for every step."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flows.engines.kind import Where
+from flows.engines.plan.steps import JobData
 from flows.engines.runs import PipelineRequest
 from flows.errors import TandemError
 from flows.machine.living import PROCESS, current
-from flows.mlflow_store.model_registry import MlflowTracking, RunEnd
+from flows.mlflow_store.model_registry import MlflowTracking, RunDataset, RunEnd
 from flows.spec.model.job import Literal
 
 if TYPE_CHECKING:
@@ -55,14 +57,15 @@ class JobRuns:
             return self._workspace.page(self.run_id)
         return None if self._server is None else f"{self._server}/#/runs/{self.run_id}"
 
-    async def open(self) -> None:
-        """Create the job's own run; its params are the literal inputs of the job."""
+    async def open(self, data: Sequence[JobData] = ()) -> None:
+        """Create the job's own run: its params are the literal inputs of the job, its datasets the data it is given."""
         request = self._request
         tags = {**request.tags, "tandem.job": request.job_name, **self._process()}
         self.run_id = await self._tracking.create_run(request.experiment_name, request.job_name, tags=tags)
         inputs = request.spec.inputs.items()
         literals = {name: given.value.text for name, given in inputs if isinstance(given.value, Literal)}
         await self._tracking.log_params(self.run_id, literals)
+        await self._tracking.log_datasets(self.run_id, [_dataset(one) for one in data])
         await self._tracking.check_artifacts(self.run_id)  # now, and not when a model has been trained
 
     async def open_step(self, name: str, parent: str | None = None) -> str | None:
@@ -111,3 +114,7 @@ class JobRuns:
         return await self._tracking.create_run(
             self._request.experiment_name, name, parent_run_id=parent or self.run_id, tags=tags
         )
+
+
+def _dataset(data: JobData) -> RunDataset:
+    return RunDataset(data.label, data.sha256, data.path.as_uri(), data.input)

@@ -1,6 +1,7 @@
 """Planner of steps: which ones run and why, and which are reused. Reads files, and runs nothing."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from flows.engines.plan.store import StepRecord, StepStore
 from flows.errors import DataAssetError, SettingsError
 from flows.settings import Settings
 from flows.spec.graph import order
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference, Environment, JobSpec, Step, StepOutput
 from flows.spec.values import data_source, literal_text
 
@@ -27,6 +29,16 @@ class StepInput:
 
     text: str
     digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobData:
+    """Data that a job is given: by which input, what a person calls it, where it is, and the digest of its content."""
+
+    input: str
+    label: str
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,17 @@ class Planner:
                 plans[name] = self.plan(step, delivered)
                 delivered.update(self.delivered({name: plans[name]}))
         return plans
+
+    def data(self) -> list[JobData]:
+        """The data that the inputs of the job name; what is not there is left to the step that reads it."""
+        found: list[JobData] = []
+        for name, given in self.spec.inputs.items():
+            if isinstance(given.value, DataReference) and not given.value.type.endswith("_model"):
+                with suppress(DataAssetError):
+                    path = self._path(given.value)
+                    asset = AssetReference.read(given.value.path) if given.value.path.startswith("azureml:") else None
+                    found.append(JobData(name, path.name if asset is None else str(asset), path, self._digest(path)))
+        return found
 
     def delivered(self, plans: Mapping[str, StepPlan]) -> dict[StepOutput, Path]:
         """The outputs that reused steps deliver."""

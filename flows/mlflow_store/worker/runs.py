@@ -1,6 +1,7 @@
 """The worker's calls that make, fill and read MLflow runs."""
 
 import getpass
+import json
 import os
 import time
 import uuid
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Opens the experiment on its training runs, not on traces of language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 _REQUEST = "tandem.request"  # the tag by which a run is found whose creation was not answered
+_NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description of a run
+_MOST_DIGEST = 36  # characters of the digest of a dataset
 # What MLflow's log_batch takes at once.
 _MOST_METRICS, _MOST_PARAMS, _MOST_TAGS = 1000, 100, 100
 
@@ -115,11 +118,36 @@ class Runs(Store):
         run: Any = self._runs.get_run(run_id)
         self.log_params(run_id, {name: value for name, value in params.items() if name not in run.data.params})
 
+    def log_datasets(self, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
+        """Log datasets by name, digest, place and context. The MLflow of a workspace takes none."""
+        if self.in_workspace:
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        logged = [
+            DatasetInput(
+                Dataset(one["name"], one["sha256"][:_MOST_DIGEST], "local", json.dumps({"uri": one["uri"]})),
+                [InputTag("mlflow.data.context", one["context"])],
+            )
+            for one in datasets
+        ]
+        self._runs.log_inputs(run_id, logged)
+
+    def describe_run(self, run_id: str, tags: Mapping[str, str], description: str) -> None:
+        """Set tags of a run, and its description."""
+        from mlflow.entities import RunTag
+
+        told = {**tags, _NOTE: description}
+        self._runs.log_batch(run_id, tags=[RunTag(name, value) for name, value in told.items()])
+
     def log_folder(self, run_id: str, folder: str, artifact_path: str) -> str:
         """Copy a folder into a run's artifacts, and answer the path of their page in MLflow's web interface."""
         self._runs.log_artifacts(run_id, folder, artifact_path)
-        experiment_id = self._runs.get_run(run_id).info.experiment_id
-        return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{artifact_path}"
+        return f"{self.page_of_run(run_id)}/artifacts/{artifact_path}"
+
+    def page_of_run(self, run_id: str) -> str:
+        """Answer the path of a run's page in MLflow's web interface."""
+        return f"/#/experiments/{self._runs.get_run(run_id).info.experiment_id}/runs/{run_id}"
 
     def run_metrics(self, run_id: str) -> dict[str, float]:
         """Answer the last value of every metric of a run."""

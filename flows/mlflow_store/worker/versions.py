@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _LOG = "registry.jsonl"  # beside the database
+# Of a registered model when it is made; a person may write another.
+_MODEL_DESCRIPTION = (
+    "Registered by Tandem. The alias `champion` names the version in use. Each version says which data, run and "
+    "decision it comes from; all runs, those too that were rejected, are in the experiment of its source run."
+)
 
 
 class Versions(ModelFiles):
@@ -66,6 +71,7 @@ class Versions(ModelFiles):
         run_id: str,
         tags: Mapping[str, str],
         idempotency_tags: Mapping[str, str],
+        description: str = "",
     ) -> dict[str, Any]:
         """Register a model once, however often and by however many processes it is asked for.
 
@@ -79,9 +85,12 @@ class Versions(ModelFiles):
             run_id: Of the MLflow run that made the model.
             tags: Further tags of a new version.
             idempotency_tags: What makes two requests the same request; at least one.
+            description: Of a new version, in Markdown.
         """
         with self._locked():
-            version, created = self._ensure_version(model_name, model_folder, run_id, tags, idempotency_tags)
+            version, created = self._ensure_version(
+                model_name, model_folder, run_id, tags, idempotency_tags, description
+            )
             if created and self.registry_is_shared:
                 version, created = self._first_of_the_same(version, idempotency_tags)
             self._write_down(version, None)
@@ -96,6 +105,7 @@ class Versions(ModelFiles):
         idempotency_tags: Mapping[str, str],
         compared_with: int | None,
         decision_tags: Mapping[str, str],
+        description: str = "",
     ) -> dict[str, Any]:
         """Register a model and make it the champion, unless the champion is no longer the one it was compared with.
 
@@ -115,10 +125,17 @@ class Versions(ModelFiles):
             idempotency_tags: What makes two models the same model; at least one.
             compared_with: The version of the champion that the model was compared with, or None if there was none.
             decision_tags: What makes two decisions to promote this model the same decision. They become tags.
+            description: Of the version, in Markdown.
         """
         if self.registry_is_shared:
             return self._promote_shared(
-                model_name, model_folder, run_id, {**tags, **idempotency_tags}, compared_with, decision_tags
+                model_name,
+                model_folder,
+                run_id,
+                {**tags, **idempotency_tags},
+                compared_with,
+                decision_tags,
+                description,
             )
         with self._locked():
             champion = self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
@@ -130,11 +147,14 @@ class Versions(ModelFiles):
             if champion is not None and int(champion.version) != compared_with:
                 return {"overtaken_by": int(champion.version)}
             tags = {**tags, **decision_tags}
-            version, created = self._ensure_version(model_name, model_folder, run_id, tags, idempotency_tags)
+            version, created = self._ensure_version(
+                model_name, model_folder, run_id, tags, idempotency_tags, description
+            )
             number = str(version.version)
             if not created:
                 for name, value in tags.items():
                     self._client.set_model_version_tag(model_name, number, name, value)
+                self._client.update_model_version(model_name, number, description)
                 version = self._client.get_model_version(model_name, number)
             described = self._registered(version, created)
             self._client.set_registered_model_alias(model_name, CHAMPION, number)
@@ -149,6 +169,7 @@ class Versions(ModelFiles):
         tags: Mapping[str, str],
         compared_with: int | None,
         decision_tags: Mapping[str, str],
+        description: str,
     ) -> dict[str, Any]:
         """Promote on a registry that no lock reaches. A promotion is always a version of its own."""
         promotion = self._promotion(model_name)
@@ -157,7 +178,8 @@ class Versions(ModelFiles):
             source = self._keep_model(Path(model_folder), run_id)
             self._ensure_registered_model(model_name)
             claimed = {**tags, **decision_tags, **promotion.claim_tags}
-            return self._made_version(model_name, source, run_id, claimed, {**decision_tags, **promotion.claim_tags})
+            known_by = {**decision_tags, **promotion.claim_tags}
+            return self._made_version(model_name, source, run_id, claimed, known_by, description)
 
         told = promotion.promote(decision_tags, compared_with, claim)
         if told is None:
@@ -174,11 +196,19 @@ class Versions(ModelFiles):
         return SharedPromotion(self._client, model_name, lambda: list(self._versions_of(model_name)), alias)
 
     def _made_version(
-        self, model_name: str, source: str, run_id: str, tags: Mapping[str, str], known_by: Mapping[str, str]
+        self,
+        model_name: str,
+        source: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        known_by: Mapping[str, str],
+        description: str,
     ) -> "ModelVersion":
         """Make a version; ``known_by`` are the tags by which it is found if a server's answer is lost."""
         return made_once(
-            lambda: self._client.create_model_version(model_name, source, run_id, tags=dict(tags)),
+            lambda: self._client.create_model_version(
+                model_name, source, run_id, tags=dict(tags), description=description or None
+            ),
             lambda: self._find_version(model_name, known_by),
         )
 
@@ -203,6 +233,7 @@ class Versions(ModelFiles):
         run_id: str,
         tags: Mapping[str, str],
         idempotency_tags: Mapping[str, str],
+        description: str,
     ) -> "tuple[ModelVersion, bool]":
         """The version that carries the idempotency tags, and whether it was made just now. The caller has the lock."""
         if not idempotency_tags:
@@ -213,7 +244,7 @@ class Versions(ModelFiles):
         source = self._keep_model(Path(model_folder), run_id)
         self._ensure_registered_model(model_name)
         tags = {**tags, **idempotency_tags}
-        return self._made_version(model_name, source, run_id, tags, idempotency_tags), True
+        return self._made_version(model_name, source, run_id, tags, idempotency_tags, description), True
 
     def _versions(self, query: str) -> "Iterator[ModelVersion]":
         return self._pages(self._client.search_model_versions, filter_string=query)
@@ -232,7 +263,7 @@ class Versions(ModelFiles):
         from mlflow import MlflowException
 
         try:
-            self._client.create_registered_model(name)
+            self._client.create_registered_model(name, description=_MODEL_DESCRIPTION)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

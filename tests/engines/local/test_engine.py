@@ -27,6 +27,7 @@ from prefect.logging.handlers import APILogHandler
 
 import flows.engines.local.step
 from flows.any_yaml.request import FileParameters, file_request
+from flows.data.digests import data_digest
 from flows.engines.local.engine import LocalEngine, open_local_engine
 from flows.engines.local.host.processes import LocalProcesses
 from flows.engines.runs import PipelineRequest, RunOutcome, RunStatus, StepOutcome
@@ -670,6 +671,34 @@ def test_a_job_is_an_mlflow_run_with_a_child_run_a_step(machine: Machine, write:
     assert runs == [(it.mlflow_run_id, it.name, "FINISHED") for it in outcome.steps]
     assert machine.mlflow("select name, status from runs where run_uuid = ?", outcome.mlflow_run_id) == [
         (outcome.job_name, "FINISHED")
+    ]
+
+
+def test_the_run_of_a_job_names_the_data_that_it_was_given(machine: Machine, write: Write) -> None:
+    command = "command: cat ${{inputs.rows}} ${{inputs.left}}"
+    component = f"type: command\nenvironment: azureml:e:1\ninputs: {{rows: {FILE}, left: {FILE}}}\n{command}\n"
+    node = "{component: ./c.yml, inputs: {rows: '${{parent.inputs.rows}}', left: '${{parent.inputs.left}}'}}"
+    inputs = "inputs: {rows: {type: uri_file, path: ./rows.csv}, left: {type: uri_file, path: 'azureml:known:2'}}"
+    job = f"type: pipeline\n{inputs}\njobs: {{a: {node}}}\n"
+    asset = f"name: known\nversion: 2\ntype: uri_file\npath: {machine.folder}/left.csv\n"
+    write({"pipeline.yml": job, "c.yml": component, "rows.csv": "1\n", "left.csv": "2\n"})
+    definition = machine.settings.data_assets[0] / "known.yml"
+    definition.parent.mkdir(parents=True)
+    definition.write_text(asset)
+
+    outcome = machine.run().outcome
+
+    assert outcome.status == "Completed"
+    logged = machine.mlflow(
+        "select datasets.name, digest, dataset_source, input_tags.value from datasets "
+        "join inputs on source_id = dataset_uuid join input_tags using (input_uuid) "
+        "where destination_id = ? order by 1",
+        outcome.mlflow_run_id,
+    )
+    paths = {name: machine.folder / name for name in ("left.csv", "rows.csv")}
+    assert logged == [
+        (label, data_digest(paths[file])[:36], json.dumps({"uri": paths[file].as_uri()}), context)
+        for label, file, context in (("known:2", "left.csv", "left"), ("rows.csv", "rows.csv", "rows"))
     ]
 
 

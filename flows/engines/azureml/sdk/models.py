@@ -41,13 +41,22 @@ class Models:
         )
         return frozenset(int(model.version) for model in found or () if str(model.version).isdecimal())
 
-    async def create(self, name: str, version: int, path: str, tags: Mapping[str, str]) -> RemoteModel:
+    async def create(
+        self, name: str, version: int, path: str, tags: Mapping[str, str], description: str = ""
+    ) -> RemoteModel:
         """Register a model from the output of a job under a number. The caller looks for it after any doubt.
 
         Raises:
             AlreadyThereError: The version is that of another model.
         """
-        model = Model(name=name, version=str(version), path=path, type=AssetTypes.MLFLOW_MODEL, tags=dict(tags))
+        model = Model(
+            name=name,
+            version=str(version),
+            path=path,
+            type=AssetTypes.MLFLOW_MODEL,
+            tags=dict(tags),
+            description=description or None,
+        )
 
         def make(client: Any) -> Any:
             return client.models.create_or_update(model)
