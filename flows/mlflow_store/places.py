@@ -24,7 +24,7 @@ SIGN_IN = frozenset(
         *("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH", "MLFLOW_TRACKING_AWS_SIGV4"),
     }
 )
-_SQLITE = "sqlite:///"
+_SQLITE, _WORKSPACE = "sqlite:///", "azureml://"
 _KNOWN = "Write http://… or https://… of an MLflow server, or sqlite:///FILE"
 
 
@@ -65,7 +65,7 @@ def mlflow_place(settings: Settings) -> MlflowPlace:
     Raises:
         SettingsError: An address is one that Tandem cannot use.
     """
-    set_ = {name: uri for name, uri in settings.mlflow.items() if not uri.startswith("azureml:")}
+    set_ = {name: uri for name, uri in settings.mlflow.items() if not uri.strip().lower().startswith(_WORKSPACE)}
     if not set_:
         return own_place(settings)
     tracking, variables = _address(TRACKING, set_.get(TRACKING, settings.mlflow_uri))
