@@ -79,6 +79,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         basis, version = basis_of_job(request, outcome), None
         if decision.promoted:
             data = await with_digest(engine, outcome, data)
+            await engine.keep_data(data)
             tags = provenance(outcome, data, report, run_id, decision, basis)
             decision, version = await promote(engine, outcome, parameters.model_name, tags, decision, champion)
         title, name = parameters.pipeline, engine.name

@@ -1,7 +1,9 @@
-"""Registers data assets on this machine: a YAML file for each version, and the content, kept once by its digest."""
+"""Registers data assets on this machine: a YAML file for each version, and the content, kept once by its digest.
+
+The content keeps the name of its file, by which a person knows it.
+"""
 
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +18,8 @@ from flows.data.digests import data_digest
 from flows.errors import ParameterError, SettingsError
 from flows.machine.private import tighten
 from flows.spec.reading.assets import REGISTERED_AT, DataAsset, read_data_asset
-from flows.spec.text.names import inside
+from flows.spec.text.names import file_name, inside
 
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/data.schema.json"
 
 
@@ -32,7 +33,7 @@ class RegisteredData:
 
 
 class DataStore:
-    """The registered data below one folder: ``assets/<name>/<version>.yml`` and ``content/<digest>``."""
+    """The registered data below one folder: ``assets/<name>/<version>.yml`` and ``content/<digest>/<file>``."""
 
     def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
         self._folder = folder
@@ -60,8 +61,8 @@ class DataStore:
         if version is None and known and known[-1].path.exists() and data_digest(known[-1].path) == digest:
             return RegisteredData(known[-1], digest, created=False)
         number = max((int(asset.version) for asset in known if asset.version.isdigit()), default=0) + 1
+        content = self.keep(path, digest)
         try:
-            content = self._keep(path, digest)
             folder = inside(self._folder / "assets", name)
             said = {"type": type, "name": name, **({"description": description} if description else {})}
             if version is not None:
@@ -72,25 +73,44 @@ class DataStore:
                 number += 1  # somebody else was quicker
             return RegisteredData(read_data_asset(file), digest, created=True)
         except OSError as error:
-            raise SettingsError(
-                f"The data cannot be kept in {self._folder}: {error.strerror}. Set TANDEM_HOME to a folder of yours."
-            ) from error
+            raise self._not_kept(error) from error
 
-    def _keep(self, path: Path, digest: str) -> Path:
-        """Copy the content to its place, whole or not at all."""
-        suffix = path.suffix if path.is_file() and _SUFFIX.fullmatch(path.suffix) else ""
-        place = self._folder / "content" / (digest[:16] + suffix)
-        if place.exists():
-            return place
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = draft_of(place)
-        if path.is_dir():
-            shutil.copytree(path, draft)
-        else:
-            shutil.copyfile(path, draft)
-        tighten(draft)
-        draft.rename(place)
+    def keep(self, path: Path, digest: str) -> Path:
+        """Copy a file or folder to the place of its content, whole or not at all, and return that place.
+
+        Raises:
+            SettingsError: The store cannot be written.
+        """
+        place = self._content(digest) / file_name(path.name, "data")
+        try:
+            if place.exists():
+                return place
+            place.parent.mkdir(parents=True, exist_ok=True)
+            draft = draft_of(place)
+            if path.is_dir():
+                shutil.copytree(path, draft)
+            else:
+                shutil.copyfile(path, draft)
+            tighten(draft)
+            draft.rename(place)
+        except OSError as error:
+            raise self._not_kept(error) from error
         return place
+
+    def kept(self, digest: str) -> Path | None:
+        """The file or folder with this content, under whichever name it was kept; None if there is none."""
+        for path in sorted(self._content(digest).glob("*")):
+            if not path.name.startswith(".") and data_digest(path) == digest:
+                return path
+        return None
+
+    def _content(self, digest: str) -> Path:
+        return inside(self._folder / "content", digest[:16])
+
+    def _not_kept(self, error: OSError) -> SettingsError:
+        return SettingsError(
+            f"The data cannot be kept in {self._folder}: {error.strerror}. Set TANDEM_HOME to a folder of yours."
+        )
 
     @staticmethod
     def _write(file: Path, said: Mapping[str, str], content: Path, digest: str, replaces: bool = False) -> bool:

@@ -104,13 +104,16 @@ async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
             f"{who} does not say what it was trained on: it has no tag {DATA}. Nothing was compared. "
             f"Train a champion that does: {train_command(champion.name, 'DATA')}"
         )
+    digest = champion.tags.get(DATA_SHA256)
+    if digest is not None and (kept := await engine.kept_data(digest)) is not None:
+        return ResolvedData(label, "uri_file", kept, sha256=digest)
     try:
         found = await engine.resolve_data(label)
     except DataAssetError as error:
         raise DataAssetError(
             f"What {who} was trained on is not there any more: {error} Nothing was compared."
         ) from None
-    return replace(found, sha256=champion.tags.get(DATA_SHA256))
+    return replace(found, sha256=digest)
 
 
 async def _rows(data: ResolvedData, file: Path) -> FeatureRows:

@@ -43,6 +43,18 @@ class Engine(Protocol):
         """
         ...
 
+    async def keep_data(self, data: ResolvedData) -> None:
+        """Keep a copy of data that a champion is made of, by its content, so that it outlives its file.
+
+        Raises:
+            SettingsError: It cannot be kept.
+        """
+        ...
+
+    async def kept_data(self, sha256: str) -> Path | None:
+        """The copy of data with this content that :meth:`keep_data` has made; None if there is none."""
+        ...
+
     async def submit(self, request: PipelineRequest) -> Submission:
         """Accept a job. The same request leads to the same job, however often it is submitted."""
         ...

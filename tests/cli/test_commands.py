@@ -58,6 +58,8 @@ def test_pipeline_is_promoted_first_then_rejected_against_itself_then_wholly_reu
         told.startswith("**Promoted**: roc_auc ")
         and "- data: diabetes-diagnostics:1 (diabetes-diagnostics.csv, " in told
     )
+    kept = terminal.home.glob("state/data/content/*/diabetes-diagnostics.csv")
+    assert [file.read_bytes() for file in kept] == [ROWS.read_bytes()]
     assert "The alias `champion` names the version" in sql(terminal, "select description from registered_models")
 
 

@@ -16,6 +16,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from flows.data.digests import data_digest
+from flows.data.store import DataStore
 from flows.drift.feature_rows import ZERO_IS_MISSING
 from flows.drift.parameters import WatchParameters
 from flows.drift.report import report_key
@@ -323,6 +324,18 @@ def test_champion_whose_training_data_cannot_be_had_fails_the_watch_and_says_why
     state = watch(model_name=model, data_asset_name=rows())
     assert ended(state) == ("FAILED", "DataAssetError")
     assert said in str(state.message)
+
+
+def test_data_that_was_kept_when_the_champion_was_promoted_is_compared_though_its_file_is_gone(
+    watched: str, watched_home: Path, rows: Files
+) -> None:
+    trained_on, settings = rows(seed=9), Settings.from_environment({"TANDEM_HOME": str(watched_home)})
+    digest = data_digest(trained_on)
+    DataStore(settings.registered_data).keep(trained_on, digest)
+    register(settings, "local", kept={"tandem.data": str(trained_on), "tandem.data_sha256": digest})
+    trained_on.unlink()
+    state = watch(model_name="kept", data_asset_name=rows(seed=10))
+    assert ended(state) == ("COMPLETED", "NoDrift"), state.message
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------

@@ -105,6 +105,12 @@ class InstantEngine:
         assert data.path is not None
         return data.path
 
+    async def keep_data(self, data: ResolvedData) -> None:
+        pass
+
+    async def kept_data(self, sha256: str) -> Path | None:
+        return None
+
     async def submit(self, request: PipelineRequest) -> Submission:
         return Submission(request)
 

@@ -110,6 +110,13 @@ class AzureMlEngine:
         name, version = str(data.name), str(data.version)
         return await persistently(lambda: self._workspace.data_files.download(name, version, folder))
 
+    async def keep_data(self, data: ResolvedData) -> None:
+        """Nothing: the workspace has a copy of what a job was given, an upload or a data asset."""
+
+    async def kept_data(self, sha256: str) -> Path | None:
+        """None: data is found in the workspace by its name and version."""
+        return None
+
     async def submit(self, request: PipelineRequest) -> Submission:
         """Send a job exactly once: its name is looked up before it is sent, and again after an unclear answer."""
         if request.spec.is_component:

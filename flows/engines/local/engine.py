@@ -14,7 +14,8 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
 
 from flows.data.assets import ResolvedData, resolve_data
-from flows.data.digests import data_digest
+from flows.data.digests import change_since, data_digest
+from flows.data.store import DataStore
 from flows.engines.kind import Where
 from flows.engines.local.host.processes import LocalProcesses, take_processes
 from flows.engines.local.job_runs import JobRuns
@@ -207,6 +208,18 @@ class LocalEngine:
         """The file where it is."""
         assert data.path is not None  # what is found on this machine has a path
         return data.path
+
+    async def keep_data(self, data: ResolvedData) -> None:
+        """Copy the data into the local state, beside what is registered, unless it was altered since it was read."""
+        if data.path is not None and data.sha256 is not None:
+            if await asyncio.to_thread(change_since, data.sha256, data.path) is not None:
+                get_run_logger().warning("data %s | has changed since it was read: no copy of it is kept", data.label)
+                return
+            await asyncio.to_thread(DataStore(self._settings.registered_data).keep, data.path, data.sha256)
+
+    async def kept_data(self, sha256: str) -> Path | None:
+        """See :meth:`Engine.kept_data`."""
+        return await asyncio.to_thread(DataStore(self._settings.registered_data).kept, sha256)
 
     async def identity(self, outcome: RunOutcome, output: str) -> Mapping[str, str]:
         """The digest of the output's content: the same model, however often it is delivered, is the same."""
