@@ -17,6 +17,7 @@ from flows.spec.text.locations import kind_of_file
 MAX_ROWS = "TANDEM_MAX_ROWS"
 DEFAULT_MAX_ROWS = 10_000_000
 MOST_COLUMNS = 10_000
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}  # those that a file may have instead of commas
 HEADER_BYTES = 1 << 20  # Arrow reads CSV in blocks of so many, and no row may be longer
 FOOTER_BYTES = 4 << 20  # reading a footer takes a hundred times its size in memory
 BATCH_ROWS = 131_072
@@ -201,6 +202,8 @@ def _check_columns(header: Sequence[str], names: Sequence[str], label: str) -> N
     if missing:
         there = ", ".join(f"{name:.40}" for name in header[:20]) or "no columns"
         there += f" and {len(header) - 20:,} more" if len(header) > 20 else ""
+        mark = next((name for mark, name in _SEPARATORS.items() if len(header) == 1 and mark in header[0]), None)
+        there += f". The cells seem to be separated by {mark}: save the file with commas" if mark else ""
         raise DataAssetError(f"The data {label} lack {', '.join(missing)}; they have {there}. Nothing was compared.")
     repeated = [name for name in names if header.count(name) > 1]
     if repeated:

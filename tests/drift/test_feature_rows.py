@@ -91,6 +91,8 @@ def test_numbers_of_any_width_are_numbers(tmp_path: Path) -> None:
         (f"{HEADER}\n", "have a header but no rows"),
         (f"{HEADER},Age\n1,6,148,72,35,0,33.6,0.627,50,1,50\n", "have Age more than once"),
         ("", "lack Pregnancies"),
+        (HEADER.replace(",", "\t"), "The cells seem to be separated by tabs: save the file with commas"),
+        (HEADER.replace(",", ";"), "The cells seem to be separated by ';'"),
         (table(2, Age=pa.array(["old", "young"])), "column Age: must be numbers, not string"),
         (table(2, Age=pa.array([[1], [2]])), "column Age: must be numbers, not list"),
         (table(0), "have a header but no rows"),
