@@ -1,4 +1,4 @@
-"""Finds data on this machine: a data asset under ``data/`` or in the local state, or a plain file."""
+"""Finder of data on this machine: a data asset under ``data/`` or in the local state, or a plain file."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Registers data assets on this machine: a YAML file for each version, and the content, kept once by its digest.
+"""Store of data assets on this machine: a YAML file for each version, and the content, kept once by its digest.
 
 The content keeps the name of its file, by which a person knows it.
 """

@@ -1,4 +1,4 @@
-"""The gate decides whether the challenger becomes the champion. Pure: the decision is a value with its reasons."""
+"""Promotion gate: decides whether the challenger becomes the champion. Pure: the decision is a value with reasons."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Register the model of a job, with tags that say where it came from."""
+"""Registration of the model of a job, with tags and a description that say where it came from."""
 
 import json
 import subprocess
@@ -81,7 +81,7 @@ def with_local_digest(data: ResolvedData) -> ResolvedData:
 
 
 async def with_digest(engine: Engine, outcome: RunOutcome, data: ResolvedData) -> ResolvedData:
-    """The data with the SHA-256 of its content, from whichever of this machine, the asset or the job knows it."""
+    """The data with the SHA-256 of its content: of the file here, else of the asset, else as the job reports it."""
     data = with_local_digest(data)
     if data.sha256 is not None or DATA_REPORT not in outcome.outputs:
         return data
@@ -102,7 +102,7 @@ def provenance(
     decision: GateDecision | None = None,
     basis: str = "",
 ) -> Mapping[str, str]:
-    """The tags of a model version: job, flow run, data, commit, metrics; the gate's decision, and what it rests on."""
+    """The tags of a model version: decision, job, flow run, data, environment, commit, metrics, and the basis."""
     tags = {
         **decided(decision, report),
         JOB: outcome.job_name,

@@ -1,4 +1,4 @@
-"""Makes the job requests of the two training flows from their parameters."""
+"""Job requests of the two training flows, made from their parameters."""
 
 import hashlib
 import re

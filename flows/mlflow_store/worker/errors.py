@@ -26,7 +26,7 @@ class Away(Exception):
 
 
 def status_of(error: Exception) -> int | None:
-    """The HTTP status that an error of MLflow or of ``requests`` comes of; None if there is none."""
+    """The HTTP status that caused an error of MLflow or of ``requests``; None if none did."""
     response: Any = getattr(error, "response", None)
     if response is not None:
         return int(response.status_code)
@@ -101,7 +101,7 @@ def _of_server(error: Exception, uri: str) -> dict[str, str] | None:
 
 
 def away(uri: str, error: Exception) -> str:
-    """That a server does not answer as it should."""
+    """The message that a server does not answer as it should."""
     return f"The MLflow server {uri} does not answer as it should: {cause(error)}. `tandem doctor` looks at it."
 
 

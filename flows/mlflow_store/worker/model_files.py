@@ -47,7 +47,7 @@ class ModelFiles(Store):
         return target
 
     def _resolved(self, uri: str) -> str:
-        """Where the artifacts of a model are that was logged under an id, ``models:/m-…``; else the address itself."""
+        """Where the files of a model are that was logged under an id (``models:/m-…``); else the address itself."""
         if not uri.startswith("models:"):
             return uri
         from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
@@ -133,7 +133,7 @@ class ModelFiles(Store):
 
 
 def only_here(server: str, place: str) -> str:
-    """That what runs leave behind would be kept where only this machine, or only the server, can open it."""
+    """The message that artifacts would be kept where only this machine, or only the server, can open them."""
     return (
         f"The MLflow server {server} keeps no artifacts that others can open: they would be in the folder {place}. "
         "Start it with --serve-artifacts and --artifacts-destination, or with --default-artifact-root on storage such "
