@@ -47,7 +47,9 @@ class Flag:
 class FlagParser(argparse.ArgumentParser):
     """Takes every flag with dashes or with underscores between its words, whichever of them ``--help`` shows."""
 
-    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (its base is overloaded)
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> Any:
         """As its base, of words that are spelt as the flags are."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._spelt(word) for word in words], namespace)
