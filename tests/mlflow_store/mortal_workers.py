@@ -37,7 +37,7 @@ class MortalWorkers:
         self._folder = tempfile.TemporaryDirectory(prefix="workers-")  # short: the path of a socket is limited
         self._socket = Path(self._folder.name) / "socket"
         words = [sys.executable, "-m", "tests.mlflow_store.mortal_workers", str(self._socket)]
-        self._child = Child("The mother of the workers", words, os.environ, log=self._log, ends_with_us=True)
+        self._child = Child("The process that forks workers", words, os.environ, log=self._log, ends_with_us=True)
         assert wait_until(self._socket.exists, [self._child], 300)
         return self
 

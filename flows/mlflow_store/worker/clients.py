@@ -1,8 +1,8 @@
 """MLflow clients that repeat a call: once with a new token of a workspace, a few times where a server failed.
 
-MLflow itself would repeat every request, those that create something too: whatever the server had done before its
-answer was lost would be done twice. So MLflow's own repetitions are off for a server, and only calls that may be made
-twice are repeated here. Who creates a run or a version looks for it first (:func:`made_once`).
+MLflow itself would repeat every request, also those that create something: if only the answer was lost, the server
+would do it twice. So MLflow's own repetitions are off for a server, and only calls that may be made twice are repeated.
+Before the creation of a run or a version is repeated, it is looked for (:func:`made_once`).
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class TokenRenewing:
 
 
 class Repeating:
-    """A client of an MLflow server that repeats what may be done twice, a few times, if the server failed."""
+    """A client of an MLflow server that repeats a call if the server failed and the call may be made twice."""
 
     def __init__(self, client: "MlflowClient") -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""Errors of MLflow as the worker's answers: which kind, and what a person is told."""
+"""Translate MLflow's errors into the worker's answers: a kind of error, and a text for a person."""
 
 import re
 from typing import Any
@@ -46,7 +46,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def cause(error: Exception) -> str:
-    """How a server failed, in some words."""
+    """Why a server failed, in a few words, such as ``no answer in time``."""
     text = str(error)
     if (status := status_of(error)) is not None:
         return f"HTTP status {status}"

@@ -75,7 +75,7 @@ class SharedPromotion:
 
     @property
     def claim_tags(self) -> Mapping[str, str]:
-        """The tag that opens a claim, for the version when it is made."""
+        """The tag that opens a claim. A version is made with it."""
         return {self._writer: f"{time.time():.0f}"}
 
     def look(self) -> Seen:
@@ -93,7 +93,7 @@ class SharedPromotion:
         raise Away(f"The alias champion of {self._name!r} names version {alias}, which is not there.")
 
     def champion(self) -> "ModelVersion | None":
-        """The champion; an alias that a write has moved too late is set right, for those who read it by themselves."""
+        """Find the champion. An alias that was set too late is corrected, for other programs that read it."""
         seen = self.look()
         if seen.champion != seen.alias:
             self.settle()
@@ -142,7 +142,7 @@ class SharedPromotion:
         raise Away(f"The registry of {self._name!r} changes all the time: {ROUNDS} looks did not decide it.")
 
     def _decide(self, seen: Seen, winner: int) -> None:
-        """Make the winner the champion; at the first call for a claim of another process, only say that we will."""
+        """Make the winner the champion. If another process made its claim, the first call only tags it as open for us."""
         began = seen.versions[winner].tags.get(self._writer)
         if began is None or time.time() - float(began) > OPEN_SECONDS / 2:
             self._tag(winner, self._writer, f"{time.time():.0f}")
@@ -152,7 +152,7 @@ class SharedPromotion:
         self.settle()
 
     def settle(self) -> int | None:
-        """Set the alias to where it should be, if a write that came too late has moved it; the champion."""
+        """Correct an alias that was set too late, and return the number of the champion."""
         for _ in range(ROUNDS):
             seen = self.look()
             if seen.champion == seen.alias or seen.champion is None:

@@ -96,7 +96,7 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None]:
-        """Hold the lock of the registry's file. That of a server has none."""
+        """Hold the lock of the registry's file. A registry on a server has no lock."""
         with contextlib.nullcontext() if self._lock is None else locked(self._lock):
             yield
 
@@ -134,7 +134,7 @@ def _made(uri: str, artifacts: Path) -> Path:
 
 
 def _make_store(database: Path, artifacts: Path) -> None:
-    """Make the tables in a draft, which then takes its place: half of them would be in the way of all later starts."""
+    """Make the tables in a draft and rename it: a database with half of its tables would break all later starts."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     for left in database.parent.glob(f".{database.name}.making*"):  # by whoever was killed here; we hold the lock
@@ -147,7 +147,7 @@ def _make_store(database: Path, artifacts: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Hold the file's lock, which the system lets go when the process ends, however it ends."""
+    """Hold the lock of a file. The system releases it when the process ends, however that happens."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -171,7 +171,7 @@ class Versions(ModelFiles):
         decision_tags: Mapping[str, str],
         description: str,
     ) -> dict[str, Any]:
-        """Promote on a registry that no lock reaches. A promotion is always a version of its own."""
+        """Promote on a shared registry, without a lock. Each promotion makes a version of its own."""
         promotion = self._promotion(model_name)
 
         def claim() -> "ModelVersion":
@@ -215,7 +215,7 @@ class Versions(ModelFiles):
     def _first_of_the_same(
         self, version: "ModelVersion", idempotency_tags: Mapping[str, str]
     ) -> "tuple[ModelVersion, bool]":
-        """The lowest version of the same model; where two machines have made one at once, the higher one goes."""
+        """Return the lowest version of the same model. If two machines made one at once, the higher one is deleted."""
         same = [
             each
             for each in self._versions_of(version.name)
@@ -293,7 +293,7 @@ class Versions(ModelFiles):
                 yield _line(found, alias)
 
     def _registered(self, version: "ModelVersion", created: bool) -> dict[str, Any]:
-        """A version that was registered, as an answer. Its files need not be fetched from where others see them."""
+        """A version that was registered, as an answer. From a shared registry its files are not fetched."""
         described = _facts(version, version.source) if self.registry_is_shared else self._described(version)
         return described | {"created": created}
 
