@@ -96,9 +96,7 @@ def as_new_process(host: Host, *script: str) -> Ran:
         start_new_session=True,
         check=False,
     )
-    # Python 3.13 also reports, as it shuts down, why the text of an exit could not be printed.
-    said, _, _ = ended.stdout.decode().partition("Exception ignored on threading shutdown:\n")
-    return Ran(ended.returncode, said)
+    return Ran(ended.returncode, ended.stdout.decode())
 
 
 async def soon_started(starting: Coroutine[Any, Any, Process]) -> Process:
