@@ -117,12 +117,24 @@ class WhyOptions:
         return why_step(self.step, self.job, as_json=self.json)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: use a whole number from 1 to 65535")
+    return int(text)
+
+
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """Show the local runs: a Prefect server and the MLflow UI."""
 
-    prefect_port: Annotated[int, Flag("Where Prefect listens, on this machine only.", "PORT")] = 4200
-    mlflow_port: Annotated[int, Flag("Where MLflow listens, on this machine only.", "PORT")] = 5000
+    prefect_port: Annotated[int, Flag("Where Prefect listens, on this machine only.", "PORT", convert=_port)] = 4200
+    mlflow_port: Annotated[int, Flag("Where MLflow listens, on this machine only.", "PORT", convert=_port)] = 5000
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
@@ -187,12 +199,6 @@ class RegisterDataOptions:
 
         with interrupts.raised():
             return register_data(self.file, self.name, self.engine, as_json=self.json)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
 
 
 @dataclass(frozen=True, slots=True)

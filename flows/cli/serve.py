@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from flows.cli.state.closing import Closing, make_mlflow_store
 from flows.cli.state.usable import check_usable
-from flows.errors import ServiceError
+from flows.errors import ParameterError, ServiceError
 from flows.machine.child import Child, end_all, wait_until
 from flows.machine.folder import make_state_folder
 from flows.machine.hidden_memory import hide_memory
@@ -41,9 +41,15 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     """Start both servers, print their addresses, and wait; when one ends, both do.
 
     Raises:
+        ParameterError: Both are to listen on the same port.
         ServiceError: One of them ended, or did not start in time.
         StateError: The local state cannot be used.
     """
+    if prefect_port == mlflow_port:
+        raise ParameterError(
+            f"Prefect and MLflow cannot both listen on port {mlflow_port}. Nothing was started. Choose another: "
+            "tandem serve --mlflow-port PORT."
+        )
     hide_memory()
     settings = Settings.from_environment()
     home = settings.prefect_home

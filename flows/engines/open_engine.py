@@ -79,5 +79,5 @@ async def open_engine(
 def _needs(missing: Sequence[str], what: str, instead: str) -> SettingsError:
     return SettingsError(
         f"{what} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not set. "
-        f"Nothing was run. Set them, or write {instead}."
+        f"Nothing was run. Set {'it' if len(missing) == 1 else 'them'}, or write {instead}."
     )

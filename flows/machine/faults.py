@@ -89,7 +89,12 @@ def cause_in(text: str) -> Cause | None:
 
 def state_error(error: BaseException, place: Path | str) -> StateError:
     """The error as a person reads it: the file, the cause, the remedy. ``place`` is where it was if it does not say."""
-    cause, file = cause_of(error) or (Cause.UNREADABLE, None)
+    found = cause_of(error)
+    if found is None and isinstance(error, OSError) and error.strerror:
+        where = place if error.filename is None else os.fsdecode(error.filename)
+        what = f"{error.strerror[0].lower()}{error.strerror[1:]}"
+        return StateError(f"{where}: {what}. What was whole is kept. Set TANDEM_HOME to another folder. {CHECK}")
+    cause, file = found or (Cause.UNREADABLE, None)
     return told(file or str(place), cause, None if isinstance(error, OSError) else str(error))
 
 

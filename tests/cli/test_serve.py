@@ -39,6 +39,26 @@ def test_port_of_a_serve_of_the_same_state_is_refused_with_its_addresses_and_a_f
     assert (folder / SERVED).exists()
 
 
+@pytest.mark.parametrize(
+    ("ports", "told"),
+    [
+        (
+            ["--prefect-port", "65536"],
+            "argument --prefect-port: '65536' is no port: use a whole number from 1 to 65535",
+        ),
+        (["--mlflow-port", "-1"], "argument --mlflow-port: '-1' is no port"),
+        (["--mlflow-port", "web"], "argument --mlflow-port: 'web' is no port"),
+        (["--prefect-port", "5000"], "Error: Prefect and MLflow cannot both listen on port 5000. Nothing was started."),
+    ],
+)
+def test_port_that_cannot_be_is_refused_before_anything_starts(ports: list[str], told: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "flows", "serve", *ports]
+    done = subprocess.run(words, env=Terminal(tmp_path, None).environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert told in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.slow
 def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, None)

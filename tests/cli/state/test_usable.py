@@ -16,7 +16,7 @@ import pytest
 from flows.cli.main import main
 from flows.cli.state.usable import explained, is_told_at_the_end
 from flows.errors import RunError, ServiceError, StateError, StepFailed
-from flows.machine.faults import Cause, cause_in, cause_of
+from flows.machine.faults import Cause, cause_in, cause_of, state_error
 from flows.settings import Settings
 from tests.terminal import PROJECT
 
@@ -153,3 +153,12 @@ def test_prefect_api_that_is_gone_in_the_middle_of_a_run_is_told_in_one_message(
     assert isinstance(told, ServiceError)
     assert "http://127.0.0.1:9/api failed in the middle of the run: All connection attempts failed." in str(told)
     assert "Start the same command again" in str(told)
+
+
+def test_a_cause_that_has_no_remedy_of_its_own_is_told_in_the_words_of_the_system() -> None:
+    with pytest.raises(OSError) as raised:
+        os.mkdir("/proc/nowhere")
+    told = str(state_error(raised.value, "/elsewhere"))
+    assert told.startswith(
+        "/proc/nowhere: no such file or directory. What was whole is kept. Set TANDEM_HOME to another"
+    )
