@@ -128,15 +128,25 @@ def nothing_leaves_this_machine() -> Iterator[None]:
     assert not refused
 
 
-@pytest.fixture(autouse=True)
-def environment_is_left_as_it_was() -> Iterator[None]:
-    """Take back what code under test has changed: the Prefect API of a command, the SDK's cloud, the umask."""
+def _environment_restored() -> Iterator[None]:
     before, umask = dict(os.environ), os.umask(0o022)
     os.umask(umask)
     yield
     os.umask(umask)
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def environment_is_left_as_it_was() -> Iterator[None]:
+    """Take back what code under test has changed: the Prefect API of a command, MLflow's server, the umask."""
+    yield from _environment_restored()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_a_module_is_left_as_it_was() -> Iterator[None]:
+    """Take back what the fixtures of a module have changed too."""
+    yield from _environment_restored()
 
 
 @pytest.fixture

@@ -102,6 +102,9 @@ class Living:
 
     def leave(self) -> None:
         """Release the lock and keep the file: a child holds it now, or a later command closes what is left."""
+        global _current
+        if _current is self:
+            _current = None
         os.close(self._lock)
 
     def end_if_settled(self) -> None:

@@ -72,7 +72,9 @@ class Workspace:
         await self.turns.mine()
         return frozenset(self.kept) | self.archived
 
-    async def create(self, name: str, version: int, path: str, tags: Mapping[str, str]) -> "RemoteModel":
+    async def create(
+        self, name: str, version: int, path: str, tags: Mapping[str, str], description: str = ""
+    ) -> "RemoteModel":
         from flows.engines.azureml.sdk.models import RemoteModel
         from flows.engines.azureml.sdk.retries import AlreadyThereError
 
