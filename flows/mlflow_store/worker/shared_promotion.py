@@ -142,7 +142,7 @@ class SharedPromotion:
         raise Away(f"The registry of {self._name!r} changes all the time: {ROUNDS} looks did not decide it.")
 
     def _decide(self, seen: Seen, winner: int) -> None:
-        """Make the winner the champion. If another process made its claim, the first call only tags it as open for us."""
+        """Make the winner the champion. The claim of another process is only tagged by the first call."""
         began = seen.versions[winner].tags.get(self._writer)
         if began is None or time.time() - float(began) > OPEN_SECONDS / 2:
             self._tag(winner, self._writer, f"{time.time():.0f}")
