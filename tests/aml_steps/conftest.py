@@ -37,16 +37,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An empty MLflow store; one for the session, because making one takes seconds."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/store.db"
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an empty MLflow store; one for the session, because making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/store.db"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracking(store: str) -> Iterator[None]:
+    """Let the steps log there. The variables end with the module, since other tests run in the same process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_TRACKING_URI", store)
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.setenv("DO_NOT_TRACK", "true")
         patch.delenv("MLFLOW_RUN_ID", raising=False)
-        yield uri
+        yield
 
 
 @pytest.fixture(scope="session")
