@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
@@ -365,7 +365,7 @@ class MlflowTracking:
 
     async def register(self, candidate: Candidate) -> ModelVersion:
         """See :meth:`ModelRegistry.register`. The model is a folder, which is kept among the run's artifacts."""
-        found = await self._worker.request("register", **_described(candidate))
+        found = await self._worker.request("register", candidate=_fields(candidate))
         return _model_version(candidate.model_name, found, alias=None)
 
     async def promote(
@@ -379,7 +379,7 @@ class MlflowTracking:
         """
         found = await self._worker.request(
             "promote",
-            **_described(candidate),
+            candidate=_fields(candidate),
             compared_with=compared_with,
             decision_tags=decision_tags(flow_run_id, compared_with),
         )
@@ -392,21 +392,15 @@ class MlflowTracking:
         await self._worker.request("tag", model_name=model_name, version=version, name=name, value=value)
 
 
-def _described(candidate: Candidate) -> dict[str, Any]:
+def _fields(candidate: Candidate) -> dict[str, Any]:
     """A candidate as the worker takes it.
 
     Raises:
         ParameterError: Its name cannot be that of a model.
     """
     check_model_name(candidate.model_name)
-    return {
-        "model_name": candidate.model_name,
-        "model_folder": candidate.model,
-        "run_id": candidate.run_id,
-        "tags": dict(candidate.tags),
-        "description": candidate.description,
-        "idempotency_tags": dict(candidate.idempotency_tags),
-    }
+    tags, same = dict(candidate.tags), dict(candidate.idempotency_tags)  # JSON takes no other mappings
+    return asdict(replace(candidate, tags=tags, idempotency_tags=same))
 
 
 def _model_version(name: str, found: Mapping[str, Any], alias: str | None) -> ModelVersion:

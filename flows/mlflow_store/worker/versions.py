@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.mlflow_store.model_registry import Candidate
 from flows.mlflow_store.worker.clients import made_once
 from flows.mlflow_store.worker.errors import Refused
 from flows.mlflow_store.worker.model_files import ModelFiles
@@ -64,15 +66,7 @@ class Versions(ModelFiles):
                 return None
             raise
 
-    def register(
-        self,
-        model_name: str,
-        model_folder: str,
-        run_id: str,
-        tags: Mapping[str, str],
-        idempotency_tags: Mapping[str, str],
-        description: str = "",
-    ) -> dict[str, Any]:
+    def register(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
         """Register a model once, however often and by however many processes it is asked for.
 
         A version that has all the idempotency tags is the answer. Only if there is none, the model is copied into the
@@ -80,32 +74,19 @@ class Versions(ModelFiles):
         over.
 
         Args:
-            model_name: Of the registered model, which is made if absent.
-            model_folder: Where the model is now.
-            run_id: Of the MLflow run that made the model.
-            tags: Further tags of a new version.
-            idempotency_tags: What makes two requests the same request; at least one.
-            description: Of a new version, in Markdown.
+            candidate: The fields of a :class:`Candidate`, whose model is a folder. Tags and description are those of a
+                new version.
         """
+        wanted = Candidate(**candidate)
         with self._locked():
-            version, created = self._ensure_version(
-                model_name, model_folder, run_id, tags, idempotency_tags, description
-            )
+            version, created = self._ensure_version(wanted)
             if created and self.registry_is_shared:
-                version, created = self._first_of_the_same(version, idempotency_tags)
+                version, created = self._first_of_the_same(version, wanted.idempotency_tags)
             self._write_down(version, None)
             return self._registered(version, created)
 
     def promote(
-        self,
-        model_name: str,
-        model_folder: str,
-        run_id: str,
-        tags: Mapping[str, str],
-        idempotency_tags: Mapping[str, str],
-        compared_with: int | None,
-        decision_tags: Mapping[str, str],
-        description: str = "",
+        self, candidate: Mapping[str, Any], compared_with: int | None, decision_tags: Mapping[str, str]
     ) -> dict[str, Any]:
         """Register a model and make it the champion, unless the champion is no longer the one it was compared with.
 
@@ -118,27 +99,18 @@ class Versions(ModelFiles):
         however the bytes of the model came out this time.
 
         Args:
-            model_name: Of the registered model, which is made if absent.
-            model_folder: Where the model is now.
-            run_id: Of the MLflow run that made the model.
-            tags: Further tags of the version, those of an older version of the same model too.
-            idempotency_tags: What makes two models the same model; at least one.
+            candidate: The fields of a :class:`Candidate`, whose model is a folder. An older version of the same model
+                gets its tags and description too.
             compared_with: The version of the champion that the model was compared with, or None if there was none.
             decision_tags: What makes two decisions to promote this model the same decision. They become tags.
-            description: Of the version, in Markdown.
         """
+        wanted = Candidate(**candidate)
+        wanted = replace(wanted, tags={**wanted.tags, **decision_tags})
         if self.registry_is_shared:
-            return self._promote_shared(
-                model_name,
-                model_folder,
-                run_id,
-                {**tags, **idempotency_tags},
-                compared_with,
-                decision_tags,
-                description,
-            )
+            return self._promote_shared(wanted, compared_with, decision_tags)
+        name = wanted.model_name
         with self._locked():
-            champion = self._find(lambda: self._client.get_model_version_by_alias(model_name, CHAMPION))
+            champion = self._find(lambda: self._client.get_model_version_by_alias(name, CHAMPION))
             if champion is not None and decision_tags.items() <= champion.tags.items():
                 # Made by an earlier try of this flow run. The bytes of the model may differ: a step that was run again,
                 # or reused from another run, delivers the same model with other times in its files.
@@ -146,45 +118,32 @@ class Versions(ModelFiles):
                 return self._registered(champion, created=False)
             if champion is not None and int(champion.version) != compared_with:
                 return {"overtaken_by": int(champion.version)}
-            tags = {**tags, **decision_tags}
-            version, created = self._ensure_version(
-                model_name, model_folder, run_id, tags, idempotency_tags, description
-            )
+            version, created = self._ensure_version(wanted)
             number = str(version.version)
             if not created:
-                for name, value in tags.items():
-                    self._client.set_model_version_tag(model_name, number, name, value)
-                self._client.update_model_version(model_name, number, description)
-                version = self._client.get_model_version(model_name, number)
+                for tag, value in wanted.tags.items():
+                    self._client.set_model_version_tag(name, number, tag, value)
+                self._client.update_model_version(name, number, wanted.description)
+                version = self._client.get_model_version(name, number)
             described = self._registered(version, created)
-            self._client.set_registered_model_alias(model_name, CHAMPION, number)
+            self._client.set_registered_model_alias(name, CHAMPION, number)
             self._write_down(version, CHAMPION)
             return described
 
     def _promote_shared(
-        self,
-        model_name: str,
-        model_folder: str,
-        run_id: str,
-        tags: Mapping[str, str],
-        compared_with: int | None,
-        decision_tags: Mapping[str, str],
-        description: str,
+        self, wanted: Candidate, compared_with: int | None, decision_tags: Mapping[str, str]
     ) -> dict[str, Any]:
         """Promote on a shared registry, without a lock. Each promotion makes a version of its own."""
-        promotion = self._promotion(model_name)
+        promotion = self._promotion(wanted.model_name)
 
         def claim() -> "ModelVersion":
-            source = self._keep_model(Path(model_folder), run_id)
-            self._ensure_registered_model(model_name)
-            claimed = {**tags, **decision_tags, **promotion.claim_tags}
-            known_by = {**decision_tags, **promotion.claim_tags}
-            return self._made_version(model_name, source, run_id, claimed, known_by, description)
+            claimed = replace(wanted, tags={**wanted.tags, **promotion.claim_tags})
+            return self._make_version(claimed, known_by={**decision_tags, **promotion.claim_tags})
 
         told = promotion.promote(decision_tags, compared_with, claim)
         if told is None:
             raise Refused(
-                f"The model {model_name!r} has no champion any more: somebody took the alias away. Run again."
+                f"The model {wanted.model_name!r} has no champion any more: somebody took the alias away. Run again."
             )
         return {"overtaken_by": told} if isinstance(told, int) else self._registered(*told)
 
@@ -195,21 +154,15 @@ class Versions(ModelFiles):
 
         return SharedPromotion(self._client, model_name, lambda: list(self._versions_of(model_name)), alias)
 
-    def _made_version(
-        self,
-        model_name: str,
-        source: str,
-        run_id: str,
-        tags: Mapping[str, str],
-        known_by: Mapping[str, str],
-        description: str,
-    ) -> "ModelVersion":
+    def _make_version(self, wanted: Candidate, known_by: Mapping[str, str]) -> "ModelVersion":
         """Make a version; ``known_by`` are the tags by which it is found if a server's answer is lost."""
+        name, run_id, description = wanted.model_name, wanted.run_id, wanted.description or None
+        source = self._keep_model(Path(wanted.model), run_id)
+        self._ensure_registered_model(name)
+        tags = {**wanted.tags, **wanted.idempotency_tags}
         return made_once(
-            lambda: self._client.create_model_version(
-                model_name, source, run_id, tags=dict(tags), description=description or None
-            ),
-            lambda: self._find_version(model_name, known_by),
+            lambda: self._client.create_model_version(name, source, run_id, tags=tags, description=description),
+            lambda: self._find_version(name, known_by),
         )
 
     def _first_of_the_same(
@@ -226,25 +179,14 @@ class Versions(ModelFiles):
         self._client.delete_model_version(version.name, str(version.version))
         return min(same, key=lambda each: int(each.version)), False
 
-    def _ensure_version(
-        self,
-        model_name: str,
-        model_folder: str,
-        run_id: str,
-        tags: Mapping[str, str],
-        idempotency_tags: Mapping[str, str],
-        description: str,
-    ) -> "tuple[ModelVersion, bool]":
+    def _ensure_version(self, wanted: Candidate) -> "tuple[ModelVersion, bool]":
         """The version that carries the idempotency tags, and whether it was made just now. The caller has the lock."""
-        if not idempotency_tags:
+        if not wanted.idempotency_tags:
             raise Refused("To register a model, say what makes it the same model: idempotency_tags is empty.")
-        version = self._find_version(model_name, idempotency_tags)
+        version = self._find_version(wanted.model_name, wanted.idempotency_tags)
         if version is not None:
             return version, False
-        source = self._keep_model(Path(model_folder), run_id)
-        self._ensure_registered_model(model_name)
-        tags = {**tags, **idempotency_tags}
-        return self._made_version(model_name, source, run_id, tags, idempotency_tags, description), True
+        return self._make_version(wanted, known_by=wanted.idempotency_tags), True
 
     def _versions(self, query: str) -> "Iterator[ModelVersion]":
         return self._pages(self._client.search_model_versions, filter_string=query)
