@@ -13,6 +13,7 @@ from types import MappingProxyType
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from flows.errors import SettingsError
+from flows.plain_text.addresses import without_user
 from flows.settings import Settings
 
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
@@ -104,15 +105,14 @@ def _address(variable: str, uri: str) -> tuple[str, Mapping[str, str]]:
     except ValueError:
         raise SettingsError(f"{variable} is no address. {_KNOWN}. Nothing was run.") from None
     if parts.scheme in ("http", "https") and parts.hostname:
-        clean = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
         signs = {USERNAME: unquote(parts.username or ""), PASSWORD: unquote(parts.password or "")}
-        return clean, {name: value for name, value in signs.items() if value}
-    raise SettingsError(f"{variable} is {_shown(parts)}, which Tandem does not use: {_why(parts)}. Nothing was run.")
+        return _bare(parts).rstrip("/"), {name: value for name, value in signs.items() if value}
+    raise SettingsError(f"{variable} is {_bare(parts)!r}, which Tandem does not use: {_why(parts)}. Nothing was run.")
 
 
-def _shown(parts: SplitResult) -> str:
+def _bare(parts: SplitResult) -> str:
     """An address without what may be secret: the name and password, and a query."""
-    return repr(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
+    return without_user(parts._replace(query="", fragment="").geturl())
 
 
 def _why(parts: SplitResult) -> str:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+
+from flows.plain_text.addresses import without_user
 
 _SLOW = re.compile(r"read timed out|no answer within", re.IGNORECASE)
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLError|\[SSL", re.IGNORECASE)
@@ -25,9 +26,3 @@ def way_remedy(text: str, environment: Mapping[str, str]) -> str:
     if not proxy:
         return "See that this machine can reach the network; behind a proxy, set HTTPS_PROXY"
     return f"See that the proxy that HTTPS_PROXY names ({without_user(proxy)}) runs, or unset HTTPS_PROXY"
-
-
-def without_user(url: str) -> str:
-    """An address without the name and password that may be in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
