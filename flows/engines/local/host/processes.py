@@ -20,7 +20,7 @@ from flows.engines.local.step_python import command_folders
 from flows.engines.local.step_variables import passed_on
 from flows.errors import SettingsError
 from flows.machine.hidden_memory import hide_memory
-from flows.mlflow_store.places import mlflow_place, own_place, sign_in_variables, worker_variables
+from flows.mlflow_store.places import MlflowPlace, mlflow_place, own_place, sign_in_variables, worker_variables
 from flows.settings import OWN_TRACKING, Settings
 
 WORKER_SCRIPT = Path(flows.__file__).parent / "mlflow_store" / "mlflow_worker.py"
@@ -49,7 +49,7 @@ class LocalProcesses:
     def __init__(self, settings: Settings, tracking: Where = "local", python: Path | None = None) -> None:
         self._settings = settings
         self.python = python or Path(sys.executable)
-        self._place = mlflow_place(settings) if tracking == "local" else own_place(settings)
+        self._place = _place(settings, tracking)
         self._own = step_environment(settings) if tracking == "local" else tracking_environment(settings)
         folders = command_folders(self.python, settings.home)
         modules = os.pathsep.join(filter(None, (str(STEP_SITE), self._own.get("PYTHONPATH"))))
@@ -194,8 +194,13 @@ def worker_environment(settings: Settings, environment: Mapping[str, str]) -> Ma
     return {**storage, **environment, "TANDEM_MLFLOW_ARTIFACTS": str(settings.mlflow_artifacts)}
 
 
+def _place(settings: Settings, tracking: Where) -> MlflowPlace:
+    """Where models are kept, and runs too unless they are tracked into a workspace."""
+    return mlflow_place(settings) if tracking == "local" else own_place(settings)
+
+
 def _environment(settings: Settings, tracking: Where) -> dict[str, str]:
-    place = mlflow_place(settings) if tracking == "local" else own_place(settings)
+    place = _place(settings, tracking)
     # MLflow's own defaults would have a step wait for ten minutes and more.
     patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"} if place.is_server else {}
     taken = passed_on(os.environ, tracking)
