@@ -119,3 +119,28 @@ class StateError(TandemError):
     """The local state cannot be used: no space, no permission, a broken database, or somebody else is using it."""
 
     exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFault:
+    """Why a server cannot be used, found before anything was run.
+
+    Attributes:
+        does: What it does, such as ``does not answer: …``.
+        remedy: What a person can do.
+        command: What to type; may be empty.
+        error: What a command raises.
+        certain: False where the server's own client may get on: it trusts other certificates, and knows more ways to
+            sign in.
+    """
+
+    does: str
+    remedy: str
+    command: str
+    error: type[TandemError]
+    certain: bool = True
+
+    def raised(self, server: str) -> TandemError:
+        """The error that a command ends with; ``server`` names the server, such as ``The Prefect API at http://…``."""
+        remedy = f"{self.remedy}: {self.command}" if self.command else f"{self.remedy}."
+        return self.error(f"{server} {self.does}. Nothing was run. {remedy}")

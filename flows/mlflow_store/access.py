@@ -18,7 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.errors import ServiceError, SettingsError, TandemError
+from flows.errors import ServerFault, ServiceError, SettingsError
 from flows.mlflow_store.places import PASSWORD, REGISTRY, TRACKING, USERNAME, MlflowPlace, is_http, sign_in_variables
 
 SECONDS = 6.0  # to connect, and then to answer
@@ -27,26 +27,6 @@ _TRUE = ("true", "1")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SIGN_IN = f"Set {USERNAME} and {PASSWORD}, or MLFLOW_TRACKING_TOKEN"
 _SET_BOTH = f"export {USERNAME}=NAME {PASSWORD}=PASSWORD"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFault:
-    """Why an MLflow server cannot be used.
-
-    Attributes:
-        does: What it does, such as ``does not answer: …``.
-        remedy: What a person can do.
-        command: What to type; may be empty.
-        error: What a command raises.
-        certain: False where MLflow's own client may get on: it trusts other certificates, and knows more ways to sign
-            in.
-    """
-
-    does: str
-    remedy: str
-    command: str
-    error: type[TandemError]
-    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +113,7 @@ def check_mlflow_servers(place: MlflowPlace) -> None:
     for uri in servers_of(place):
         fault = fault_of_server(MlflowRequests(uri, place, seconds), place)
         if fault is not None and fault.certain:
-            remedy = f"{fault.remedy}: {fault.command}" if fault.command else f"{fault.remedy}."
-            raise fault.error(f"The MLflow server {uri} {fault.does}. Nothing was run. {remedy}")
+            raise fault.raised(f"The MLflow server {uri}")
 
 
 def servers_of(place: MlflowPlace) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ import tomllib
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
-from flows.errors import ServiceError, SettingsError, TandemError
+from flows.errors import ServerFault, ServiceError, SettingsError
 
 SECONDS = 5.0  # to connect, and then to answer
 API_URL, AUTH_STRING, API_KEY = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"
@@ -25,19 +24,6 @@ SERVER_AUTH_STRING = "PREFECT_SERVER_API_AUTH_STRING"
 _HEADERS = "PREFECT_CLIENT_CUSTOM_HEADERS"
 # Files of the working directory that Prefect reads too, and what is in them if they say something to it.
 _FILES = {"prefect.toml": "", ".env": "PREFECT_", "pyproject.toml": "tool.prefect"}
-
-
-@dataclass(frozen=True, slots=True)
-class NoAccess:
-    """Why an API cannot be used.
-
-    ``does`` is what it does, such as ``does not answer: …``; ``remedy`` what a person can do, and ``command`` to type.
-    """
-
-    does: str
-    remedy: str
-    command: str
-    error: type[TandemError]
 
 
 def check_access(url: str, credential: str = "", *, is_needed: bool = False) -> None:
@@ -54,11 +40,10 @@ def check_access(url: str, credential: str = "", *, is_needed: bool = False) -> 
     """
     found = why_no_access(url, credential, is_needed=is_needed)
     if found is not None:
-        told = f"The Prefect API at {url} {found.does}. Nothing was run. {found.remedy}: {found.command}"
-        raise found.error(told)
+        raise found.raised(f"The Prefect API at {url}")
 
 
-def why_no_access(url: str, credential: str = "", *, is_needed: bool = False) -> NoAccess | None:
+def why_no_access(url: str, credential: str = "", *, is_needed: bool = False) -> ServerFault | None:
     """Ask an API for its version, as :func:`check_access` does; why it cannot be used.
 
     None if it answers, or if only Prefect itself can tell, which knows more settings.
@@ -136,19 +121,19 @@ def _may_be_set_elsewhere() -> bool:
 _EXAMPLES = {API_URL: "http://NAME:PASSWORD@HOST:4200/api", AUTH_STRING: "NAME:PASSWORD", API_KEY: "KEY"}
 
 
-def _refused(setting: str, code: int) -> NoAccess:
+def _refused(setting: str, code: int) -> ServerFault:
     """That the credential of a setting is refused; where none is set, that one is asked for."""
     if not setting:
         command = f"export {AUTH_STRING}={_EXAMPLES[AUTH_STRING]}"
         remedy = f"Set {AUTH_STRING} (for Prefect Cloud, {API_KEY})"
-        return NoAccess(f"asks for a credential, and none is set ({code})", remedy, command, SettingsError)
+        return ServerFault(f"asks for a credential, and none is set ({code})", remedy, command, SettingsError)
     does, command = f"refuses the credential in {setting} ({code})", f"export {setting}={_EXAMPLES[setting]}"
-    return NoAccess(does, "Correct it", command, SettingsError)
+    return ServerFault(does, "Correct it", command, SettingsError)
 
 
-def _silent(cause: str, is_needed: bool) -> NoAccess:
+def _silent(cause: str, is_needed: bool) -> ServerFault:
     if is_needed:
         command = f"{'export ' if API_URL in os.environ else 'prefect config set '}{API_URL}=http://HOST:4200/api"
-        return NoAccess(f"does not answer: {cause}", "Start that server, or name another", command, ServiceError)
+        return ServerFault(f"does not answer: {cause}", "Start that server, or name another", command, ServiceError)
     command = f"unset {API_URL}" if API_URL in os.environ else f"prefect config unset {API_URL}"
-    return NoAccess(f"does not answer: {cause}", "Start that server, or go without one", command, ServiceError)
+    return ServerFault(f"does not answer: {cause}", "Start that server, or go without one", command, ServiceError)

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from flows.cli.doctor.findings import Finding, Status, fail, ok, skip, warn
 from flows.cli.doctor.network import way_remedy
-from flows.errors import ServiceError, SettingsError
-from flows.mlflow_store.access import MlflowRequests, ServerFault, fault_of_server, servers_of, silent_server
+from flows.errors import ServerFault, ServiceError, SettingsError
+from flows.mlflow_store.access import MlflowRequests, fault_of_server, servers_of, silent_server
 from flows.mlflow_store.places import MlflowPlace, mlflow_place
 from flows.settings import Settings
 
