@@ -32,8 +32,7 @@ Answers::
     {"ended": ID, "code": 0}
     {"refused": ID, "message": TEXT, "errno": 12}
 
-A ``code`` below 0 is the number of the signal that ended the step; ``errno`` is 0 where no system call
-failed.
+A ``code`` below 0 is the number of the signal that ended the step; ``errno`` is 0 where no system call failed.
 """
 
 from __future__ import annotations
@@ -73,11 +72,9 @@ class Ending:
     def __init__(self, identifier: str, code: int, is_stopped: bool) -> None:
         self.identifier = identifier
         self.code = code
-        self.signal, seconds = signal.SIGTERM, LEFT_SECONDS
+        self.signal, self.at = signal.SIGTERM, time.monotonic() + LEFT_SECONDS
         if is_stopped:  # then all of it was asked to end together with the step
             self.wait_before_killing()
-        else:
-            self.at = time.monotonic() + seconds
 
     def wait_before_killing(self) -> None:
         """From now on, what is left has a while to end before it is killed."""
