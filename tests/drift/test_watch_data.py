@@ -411,9 +411,12 @@ def test_champion_and_its_data_in_a_workspace_are_compared_with(workspace: Setti
     compared = summary_of(state).comparison
     assert compared is not None and compared.reference.rows == 768
     assert ended(watch(engine="azureml", data_asset_name="diabetes-diagnostics")) == ("COMPLETED", "Skipped")
-    # Data of the project is no newer than a champion only because a later run has brought it to the workspace.
+    # Data of this machine is no newer than a champion only because a later run has brought it to the workspace.
     register(workspace, "azureml", **{OF_A_FILE: OF_ITS_OWN})
-    state = watch(engine="azureml", model_name=OF_A_FILE, data_asset_name="diabetes-diagnostics")
+    asset = workspace.registered_data / "assets" / "brought-by-a-run" / "1.yml"  # which no other test has brought
+    asset.parent.mkdir(parents=True)
+    asset.write_text(f"name: brought-by-a-run\nversion: 1\ntype: uri_file\npath: {ROWS}\n")
+    state = watch(engine="azureml", model_name=OF_A_FILE, data_asset_name="brought-by-a-run")
     assert (*ended(state), "at an unknown time" in str(state.message)) == ("COMPLETED", "Skipped", True)
 
 
