@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from flows.cli.state.registry_log import LOG
 from flows.cli.state.salvage import salvage
 from flows.machine.living import record_process
+from flows.mlflow_store.model_registry import Candidate
 from flows.settings import Settings
 from tests.terminal import PROJECT
 
@@ -36,12 +38,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (model / "MLmodel").write_text(f"model {number}")
         run = tracking.create_run("an experiment", f"run {number}")
         tracking.log_params(run, {"number": str(number)})
+        candidate = Candidate("m", str(model), run, {"id": str(number)}, {"n": str(number)})
         if number < 3:
-            tracking.promote(
-                "m", str(model), run, {"n": str(number)}, {"id": str(number)}, number - 1 or None, {"run": str(number)}
-            )
+            tracking.promote(asdict(candidate), number - 1 or None, {"run": str(number)})
         else:
-            tracking.register("m", str(model), run, {"n": str(number)}, {"id": str(number)})
+            tracking.register(asdict(candidate))
         shutil.rmtree(model)
     settings.prefect_home.mkdir()
     with closing(sqlite3.connect(settings.prefect_home / "prefect.db")) as connection:
@@ -151,8 +152,9 @@ def test_versions_from_before_there_was_a_log_are_written_down_with_the_next(hom
     model.mkdir()
     (model / "MLmodel").write_text("model 4")
     run = tracking.create_run("an experiment", "run 4")
+    candidate = Candidate("m", str(model), run, {"id": "4"}, {"n": "4"})
     for _ in range(2):
-        tracking.promote("m", str(model), run, {"n": "4"}, {"id": "4"}, 2, {"run": "4"})
+        tracking.promote(asdict(candidate), 2, {"run": "4"})
     assert (home / LOG).read_text().count("\n") == 4
 
 
