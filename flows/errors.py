@@ -115,6 +115,10 @@ class ServiceError(TandemError):
     exit_code = 3
 
 
+class ServingError(TandemError):
+    """An endpoint or a deployment is not there, cannot be made, or does not answer."""
+
+
 class StateError(TandemError):
     """The local state cannot be used: no space, no permission, a broken database, or somebody else is using it."""
 

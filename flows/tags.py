@@ -13,8 +13,8 @@ GIT_COMMIT = "tandem.git_commit"
 DECISION = "tandem.decision"  # Promoted, Rejected or Registered: what runs and versions are filtered by
 REASONS = "tandem.reasons"  # of the decision, as sentences
 WORSE = "tandem.worse"  # the metrics that are worse than the champion's, with both values
-MODEL = "tandem.model"  # of a run: the registered model that it was to become a version of
-MODEL_VERSION = "tandem.model_version"  # of a run: the version that it became
+MODEL = "tandem.model"  # of a run: the model that it was to become a version of; of a deployment: what it serves
+MODEL_VERSION = "tandem.model_version"  # likewise
 JOB = "tandem.job"
 MADE_OF = "tandem.made_of"  # the digest of all that a command job on Azure ML is made of
 BASIS = "tandem.basis"  # what the promotion rested on
@@ -24,6 +24,7 @@ STUDIO_URL = "tandem.studio_url"  # of the job; only at the flow run
 WATCHED = "tandem.watched"  # a tag of the flow run: it was suspended, and `watch-jobs` looks after its job
 WAKE_AT = "tandem.wake_at"  # of a suspended flow run: when a limit may have passed, in seconds since 1970
 LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seconds since 1970
+MODEL_DIGEST = "tandem.model_digest"  # of a deployment: the SHA-256 of its files
 RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its job was submitted again
 
 

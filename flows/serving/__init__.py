@@ -1,0 +1,1 @@
+"""Where a model answers requests: one Protocol, a package for each place."""
