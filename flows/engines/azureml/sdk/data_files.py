@@ -1,5 +1,7 @@
 """Files of data assets, downloaded from a workspace."""
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,24 @@ from flows.errors import DataAssetError
 from flows.spec.text.names import inside, unfit
 
 MOST_BYTES = 1 << 30  # the SDK holds a file in memory before it writes it
+
+
+def download(client: Any, address: str, folder: Path, *, is_file: bool) -> None:
+    """Download the file, or what is in the folder, at an address of a datastore into ``folder``; nothing if it is gone.
+
+    The SDK downloads whatever begins with the address, other files and folders beside it too.
+    """
+    place: Any = AzureMLDatastorePathUri(address)
+    storage: Any = get_storage_client(**get_datastore_info(client.datastores, place.datastore))
+    path: str = place.path.rstrip("/")
+    if not is_file:
+        storage.download(starts_with=f"{path}/", destination=folder)
+        return
+    with tempfile.TemporaryDirectory() as begins_so:
+        storage.download(starts_with=path, destination=begins_so)
+        file = inside(Path(begins_so), Path(path).name)
+        if file.is_file():
+            shutil.move(file, folder)
 
 
 class DataFiles:

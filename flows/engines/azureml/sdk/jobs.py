@@ -13,6 +13,7 @@ from azure.storage.blob import BlobClient
 
 from flows.engines.azureml.sdk.binding import as_sdk_job
 from flows.engines.azureml.sdk.connection import Connection
+from flows.engines.azureml.sdk.data_files import download
 from flows.errors import TandemError
 from flows.machine.private import hand_out, make_folder
 from flows.spec.model.job import JobKind, JobSpec
@@ -161,13 +162,23 @@ class Jobs:
         return text if lines is None else "\n".join(text.splitlines()[-lines:])
 
     async def download(self, name: str, output: str, target: Path, *, is_file: bool) -> bool:
-        """Download a named output of a finished job to ``target``; whether anything came."""
+        """Download a named output of a finished job to ``target``; whether anything came.
+
+        The run history tells where an output is. The SDK's own download knows only outputs whose type it tells as the
+        API does (``uri_folder``), and it says ``UriFolder`` (azure-sdk-for-python #48941, SDK 1.33 to 1.35.2). For
+        those it guesses, and misses what a reused step has written, files, and chosen paths. So it is left to the SDK
+        only where the run history tells nothing.
+        """
 
         def fetch(client: Any) -> bool:
-            _run_history(client)
-            with tempfile.TemporaryDirectory() as place:
-                client.jobs.download(name, output_name=output, download_path=place)
-                source = inside(Path(place) / "named-outputs", output)
+            address = _address_of(client, name, output)
+            with tempfile.TemporaryDirectory() as folder:
+                source = Path(folder)
+                if address is None:
+                    client.jobs.download(name, output_name=output, download_path=folder)
+                    source = inside(source / "named-outputs", output)
+                else:
+                    download(client, address, source, is_file=is_file)
                 files = [file for file in source.rglob("*") if file.is_file()]
                 for file in files:
                     place_of_file = target if is_file else target / file.relative_to(source)
@@ -195,6 +206,16 @@ def _run_history(client: Any) -> Any:
         except (ValueError, KeyError):
             raise ServiceResponseError(f"{found.discovery_url} does not say where the run history is.") from None
     return jobs._runs_operations
+
+
+def _address_of(client: Any, name: str, output: str) -> str | None:
+    """The address of a job's output in a datastore; None if the run history does not tell it."""
+    told: Mapping[str, Any] = _run_history(client).get_run_data(name).run_metadata.outputs or {}
+    if output not in told:
+        return None
+    asset: str = told[output].asset_id
+    found = client.jobs._dataset_dataplane_operations.get_batch_dataset_uris([asset]).values_property or {}
+    return found[asset].uri if asset in found else None
 
 
 def _remote_job(job: Any) -> RemoteJob:
