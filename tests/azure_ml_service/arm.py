@@ -3,30 +3,36 @@
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from urllib.parse import urlencode
 
 import yaml
 
 from tests.azure_ml_service.blobs import ACCOUNT, DATASTORES, Blobs, signature
-from tests.azure_ml_service.messages import API_HOST, ARM_HOST, Answer, Json, Refused, Request, Route, route
+from tests.azure_ml_service.messages import API_HOST, ARM_HOST, LOCATION, Answer, Json, Refused, Request, Route, route
+from tests.azure_ml_service.shown import as_text, conda_as_json, system_data
 from tests.azure_ml_service.state import Documents, now
 
-LOCATION = "westeurope"
 API = f"{LOCATION}.api.azureml.ms"
 PROVIDER = "Microsoft.MachineLearningServices/workspaces"
 WORKSPACE_GUID = "44444444-4444-4444-4444-444444444444"
 
-# What of an asset cannot change once it has a version; None for an asset that can change altogether.
+# What of an asset cannot change once it has a version.
 FIXED = {
     "codes": ("codeUri",),
     "data": ("dataUri", "dataType"),
     "environments": ("image", "condaFile"),
-    "components": ("componentSpec",),
+    "components": ("command", "code", "environment", "type", "inputs", "outputs", "jobs", "is_deterministic"),
     "models": ("modelUri", "modelType"),
 }
+# What a version or a container that is not there is called, in codes from the outermost to the innermost.
+_NOT_THERE = {"components": ("NotFound", "ComponentNotFound"), "environments": ("NotFoundError",)}
+_TIMESTAMPED = ("components", "environments")  # whose next version is a timestamp
+ANONYMOUS = "azureml_anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +61,11 @@ class Workspace:
 
 
 class Arm:
-    """Answers management.azure.com, but for jobs and computes. ``page_size``: how many versions or jobs it lists.
-
-    ``on_existing_version`` says what a PUT of a version of data or of an environment that there is already comes to, if
-    it is the same one: the existing version, or a conflict. Another one is a conflict always. What Azure does is not
-    known.
-    """
+    """Answers management.azure.com, but for jobs and computes. ``page_size``: how many versions or jobs it lists."""
 
     page_size = 100
 
     def __init__(self, workspace: Workspace, documents: Documents, blobs: Blobs) -> None:
-        self.on_existing_version: Literal["same", "conflict"] = "same"
         self.workspace = workspace
         self._documents = documents
         self._blobs = blobs
@@ -108,8 +108,25 @@ class Arm:
             "discoveryUrl": f"https://{API}/discovery",
             "mlFlowTrackingUri": f"azureml://{API}/mlflow/v1.0{workspace.path}",
             "storageAccount": f"{group}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}",
+            "description": "",
+            "keyVault": f"{group}/providers/Microsoft.Keyvault/vaults/loopback",
+            "applicationInsights": f"{group}/providers/Microsoft.insights/components/loopback",
+            "containerRegistry": f"{group}/providers/Microsoft.ContainerRegistry/registries/loopback",
+            "notebookInfo": {
+                "resourceId": WORKSPACE_GUID,
+                "fqdn": f"loopback.{LOCATION}.notebooks.azure.net",
+                "isPrivateLinkEnabled": False,
+                "notebookPreparationError": None,
+            },
+            "hbiWorkspace": False,
+            "imageBuildCompute": None,
+            "privateLinkCount": 0,
             "provisioningState": "Succeeded",
             "publicNetworkAccess": "Enabled",
+            "storageHnsEnabled": False,
+            "tenantId": WORKSPACE_GUID,
+            "v1LegacyMode": False,
+            "enableDataIsolation": False,
         }
         resource = {
             "id": workspace.path,
@@ -118,7 +135,8 @@ class Arm:
             "location": LOCATION,
             "tags": {},
             "kind": "Default",
-            "identity": {"type": "SystemAssigned"},
+            "identity": {"type": "SystemAssigned", "principalId": WORKSPACE_GUID, "tenantId": WORKSPACE_GUID},
+            "sku": {"name": "Basic", "tier": "Basic"},
             "properties": properties,
             "systemData": system_data(now()),
         }
@@ -126,11 +144,12 @@ class Arm:
 
     def discovery(self, request: Request) -> Answer:
         base = f"https://{API}"
-        return Answer.of(dict.fromkeys(("api", "history", "mlflow", "catalog", "metrics", "artifact"), base))
+        known = ("api", "catalog", "experimentation", "gallery", "history", "hyperdrive", "labeling")
+        return Answer.of(dict.fromkeys((*known, "modelmanagement", "pipelines", "studio"), base))
 
     def _datastore(self, name: str) -> Json:
         if name not in DATASTORES:
-            raise Refused(404, "UserError", f"Could not find datastore with name '{name}'.")
+            raise Refused(404, "UserError", f"Could not find datastore with name '{name}'.", "NotFoundError")
         properties = {
             "datastoreType": "AzureBlob",
             "accountName": ACCOUNT,
@@ -140,8 +159,9 @@ class Arm:
             "isDefault": name == "workspaceblobstore",
             "credentials": {"credentialsType": "Sas", "secrets": {"secretsType": "Sas"}},
             "serviceDataAccessAuthIdentity": "None",
-            "properties": {},
-            "tags": {},
+            "description": None,
+            "properties": None,
+            "tags": None,
         }
         return {**self.resource("datastores", name, properties), "systemData": system_data(now())}
 
@@ -175,7 +195,7 @@ class Arm:
         found = self._documents.get(kind, f"{name}:{version}")
         if found is None:
             text = f"Could not find asset with ID: {self.workspace.path}/{kind}/{name}/versions/{version}"
-            raise Refused(404, "UserError", text)
+            raise Refused(404, "UserError", text, *_NOT_THERE.get(kind, ("NotFoundError",)))
         return found
 
     def by_id(self, kind: str, identifier: str) -> Json:
@@ -190,18 +210,22 @@ class Arm:
     def _container(self, kind: str, name: str) -> Json:
         versions = self._versions(kind, name)
         if not versions:
-            raise Refused(404, "UserError", f"Could not find asset container {name} among the {kind}.")
+            raise _no_container(kind, name)
         numbers = [int(found["name"]) for found in versions if found["name"].isdigit()]
         properties = {
-            "latestVersion": versions[0]["name"],
-            "nextVersion": str(max(numbers, default=0) + 1),
+            "description": "",
+            "latestVersion": None if kind == "components" else versions[0]["name"],
+            "nextVersion": _timestamp() if kind in _TIMESTAMPED else str(max(numbers, default=0) + 1),
             "isArchived": False,
             "tags": {},
             "properties": {},
         }
         if kind == "data":
             properties["dataType"] = versions[0]["properties"]["dataType"]
-        return {**self.resource(kind, name, properties), "systemData": versions[-1]["systemData"]}
+        system: Json = versions[-1]["systemData"]
+        if kind == "components":
+            system = {key: system[key] for key in ("createdAt", "lastModifiedAt")}
+        return {**self.resource(kind, name, properties), "systemData": system}
 
     def list_containers(self, request: Request, kind: str) -> Answer:
         names = dict.fromkeys(key.rpartition(":")[0] for key in self._documents.keys(kind))
@@ -215,23 +239,16 @@ class Arm:
             return self._codes_by_hash(request.query["hash"])
         found = self._versions(kind, name)
         if not found:
-            raise Refused(404, "UserError", f"Could not find asset container {name} among the {kind}.")
+            raise _no_container(kind, name)
         if request.query.get("listViewType") == "ActiveOnly":
             found = [document for document in found if not document["properties"].get("isArchived")]
-        start = int(request.query.get("$skip") or 0)
-        size = int(request.query.get("$top") or 0) or self.page_size
-        page: Json = {"value": found[start : start + size]}
-        if len(found) > start + size and "$top" not in request.query:
-            kept = {**request.query, "$skip": str(start + size)}
-            text = "&".join(f"{key}={value}" for key, value in kept.items())
-            page["nextLink"] = f"https://{request.host}{request.path}?{text}"
-        return Answer.of(page)
+        return page_of(request, [self._shown(kind, document) for document in found], self.page_size)
 
     def _codes_by_hash(self, digest: str) -> Answer:
         return Answer.of(
             {
                 "value": [
-                    code
+                    self._shown("codes", code)
                     for code in self._documents.all("codes")
                     if (code["properties"].get("properties") or {}).get("hash_sha256") == digest
                 ]
@@ -239,31 +256,61 @@ class Arm:
         )
 
     def get_version(self, request: Request, kind: str, name: str, version: str) -> Answer:
-        return Answer.of(self.version(kind, name, version))
+        return Answer.of(self._shown(kind, self.version(kind, name, version)))
 
     def put_version(self, request: Request, kind: str, name: str, version: str) -> Answer:
-        asked: Json = {"isArchived": False, "isAnonymous": False, "tags": {}, "properties": {}}
-        asked |= {key: value for key, value in request.json["properties"].items() if value is not None}
-        asked["properties"] = {key: str(value) for key, value in asked["properties"].items()}
-        self._complete(kind, asked)
+        """Make a version, or change what can change of one; an anonymous component gets an id by its content."""
+        asked: Json = request.json["properties"]
+        if kind == "components" and name == ANONYMOUS:
+            version = _content_id(asked["componentSpec"])
+        present, resource = self.keep(kind, name, version, asked)
+        if present and not (kind == "environments" or name == ANONYMOUS):
+            return Answer.of(self._shown(kind, resource))
+        address = f"https://{request.host}{request.path}?api-version={request.api_version}"
+        return Answer.of(self._shown(kind, resource), 201, Location=address)
+
+    def keep(self, kind: str, name: str, version: str, asked: Json) -> tuple[bool, Json]:
+        """Write down a version of an asset; whether it was there already.
+
+        Raises:
+            Refused: It is there, and what cannot change would.
+        """
+        kept: Json = {"description": None, "isArchived": False, "isAnonymous": False, "tags": {}, "properties": {}}
+        kept |= {key: value for key, value in asked.items() if value is not None}
+        kept["properties"] = {key: str(value) for key, value in kept["properties"].items()}
+        self._complete(kind, name, version, kept)
         with self._documents.lock:
             present = self._documents.get(kind, f"{name}:{version}")
-            if present is not None and not asked["isAnonymous"]:
-                changed = [key for key in FIXED[kind] if asked.get(key) != present["properties"].get(key)]
-                refuses_same = self.on_existing_version == "conflict" and kind in ("data", "environments")
-                if changed or refuses_same:
-                    text = f"A {kind} version with name {name} and version {version} already exists"
-                    why = f": {', '.join(changed)} cannot change" if changed else ""
-                    raise Refused(409, "UserError", f"{text}{why}.")
-            created = present["systemData"]["createdAt"] if present else now()
+            if present is not None:
+                _check_fixed(kind, f"{name}:{version}", present["properties"], kept)
+            moment = now()
             resource = {
-                **self.resource(kind, version, asked, of=f"{name}/versions/"),
-                "systemData": system_data(created),
+                **self.resource(kind, version, kept, of=f"{name}/versions/"),
+                "systemData": system_data(present["systemData"]["createdAt"] if present else moment, moment),
             }
+            if present is not None and name == ANONYMOUS:
+                return True, present
             self._documents.put(kind, f"{name}:{version}", resource)
-        return Answer.of(resource, 200 if present else 201)
+        return present is not None, resource
 
-    def _complete(self, kind: str, properties: Json) -> None:
+    def _shown(self, kind: str, resource: Json) -> Json:
+        """A version as it is answered, which is not quite as it was sent."""
+        if kind == "data":
+            system = {
+                key: resource["systemData"][key]
+                for key in ("createdAt", "createdBy", "createdByType", "lastModifiedAt")
+            }
+            return {**resource, "systemData": system}
+        properties: Json = dict(resource["properties"])
+        if kind == "codes":
+            properties["isAnonymous"] = False
+        elif kind == "environments":
+            properties["condaFile"] = conda_as_json(properties.get("condaFile"))
+        elif kind == "components":
+            properties |= {"description": None, "componentSpec": as_text(properties["componentSpec"])}
+        return {**resource, "properties": properties}
+
+    def _complete(self, kind: str, name: str, version: str, properties: Json) -> None:
         """Add what the service knows of an asset that the client does not say."""
         if kind == "data":
             properties["dataUri"] = self.long_uri(properties["dataUri"])
@@ -271,14 +318,16 @@ class Arm:
             self._complete_model(properties)
         elif kind == "environments":
             properties.update(environmentType="UserCreated", osType="Linux")
+        elif kind == "components":
+            properties["componentSpec"] = {**properties["componentSpec"], "name": name, "version": version}
 
     def _complete_model(self, properties: Json) -> None:
         match = re.fullmatch(r"azureml://jobs/([^/]+)/outputs/(?:artifacts/paths/)?([^/]+?)/?", properties["modelUri"])
         if match:
             uri = self.job_output(match[1], match[2])
-            properties["jobName"] = match[1]
         else:
             uri = self.long_uri(properties["modelUri"])
+        properties["jobName"] = match[1] if match else properties.get("jobName")
         properties["modelUri"] = uri
         path = self.path_of(uri)
         if not path.exists():
@@ -321,29 +370,59 @@ class Arm:
     def pending_upload(self, request: Request, kind: str, name: str, version: str) -> Answer:
         folder = f"{kind}-{name}"
         container = DATASTORES["workspaceblobstore"]
-        address = self._blobs.url(container, folder, signed=False)
+        address = self._blobs.url(container, folder, signed=False).replace(".net/", ".net:443/", 1)
+        group = self.workspace.path.partition("/providers/")[0]
         reference = {
             "blobUri": address,
-            "storageAccountArmId": f"/storageAccounts/{ACCOUNT}",
+            "storageAccountArmId": f"{group}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}",
             "credential": {"credentialType": "SAS", "sasUri": f"{address}?{signature()}"},
         }
         identifier = hashlib.sha256(json.dumps([kind, name, version]).encode()).hexdigest()[:32]
         return Answer.of(
-            {
-                "blobReferenceForConsumption": reference,
-                "pendingUploadId": identifier,
-                "pendingUploadType": "TemporaryBlobReference",
-            }
+            {"blobReferenceForConsumption": reference, "pendingUploadId": identifier, "pendingUploadType": "None"}
         )
 
 
-def system_data(created: str) -> Json:
-    """Who made something, and when."""
-    who = {"createdBy": "Loopback", "createdByType": "Application"}
-    return {
-        **who,
-        "createdAt": created,
-        "lastModifiedBy": "Loopback",
-        "lastModifiedByType": "Application",
-        "lastModifiedAt": created,
-    }
+def page_of(request: Request, found: list[Json], size: int) -> Answer:
+    """One page of a list, as the request asks for it, with the address of the next if there are more."""
+    start = int(request.query.get("$skipToken") or 0)
+    size = int(request.query.get("$top") or 0) or size
+    page: Json = {"value": found[start : start + size]}
+    if len(found) > start + size:
+        query = urlencode({**request.query, "$skipToken": str(start + size)}, safe="$")
+        page["nextLink"] = f"https://{request.host}{request.path}?{query}"
+    return Answer.of(page)
+
+
+def _no_container(kind: str, name: str) -> Refused:
+    text = f"Could not find asset container {name} among the {kind}."
+    return Refused(404, "UserError", text, *_NOT_THERE.get(kind, ("NotFoundError",)))
+
+
+def _check_fixed(kind: str, name: str, present: Json, asked: Json) -> None:
+    """Refuse a change of what cannot change. What Azure answers for an environment is not known."""
+    inner = "componentSpec" if kind == "components" else None
+    before, after = (present[inner], asked[inner]) if inner else (present, asked)
+    changed = next((key for key in FIXED[kind] if before.get(key) != after.get(key)), None)
+    if changed is None:
+        return
+    match kind:
+        case "components":
+            text = (
+                f'Failed to update component {name} since field "{changed}" is immutable, try specifying a new version.'
+            )
+            raise Refused(400, "UserError", text, "BadArgument", "ArgumentInvalid", "UpdateComponentFailed")
+        case "environments":
+            raise Refused(409, "UserError", f"The environment {name} already exists: {changed} cannot change.")
+        case _:
+            raise Refused(400, "UserError", "Asset paths cannot be updated.")
+
+
+def _content_id(spec: Json) -> str:
+    """The id of an anonymous component: the same for the same content, whatever version the client gave it."""
+    content = {key: value for key, value in spec.items() if key not in ("version", "_source")}
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(content, sort_keys=True)))
+
+
+def _timestamp() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}0"

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import re
+import shutil
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,12 @@ class Blobs:
         for container in DATASTORES.values():
             (folder / container).mkdir(parents=True, exist_ok=True)
 
+    def clear(self) -> None:
+        """Delete every blob, and every container but those of the datastores."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for container in DATASTORES.values():
+            (self._folder / container).mkdir(parents=True, exist_ok=True)
+
     def routes(self) -> list[Route]:
         """Who answers what."""
         return [
@@ -72,7 +79,7 @@ class Blobs:
 
     def local(self, url: str) -> Path:
         """The file of a blob's address."""
-        match = re.fullmatch(rf"https://{BLOB_HOST}/([^/?]+)/?([^?]*)(\?.*)?", url)
+        match = re.fullmatch(rf"https://{BLOB_HOST}(?::443)?/([^/?]+)/?([^?]*)(\?.*)?", url)
         if match is None:
             raise Refused(400, "ValidationError", f"Not an address of the workspace's storage: {url}")
         return self.path(match[1], unquote(match[2]))
@@ -131,9 +138,7 @@ class Blobs:
         _authorize(request)
         path = self.path(container, name)
         if not path.is_file():
-            answer = Answer.error(404, "BlobNotFound", "The specified blob does not exist.")
-            answer.headers.update({"x-ms-error-code": "BlobNotFound", **_common()})
-            return answer
+            return _refusal(404, "BlobNotFound", "The specified blob does not exist.")
         stat = path.stat()
         headers = {
             "Last-Modified": formatdate(stat.st_mtime, usegmt=True),
@@ -141,6 +146,7 @@ class Blobs:
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",
             "x-ms-blob-type": "BlockBlob",
+            "x-ms-creation-time": formatdate(stat.st_ctime, usegmt=True),
             **{f"x-ms-meta-{key}": value for key, value in self._metadata(container, name).items()},
             **_common(),
         }
@@ -153,8 +159,8 @@ class Blobs:
         start = int(wanted[1])
         end = min(int(wanted[2] or stat.st_size), stat.st_size - 1)
         if start >= stat.st_size:
-            answer = Answer.error(416, "InvalidRange", "The range specified is invalid for the size of the resource.")
-            answer.headers.update({"x-ms-error-code": "InvalidRange", "Content-Range": f"bytes */{stat.st_size}"})
+            answer = _refusal(416, "InvalidRange", "The range specified is invalid for the size of the resource.")
+            answer.headers["Content-Range"] = f"bytes */{stat.st_size}"
             return answer
         headers["Content-Range"] = f"bytes {start}-{end}/{stat.st_size}"
         return Answer(206, content[start : end + 1], headers)
@@ -181,9 +187,7 @@ class Blobs:
                 raise Refused(501, "NotImplemented", f"comp={other} is not served")
         with self._lock:
             if request.headers.get("if-none-match") == "*" and path.exists():
-                answer = Answer.error(409, "BlobAlreadyExists", "The specified blob already exists.")
-                answer.headers["x-ms-error-code"] = "BlobAlreadyExists"
-                return answer
+                return _refusal(409, "BlobAlreadyExists", "The specified blob already exists.")
             _replace(path, content)
         self._put_metadata(request, container, name)
         digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
@@ -223,6 +227,12 @@ def _authorize(request: Request) -> None:
     if "sig" not in request.query or expiry < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
         text = "Server failed to authenticate the request. Make sure the signature is there and has not expired."
         raise Refused(403, "AuthenticationFailed", text)
+
+
+def _refusal(status: int, code: str, message: str) -> Answer:
+    """An error in the form of the storage account."""
+    text = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return Answer(status, text.encode(), {"Content-Type": "application/xml", "x-ms-error-code": code, **_common()})
 
 
 def _common() -> dict[str, str]:

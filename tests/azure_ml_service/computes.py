@@ -2,7 +2,7 @@
 
 from tests.azure_ml_service.arm import LOCATION, Arm
 from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
-from tests.azure_ml_service.state import Documents
+from tests.azure_ml_service.state import Documents, now
 
 REGION = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{location}"
 # Sizes by family: their cores.
@@ -10,6 +10,31 @@ SIZES = {
     "standardDFamily": {"STANDARD_D2": 2},
     "standardDSv2Family": {"STANDARD_DS2_V2": 2, "STANDARD_DS3_V2": 4},
     "standardFSv2Family": {"STANDARD_F4S_V2": 4},
+}
+
+
+_UNSET: Json = {
+    "disableLocalAuth": False,
+    "description": None,
+    "resourceId": None,
+    "provisioningErrors": None,
+    "isAttachedCompute": False,
+}
+_NOT_YET = ("currentNodeCount", "targetNodeCount", "nodeStateCounts", "allocationState")
+_NODES = ("preparing", "running", "idle", "unusable", "leaving", "preempted")
+_UNSET_OF_CLUSTER: Json = {
+    "subnet": None,
+    "currentNodeCount": 0,
+    "targetNodeCount": 0,
+    "nodeStateCounts": {f"{state}NodeCount": 0 for state in _NODES},
+    "allocationState": "Steady",
+    "allocationStateTransitionTime": "2024-01-01T00:00:00+00:00",
+    "errors": None,
+    "remoteLoginPortPublicAccess": "Enabled",
+    "osType": "Linux",
+    "virtualMachineImage": None,
+    "isolatedNetwork": False,
+    "propertyBag": {},
 }
 
 
@@ -64,9 +89,7 @@ class Computes:
 
     def get(self, request: Request, name: str) -> Answer:
         found = self._settled(name)
-        if found is None:
-            raise Refused(404, "ResourceNotFound", f"The compute '{name}' was not found in this workspace.")
-        return Answer.of(found)
+        return Answer(404) if found is None else Answer.of(found)
 
     def put(self, request: Request, name: str) -> Answer:
         size = str(request.json["properties"]["properties"].get("vmSize")).upper()
@@ -75,20 +98,28 @@ class Computes:
         resource = self._put(name, request.json["properties"], "Creating", request.json.get("tags"))
         self._documents.put("computeOperations", name, {"looks": self.looks, "failure": self.failure})
         region = REGION.format(subscription=self._arm.workspace.subscription, location=LOCATION)
-        url = f"https://{request.host}{region}/computeOperationsStatus/{name}?api-version={request.api_version}"
+        query = f"api-version={request.api_version}&service=new"
+        url = f"https://{request.host}{region}/computeOperationsStatus/{name}?{query}"
+        # What is not there yet has no nodes, and no place.
+        properties = {key: value for key, value in resource["properties"].items() if key != "computeLocation"}
+        properties["properties"] = {
+            key: None if key in _NOT_YET else value
+            for key, value in properties["properties"].items()
+            if key not in ("allocationStateTransitionTime", "propertyBag")
+        }
+        resource |= {"properties": properties, "tags": request.json.get("tags")}
         return Answer.of(resource, 201, Azure_AsyncOperation=url)
 
     def operation(self, request: Request, subscription: str, location: str, name: str) -> Answer:
         made = self._documents.get("computeOperations", name)
         if made is None:
             raise Refused(404, "NotFound", f"There is no operation {name}.")
-        told: Json = {"id": request.path, "name": name}
         if made["looks"]:
-            return Answer.of({**told, "status": "InProgress"})
+            return Answer.of({"status": "InProgress", "percentComplete": 0.0})
         if made["failure"] is None:
-            return Answer.of({**told, "status": "Succeeded", "percentComplete": 100.0})
+            return Answer.of({"status": "Succeeded", "percentComplete": 100.0})
         error = {"code": made["failure"], "message": f"Could not create {name}."}
-        return Answer.of({**told, "status": "Failed", "error": error})
+        return Answer.of({"status": "Failed", "percentComplete": 100.0, "error": error})
 
     def usages(self, request: Request, subscription: str, location: str) -> Answer:
         return Answer.of({"value": [self._usage(*key, *amounts) for key, amounts in self.quota.items()]})
@@ -116,7 +147,16 @@ class Computes:
         )
 
     def _put(self, name: str, properties: Json, state: str, tags: Json | None = None) -> Json:
-        properties = {"computeLocation": LOCATION, **properties, "provisioningState": state}
+        present = self._documents.get("computes", name)
+        properties = {
+            **_UNSET,
+            "createdOn": present["properties"]["createdOn"] if present else now(),
+            "modifiedOn": now(),
+            "computeLocation": LOCATION,
+            **properties,
+            "provisioningState": state,
+            "properties": {**_UNSET_OF_CLUSTER, **properties.get("properties", {})},
+        }
         resource = {**self._arm.resource("computes", name, properties), "location": LOCATION, "tags": tags or {}}
         self._documents.put("computes", name, resource)
         return resource

@@ -1,14 +1,32 @@
 """The data planes on *.api.azureml.ms: run history, artifacts of runs, addresses of data."""
 
 import re
+import uuid
+from datetime import datetime, timedelta
 
-from tests.azure_ml_service.arm import LOCATION, WORKSPACE_GUID, Arm
+from tests.azure_ml_service.arm import API, LOCATION, WORKSPACE_GUID, Arm
 from tests.azure_ml_service.blobs import DATASTORES, Blobs
+from tests.azure_ml_service.identity import CLIENT, TENANT
 from tests.azure_ml_service.jobs import children_of
 from tests.azure_ml_service.messages import API_HOST, Answer, Json, Refused, Request, Route, route
 from tests.azure_ml_service.state import Documents
 
 _MODEL_TYPES = {"mlflow_model": "MLFlowModel", "custom_model": "CustomModel", "triton_model": "TritonModel"}
+_TYPES = {"uri_folder": "UriFolder", "uri_file": "UriFile", "mltable": "MLTable", **_MODEL_TYPES}
+_NULL = (
+    *("token", "tokenExpiryTimeUtc", "warnings", "lastStartTimeUtc", "currentComputeTime", "effectiveStartTimeUtc"),
+    *("cancelationReason", "scheduleId", "description", "scriptName", "runDefinition", "jobSpecification"),
+    *("primaryMetricName", "createdFrom", "completeUri", "diagnosticsUri", "computeRequest", "compute"),
+    *("retainForLifetimeOfWorkspace", "queueingInfo", "inputs", "outputs"),
+)
+_WHO = {
+    **dict.fromkeys(("userIdp", "userAltSecId", "upn")),
+    "userPuId": CLIENT,
+    "userIss": f"https://sts.windows.net/{TENANT}/",
+    "userObjectId": CLIENT,
+    "userTenantId": TENANT,
+    "userName": "Loopback",
+}
 ARTIFACTS = DATASTORES["workspaceartifactstore"]
 
 
@@ -47,34 +65,68 @@ class History:
         return found
 
     def run(self, job: Json) -> Json:
-        """A job as run history shows it."""
-        pipeline = job["submitted"].get("jobType") == "Pipeline"
-        kind = "azureml.StepRun" if job["parent"] else "azureml.PipelineRun" if pipeline else "azureml.scriptrun"
-        outputs = {
-            name: {"assetId": self.asset_id(output), "type": _MODEL_TYPES.get(output["type"], output["type"])}
-            for name, output in job["outputs"].items()
-        }
+        """A job as run history shows it: all there is to know, but not where its outputs are."""
+        is_pipeline, parent, root = job["submitted"].get("jobType") == "Pipeline", job["parent"], job["root"]
+        kind = "azureml.StepRun" if parent else "azureml.PipelineRun" if is_pipeline else "azureml.scriptrun"
         compute = (job["submitted"].get("computeId") or "").rpartition("/")[2]
+        cancel = f"https://{API}/studioservice/apiv2{self._arm.workspace.path}/runs/{job['name']}/Cancel"
+        duration = _duration(job["started"], job["ended"])
         return {
+            **dict.fromkeys(_NULL),
+            "runNumber": 1,
+            "revision": 1,
+            "statusRevision": 0,
             "runId": job["name"],
-            "runUuid": job["name"],
-            "parentRunId": job["parent"],
-            "rootRunId": job["root"],
-            "experimentId": job["experiment"],
+            "runUuid": _guid(job["name"]),
+            "parentRunId": parent,
+            "parentRunUuid": parent and _guid(parent),
+            "rootRunId": root,
+            "rootRunUuid": _guid(root),
+            "experimentId": _guid(job["experiment"]),
             "createdUtc": job["created"],
+            "createdBy": _WHO,
+            "userId": CLIENT,
+            "lastModifiedBy": _WHO,
+            "lastModifiedUtc": job["ended"] or job["started"] or job["created"],
             "startTimeUtc": job["started"],
             "endTimeUtc": job["ended"],
+            "duration": duration,
+            "computeDuration": duration,
             "status": job["status"],
+            "error": {"error": job["error"]} if job["error"] else None,
             "displayName": job["display_name"],
+            "name": job.get("component"),
+            "dataContainerId": f"dcid.{job['container']}",
+            "hidden": False,
+            "description": job["submitted"].get("description"),
+            "retainForLifetimeOfWorkspace": False if is_pipeline else None,
+            "runType": kind,
+            "runTypeV2": {
+                "orchestrator": "Pipeline" if is_pipeline else None,
+                "traits": [kind],
+                "attribution": None,
+                "computeType": None,
+            },
             "tags": job["tags"],
             "properties": job["properties"],
-            "target": compute or None,
-            "compute": {"target": compute} if compute else None,
-            "runType": kind,
-            "error": {"error": job["error"]} if job["error"] else None,
-            "outputs": outputs or None,
-            "dataContainerId": f"dcid.{job['name']}",
+            "parameters": {},
+            "settings": {},
+            "services": {},
+            "actionUris": {"Cancel": cancel},
+            "cancelUri": cancel,
+            "target": None if is_pipeline else compute or None,
+            "uniqueChildRunComputeTargets": [compute] if is_pipeline and compute else [],
+            "inputDatasets": [],
+            "outputDatasets": [],
         }
+
+    def _run_data(self, job: Json) -> Json:
+        """A job as run history shows it to whoever asks for its data: with its outputs, a pipeline's too."""
+        outputs = {
+            name: {"assetId": self.asset_id(output), "type": _TYPES.get(output["type"], output["type"])}
+            for name, output in job["outputs"].items()
+        }
+        return {**self.run(job), "inputs": {}, "outputs": outputs}
 
     def asset_id(self, output: Json) -> str:
         """The id of the data (or model) asset that an output is."""
@@ -118,7 +170,8 @@ class History:
         )
 
     def run_data(self, request: Request) -> Answer:
-        return Answer.of({"runMetadata": self.run(self._job(request.json["runId"]))})
+        told = self._run_data(self._job(request.json["runId"]))
+        return Answer.of({"runMetadata": told, "runDefinition": {"JobType": told["runType"]}, "jobSpecification": None})
 
     def change(self, request: Request, experiment: str, name: str) -> Answer:
         asked = request.json
@@ -135,7 +188,8 @@ class History:
         for identifier in request.json["values"]:
             output = self._documents.get("output-assets", identifier)
             if output is not None:
-                values[identifier] = {"uri": self._arm.long_uri(output["uri"]), "type": output["type"]}
+                kind = _TYPES.get(output["type"], output["type"])
+                values[identifier] = {"uri": self._arm.long_uri(output["uri"]), "type": kind}
         return Answer.of({"values": values})
 
     # Artifacts, as azureml-mlflow reads and writes them
@@ -159,6 +213,18 @@ class History:
         if not self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/{path}").is_file():
             raise Refused(404, "UserError", f"The artifact {path} was not found in dcid.{name}.")
         return Answer.of(self._content(name, path))
+
+
+def _guid(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
+def _duration(started: str | None, ended: str | None) -> str | None:
+    """How long a run took, as hours, minutes and seconds; None while that is not known."""
+    if started is None or ended is None:
+        return None
+    took = datetime.fromisoformat(ended) - datetime.fromisoformat(started)
+    return f"{timedelta(days=took.days)}" if took.days else f"0{took}" + ("" if took.microseconds else ".000000")
 
 
 def _artifact(run: str, path: str) -> Json:

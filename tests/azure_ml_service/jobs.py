@@ -1,15 +1,44 @@
 """The jobs of the workspace as ARM shows them: submit, get, list, cancel."""
 
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
-from tests.azure_ml_service.arm import LOCATION, Arm, system_data
+from tests.azure_ml_service.arm import LOCATION, WORKSPACE_GUID, Arm, page_of
 from tests.azure_ml_service.identity import claims
 from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
 from tests.azure_ml_service.state import Documents, now
 
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
+# What a PUT changes of a job that is there; the rest is its definition.
+_CHANGEABLE = frozenset({"tags", "properties", "displayName", "description", "isArchived", "services"})
+_CLUSTER = {"_azureml.ComputeTargetType": "amlctrain"}
+_PROCESS = {
+    "ProcessInfoFile": "azureml-logs/process_info.json",
+    "ProcessStatusFile": "azureml-logs/process_status.json",
+}
+# Every property of a job is told, unset ones as null.
+_UNSET: Json = {
+    "description": None,
+    "computeId": None,
+    "isArchived": False,
+    "identity": None,
+    "componentId": None,
+    "notificationSetting": None,
+}
+_UNSET_OF: dict[str, Json] = {
+    "Pipeline": {"settings": None, "jobs": None, "sourceJobId": None},
+    "Command": {
+        "codeId": None,
+        "distribution": None,
+        "limits": None,
+        "environmentVariables": None,
+        "parameters": {},
+    },
+}
+_RESOURCES = {"instanceCount": 1, "instanceType": None, "properties": None, "shmSize": "2g", "dockerArgs": None}
 
 
 class Executor(Protocol):
@@ -26,6 +55,7 @@ class Executor(Protocol):
 
 def new_job(name: str, submitted: Json, parent: Json | None = None, step: str | None = None) -> Json:
     """The document of a new job; of a child, if there is a parent."""
+    is_command = submitted.get("jobType") == "Command"
     return {
         "name": name,
         "parent": parent and parent["name"],
@@ -33,7 +63,7 @@ def new_job(name: str, submitted: Json, parent: Json | None = None, step: str | 
         "step": step,
         "submitted": submitted,
         "experiment": parent["experiment"] if parent else submitted.get("experimentName") or "Default",
-        "status": "NotStarted",
+        "status": "Starting" if is_command else "NotStarted",
         "history": [],
         "created": now(),
         "started": None,
@@ -41,9 +71,98 @@ def new_job(name: str, submitted: Json, parent: Json | None = None, step: str | 
         "error": None,
         "outputs": {},
         "tags": submitted.get("tags") or {},
-        "properties": {key: str(value) for key, value in (submitted.get("properties") or {}).items()},
+        "properties": {
+            **(_CLUSTER if is_command else {}),
+            **{key: str(value) for key, value in (submitted.get("properties") or {}).items()},
+        },
         "display_name": step or submitted.get("displayName") or name,
+        "container": name,
     }
+
+
+def started_properties(job: Json) -> dict[str, str]:
+    """The properties that the service gives a job of the workspace when it begins to work on it."""
+    submitted: Json = job["submitted"]
+    if submitted.get("jobType") != "Pipeline":
+        return _PROCESS
+    settings: Json = submitted.get("settings") or {}
+    literals = {
+        name: str(given.get("value"))
+        for name, given in (submitted.get("inputs") or {}).items()
+        if given.get("jobInputType") == "literal"
+    }
+    compute = str(submitted.get("computeId") or settings.get("default_compute") or "")
+    return {
+        "azureml.DevPlatv2": "true",
+        "azureml.runsource": "azureml.PipelineRun",
+        "runSource": "MFE",
+        "runType": "HTTP",
+        "azureml.parameters": json.dumps(literals),
+        "azureml.continue_on_step_failure": str(settings.get("continue_on_step_failure", False)),
+        "azureml.continue_on_failed_optional_input": "True",
+        "azureml.defaultComputeName": compute.rpartition("/")[2],
+        "azureml.defaultDataStoreName": "workspaceblobstore",
+        "azureml.pipelineComponent": "pipelinerun",
+    }
+
+
+def ended_properties(job: Json) -> dict[str, str]:
+    """The properties that the service gives a job when it has ended."""
+    if job["submitted"].get("jobType") != "Pipeline":
+        return {}
+    stage = {"StartTime": job["started"], "EndTime": job["ended"], "Status": "Finished"}
+    return {"azureml.pipelines.stages": json.dumps({"Initialization": None, "Execution": stage})}
+
+
+def new_child(name: str, node: Json, parent: Json, step: str) -> Json:
+    """The document of a pipeline's step."""
+    above: Json = parent["submitted"]
+    default = (above.get("settings") or {}).get("default_compute")
+    compute = node.get("computeId") or above.get("computeId") or default
+    job = new_job(name, {"node": node, "computeId": compute}, parent, step)
+    component, version = _name_and_version(node["componentId"])
+    job["component"] = component
+    nodeid = hashlib.sha256(name.encode()).hexdigest()[:8]
+    job["properties"] |= {
+        "azureml.runsource": "azureml.StepRun",
+        "azureml.nodeid": nodeid,
+        "ContentSnapshotId": str(uuid.uuid5(uuid.NAMESPACE_URL, node["componentId"])),
+        "StepType": "PythonScriptStep",
+        "ComputeTargetType": "AmlCompute",
+        "azureml.moduleid": version if component == "azureml_anonymous" else node["componentId"],
+        "azureml.moduleName": component,
+        "azureml.moduleVersion": "1" if component == "azureml_anonymous" else version,
+        "azureml.pipeline": parent["name"],
+        "azureml.pipelinerunid": parent["name"],
+        "azureml.DevPlatv2": "true",
+        "azureml.pipelineComponent": "masterescloud",
+        **_CLUSTER,
+        **_PROCESS,
+    }
+    job["tags"] = {"azureml.nodeid": nodeid, "azureml.pipeline": parent["name"]}
+    return job
+
+
+def mark_reused(job: Json, earlier: Json) -> None:
+    """Say of a step that an earlier one stands for it, whose outputs and logs it has."""
+    job["properties"] |= {
+        "azureml.isreused": "true",
+        "azureml.reusedrunid": earlier["name"],
+        "azureml.reusednodeid": earlier["properties"].get("azureml.nodeid", ""),
+        "azureml.reusedpipeline": earlier["parent"],
+        "azureml.reusedpipelinerunid": earlier["parent"],
+    }
+    job["container"] = earlier["container"]
+    job["outputs"] = earlier["outputs"]
+
+
+def _name_and_version(component: str) -> tuple[str, str]:
+    """The name and the version in the id of a component."""
+    if "/versions/" in component:
+        before, _, version = component.partition("/versions/")
+        return before.rpartition("/")[2], version
+    name, _, version = component.removeprefix("azureml:").partition(":")
+    return name, version
 
 
 def children_of(documents: Documents, name: str) -> list[Json]:
@@ -53,14 +172,9 @@ def children_of(documents: Documents, name: str) -> list[Json]:
 
 
 class Jobs:
-    """Answers for jobs.
-
-    ``on_existing_job`` says what a PUT of a name that there is already comes to, if the definition is the same one:
-    the existing job, or a conflict. Another definition is a conflict always. What Azure does is not known.
-    """
+    """Answers for jobs. A PUT of a job that is there changes its tags; what comes of another definition is unknown."""
 
     def __init__(self, arm: Arm, documents: Documents, executor: Executor) -> None:
-        self.on_existing_job: Literal["same", "conflict"] = "same"
         self._arm = arm
         self._documents = documents
         self._executor = executor
@@ -79,40 +193,40 @@ class Jobs:
     def _job(self, name: str) -> Json:
         found = self._documents.get("jobs", name)
         if found is None:
-            raise Refused(404, "UserError", f"Not found job with the name {name}.")
+            raise Refused(404, "UserError", f"Not found job with the name {name}.", "NotFound")
         return found
 
     def resource(self, job: Json) -> Json:
         """A job as ARM shows it; of a pipeline's child it shows no properties."""
-        resource = {**self._arm.resource("jobs", job["name"], None), "systemData": system_data(job["created"])}
+        made = {"createdAt": job["created"], "createdBy": "Loopback", "createdByType": "Application"}
+        resource = {**self._arm.resource("jobs", job["name"], None), "systemData": made}
         if job["parent"]:
+            del resource["properties"]
             return resource
         submitted: Json = job["submitted"]
-        outputs = {
-            name: {**output, "uri": job["outputs"].get(name, output).get("uri")}
-            for name, output in (submitted.get("outputs") or {}).items()
-        }
-        outputs["default"] = {
-            "jobOutputType": "uri_folder",
-            "uri": f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{job['name']}",
-            "mode": "ReadWriteMount",
-        }
+        kind: str = submitted["jobType"]
         workspace = self._arm.workspace
-        studio = f"https://ml.azure.com/runs/{job['name']}?wsid={workspace.path}"
-        tracking = f"azureml://{LOCATION}.api.azureml.ms/mlflow/v1.0{workspace.path}"
+        group, _, provider = workspace.path.partition("/providers/")
+        studio = f"{group.replace('resourceGroups', 'resourcegroups')}/workspaces/{provider.rpartition('/')[2]}"
+        tracking = f"azureml://{LOCATION}.api.azureml.ms/mlflow/v1.0{workspace.path}?"
         properties = {
+            **_UNSET,
+            **_UNSET_OF[kind],
             **submitted,
             "experimentName": job["experiment"],
             "displayName": job["display_name"],
             "status": job["status"],
-            "outputs": outputs,
+            "inputs": {name: _input(given) for name, given in (submitted.get("inputs") or {}).items()},
+            "outputs": _outputs(job),
             "tags": job["tags"],
             "properties": job["properties"],
             "services": {
-                "Studio": {"jobServiceType": "Studio", "endpoint": studio},
-                "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
+                "Tracking": _service("Tracking", tracking),
+                "Studio": _service("Studio", f"https://ml.azure.com/runs/{job['name']}?wsid={studio}"),
             },
         }
+        if kind == "Command":
+            properties["resources"] = {**_RESOURCES, **(submitted.get("resources") or {})}
         return {**resource, "properties": properties}
 
     def list(self, request: Request) -> Answer:
@@ -123,13 +237,7 @@ class Jobs:
         if tag := request.query.get("tag"):
             key, _, value = tag.partition("=")
             found = [job for job in found if key in job["tags"] and value in ("", job["tags"][key])]
-        start, size = int(request.query.get("$skip") or 0), self._arm.page_size
-        page: Json = {"value": [self.resource(job) for job in found[start : start + size]]}
-        if len(found) > start + size:
-            kept = {**request.query, "$skip": str(start + size)}
-            text = "&".join(f"{key}={value}" for key, value in kept.items())
-            page["nextLink"] = f"https://{request.host}{request.path}?{text}"
-        return Answer.of(page)
+        return page_of(request, [self.resource(job) for job in found], self._arm.page_size)
 
     def get(self, request: Request, name: str) -> Answer:
         return Answer.of(self.resource(self._job(name)))
@@ -141,22 +249,31 @@ class Jobs:
         if submitted["jobType"] == "Pipeline":
             _check_second_token(request.headers)
         with self._documents.lock:
-            present = self._documents.get("jobs", name)
-            if present is not None:
-                if self.on_existing_job == "conflict" or present["submitted"] != submitted:
-                    raise Refused(409, "UserError", f"A job with the name {name} already exists.")
-                return Answer.of(self.resource(present))
+            if self._documents.get("jobs", name) is not None:
+                return Answer.of(self.resource(self._changed(name, submitted)))
             self._check_references(submitted)
             job = new_job(name, submitted)
             self._documents.put("jobs", name, job)
         self._executor.submit(name)
-        return Answer.of(self.resource(job), 201)
+        address = f"https://{request.host}{request.path}?api-version={request.api_version}"
+        return Answer.of(self.resource(job), 201, Location=address)
+
+    def _changed(self, name: str, submitted: Json) -> Json:
+        """A job that is there, with what a PUT changes of it."""
+        with self._documents.change("jobs", name) as job:
+            if _definition(job["submitted"]) != _definition(submitted):
+                raise Refused(409, "UserError", f"A job with the name {name} already exists.")
+            job["tags"] = submitted.get("tags") or {}
+            job["display_name"] = submitted.get("displayName") or job["display_name"]
+            job["properties"] |= {key: str(value) for key, value in (submitted.get("properties") or {}).items()}
+            job["submitted"]["description"] = submitted.get("description")
+        return job
 
     def _check_references(self, submitted: Json) -> None:
         """Refuse what Azure refuses on arrival: code, components and computes that are not there."""
         computes = [submitted.get("computeId"), (submitted.get("settings") or {}).get("default_compute")]
         for node in (submitted.get("jobs") or {}).values():
-            self._arm.by_id("components", node["componentId"])
+            self._check_component(node["componentId"])
             computes.append(node.get("computeId"))
         if submitted.get("codeId"):
             self._arm.by_id("codes", submitted["codeId"])
@@ -164,20 +281,68 @@ class Jobs:
             if self._documents.get("computes", compute.rpartition("/")[2]) is None:
                 raise Refused(400, "UserError", f"Unknown compute target '{compute.rpartition('/')[2]}'.")
 
+    def _check_component(self, identifier: str) -> None:
+        try:
+            self._arm.by_id("components", identifier)
+        except Refused as refused:
+            if refused.answer.status != 404:
+                raise
+            name, version = _name_and_version(identifier)
+            text = f"key: {identifier}, Message: Not found component {name} (version: {version})."
+            raise Refused(404, "NotFound", text) from refused
+
     def cancel(self, request: Request, name: str) -> Answer:
-        self._job(name)
+        """Cancel a job. Of one that has ended only what a pipeline answers is recorded; a command job is left alone."""
+        job = self._job(name)
+        is_pipeline = job["submitted"].get("jobType") == "Pipeline"
+        if is_pipeline and job["status"] in TERMINAL:
+            text = f"The pipeline run {name} is in terminal status, it can't be canceled."
+            causes = ("BadArgument", "ArgumentInvalid", "CancelPipelineRunInTerminalStatus")
+            raise Refused(400, "UserError", text, *causes)
         self._executor.cancel(name)
+        if not is_pipeline:
+            return Answer(200)
         operations = f"/subscriptions/{self._arm.workspace.subscription}/providers/Microsoft.MachineLearningServices"
-        result = f"{operations}/locations/{LOCATION}/mfeOperationResults/jc:{uuid.uuid4()}:{name}"
+        result = f"{operations}/locations/{LOCATION}/mfeOperationResults/jc:{WORKSPACE_GUID}:{name}"
         location = f"https://{request.host}{result}?api-version={request.api_version}"
-        return Answer(202, b"", {"Location": location, "Retry-After": "1"})
+        return Answer.of(None, 202, Location=location, x_ms_async_operation_timeout="PT1H")
 
     def canceling(self, request: Request, subscription: str, location: str, name: str) -> Answer:
         status = self._job(name.rpartition(":")[2])["status"]
         if status in TERMINAL:
-            return Answer.of(None)
+            return Answer(200)
         again = f"https://{request.host}{request.path}?api-version={request.api_version}"
-        return Answer(202, b"", {"Location": again, "Retry-After": "1"})
+        return Answer.of({}, 202, Location=again)
+
+
+def _definition(submitted: Json) -> Json:
+    return {key: value for key, value in submitted.items() if key not in _CHANGEABLE}
+
+
+def _service(name: str, endpoint: str) -> Json:
+    unset = dict.fromkeys(("port", "status", "errorMessage", "properties", "nodes"))
+    return {"jobServiceType": name, **unset, "endpoint": endpoint}
+
+
+def _input(given: Json) -> Json:
+    mode = {} if given["jobInputType"] == "literal" else {"mode": "ReadOnlyMount"}
+    return {"description": None, **mode, **given}
+
+
+def _outputs(job: Json) -> Json:
+    """The outputs of a job. Where those of a pipeline lie is not told: its children have made them."""
+    submitted: Json = job["submitted"]
+    is_command = submitted["jobType"] == "Command"
+    unset: Json = {"description": None, "uri": None, "assetName": None, "mode": "ReadWriteMount"}
+    outputs: Json = {}
+    for name, output in (submitted.get("outputs") or {}).items():
+        outputs[name] = {**unset, **output}
+        if is_command and name in job["outputs"]:
+            outputs[name]["uri"] = job["outputs"][name]["uri"]
+    if is_command:
+        default = f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{job['name']}"
+        outputs["default"] = {**unset, "uri": default, "jobOutputType": "uri_folder"}
+    return outputs
 
 
 def _check_second_token(headers: Mapping[str, str]) -> None:

@@ -2,12 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 Json: TypeAlias = dict[str, Any]
+
+LOCATION = "westeurope"
 
 ARM_HOST = r"management\.azure\.com"
 API_HOST = r"[\w-]+\.api\.azureml\.ms"
@@ -70,13 +74,34 @@ class Answer:
         """An error in the form that all of Azure uses."""
         return cls.of({"error": {"code": code, "message": message}}, status)
 
+    @classmethod
+    def workspace_error(cls, status: int, code: str, message: str, inner: Sequence[str] = ()) -> "Answer":
+        """An error in the form of Azure ML, which tells its cause as a chain of inner codes, the innermost last."""
+        told: Json | None = None
+        for cause in reversed(inner):
+            told = {"code": cause, "innerError": told}
+        values: Json = {
+            "ComponentName": "managementfrontend",
+            "Correlation": {"operation": uuid.uuid4().hex, "request": uuid.uuid4().hex[:16]},
+            "Environment": LOCATION,
+            "Location": LOCATION,
+            "Time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}+00:00",
+        }
+        if told is not None:
+            values["InnerError"] = told
+        more = [{"type": name, "info": {"value": value}} for name, value in values.items()]
+        error = {"code": code, "message": message, "details": [], "additionalInfo": more}
+        return cls.of({"error": error}, status, x_ms_response_type="error")
+
 
 class Refused(Exception):
-    """A request that is answered with an error."""
+    """A request that is answered with an error; with inner codes, or code ``NotFound``, in the form of Azure ML."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *inner: str) -> None:
         super().__init__(message)
-        self.answer = Answer.error(status, code, message)
+        told = (status, code, message)
+        is_ours = bool(inner) or code in ("UserError", "NotFound")
+        self.answer = Answer.workspace_error(*told, inner) if is_ours else Answer.error(*told)
 
 
 Handler: TypeAlias = Callable[..., Answer]

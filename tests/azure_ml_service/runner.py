@@ -11,11 +11,21 @@ from tests.azure_ml_service.arm import Arm
 from tests.azure_ml_service.definitions import Definition, bound_output, of_command_job, of_node, upstream
 from tests.azure_ml_service.faults import Faults, JobFault
 from tests.azure_ml_service.job_process import JobFailed, JobProcesses, exit_message
-from tests.azure_ml_service.jobs import TERMINAL, children_of, new_job
+from tests.azure_ml_service.jobs import (
+    TERMINAL,
+    children_of,
+    ended_properties,
+    mark_reused,
+    new_child,
+    started_properties,
+)
 from tests.azure_ml_service.messages import Json, Refused
 from tests.azure_ml_service.mlflow_part import Mlflow
 from tests.azure_ml_service.state import Documents, now
 
+# The statuses before Running, by the type of a job.
+_BEFORE_RUNNING = {"Pipeline": ("Preparing",), "Command": ("Queued",)}
+_CLUSTER_STATUS = '{"AllocationState":"steady","PreparingNodeCount":0,"RunningNodeCount":1,"CurrentNodeCount":1}'
 _HELD = {"stuck_queued": "Queued", "not_responding": "NotResponding", "paused": "Paused"}
 
 
@@ -98,8 +108,12 @@ class Runner:
                 return
             faults = self._faults.take_for_job(name, job["step"])
             self._slow_cancels[name] = sum(fault.seconds or 0.0 for fault in faults if fault.kind == "slow_cancel")
-            for status in ("Preparing", "Queued"):
+            for status in _BEFORE_RUNNING.get(job["submitted"].get("jobType"), ("Preparing", "Queued")):
                 await self._pass_through(name, status)
+            if not job["parent"]:
+                self._add(name, "properties", started_properties(job))
+            if job["submitted"].get("jobType") != "Pipeline":
+                self._add(name, "tags", {"_aml_system_ComputeTargetStatus": _CLUSTER_STATUS})
             for fault in faults:
                 await self._suffer(name, fault)
             self._processes.warm_up()
@@ -138,6 +152,10 @@ class Runner:
                 job["history"].append([status, now()])
             job.update(values)
 
+    def _add(self, name: str, field: str, more: Mapping[str, str]) -> None:
+        with self._documents.change("jobs", name) as job:
+            job[field] |= more
+
     async def _pass_through(self, name: str, status: str) -> None:
         self._set(name, status)
         await asyncio.sleep(self.step_seconds)
@@ -146,6 +164,7 @@ class Runner:
         if status == "Canceled":
             await asyncio.sleep(self.step_seconds + self._slow_cancels.get(name, 0.0))
         self._set(name, status, ended=now(), error=error)
+        self._add(name, "properties", ended_properties(self._job(name)))
         self._track(name)
 
     def _track(self, name: str) -> None:
@@ -255,10 +274,7 @@ class Runner:
 
     def _make_child(self, parent: Json, step: str, node: Json, definition: Definition) -> str:
         name = str(uuid.uuid4())
-        compute = node.get("computeId") or (parent["submitted"].get("settings") or {}).get("default_compute")
-        job = new_job(name, {"node": node, "computeId": compute}, parent, step)
-        job["properties"]["azureml.moduleid"] = node["componentId"]
-        job["properties"]["azureml.pipelinerunid"] = parent["name"]
+        job = new_child(name, node, parent, step)
         job["outputs"] = self._processes.addresses(name, definition)
         self._documents.put("jobs", name, job)
         return name
@@ -289,8 +305,7 @@ class Runner:
             return False
         earlier = self._job(found["job"])
         with self._documents.change("jobs", name) as job:
-            job["properties"] |= {"azureml.isreused": "true", "azureml.reusedrunid": earlier["name"]}
-            job["outputs"] = earlier["outputs"]
+            mark_reused(job, earlier)
             job.update(status="Completed", started=now(), ended=now())
         self._track(name)
         return True

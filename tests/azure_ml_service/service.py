@@ -5,6 +5,7 @@ import re
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.azure_ml_service.faults import Fault, Faults
 from tests.azure_ml_service.history import History
 from tests.azure_ml_service.identity import CLIENT, IDENTITY_PATH, SECRET, TENANT, Identity, check_token
 from tests.azure_ml_service.job_process import JobProcesses
-from tests.azure_ml_service.jobs import Jobs, children_of
+from tests.azure_ml_service.jobs import Executor, Jobs, children_of
 from tests.azure_ml_service.messages import API_HOST, ARM_HOST, Answer, Json, Refused, Request, Route
 from tests.azure_ml_service.mlflow_part import Mlflow
 from tests.azure_ml_service.proxy import Proxy
@@ -54,9 +55,14 @@ class Recorded:
 
 
 class Service:
-    """A workspace on this machine, reached through ``environment``. Its state is in a folder and outlives it."""
+    """A workspace on this machine, reached through ``environment``. Its state is in a folder and outlives it.
 
-    def __init__(self, folder: Path, port: int = 0, workspace: Workspace | None = None) -> None:
+    An ``executor`` stands in for what runs the jobs.
+    """
+
+    def __init__(
+        self, folder: Path, port: int = 0, workspace: Workspace | None = None, executor: Executor | None = None
+    ) -> None:
         self.workspace = workspace or Workspace()
         self.faults = Faults()
         self.requests: list[Recorded] = []
@@ -72,7 +78,7 @@ class Service:
         self.authority = authority_file(folder / "tls")
         processes = JobProcesses(folder / "work", self.documents, self.arm, self.blobs, self.mlflow, self._way_in())
         self.runner = Runner(self.documents, self.arm, processes, self.mlflow, self.faults)
-        self.job_routes = Jobs(self.arm, self.documents, self.runner)
+        self.job_routes = Jobs(self.arm, self.documents, executor or self.runner)
         self._thread = threading.Thread(target=self._proxy.serve_forever, name="azure-ml-service", daemon=True)
         parts = (
             self.identity,
@@ -150,11 +156,15 @@ class Service:
         self.requests.clear()
         self.contract.clear()
         self.identity.token_seconds = 3600.0
-        self.job_routes.on_existing_job = "same"
-        self.arm.on_existing_version = "same"
         self.runner.step_seconds = 0.05
         self.arm.page_size = 100
         self.computes.reset()
+
+    def forget_all(self) -> None:
+        """Be as new: forget what was recorded, and every asset, job and blob."""
+        self.reset()
+        self.documents.clear()
+        self.blobs.clear()
 
     @property
     def violations(self) -> list[str]:
@@ -182,8 +192,18 @@ class Service:
 
     # Requests
 
+    def knows(self, request: Request) -> bool:
+        """Whether the operation is one that the service has."""
+        return self._find(request) is not None
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request of this process, which is not recorded and hit by no fault."""
+        return _with_common_headers(request, self._work(request))
+
     def _respond(self, request: Request) -> Answer | None:
         answer = self._handle(request)
+        if answer is not None:
+            answer = _with_common_headers(request, answer)
         if not request.path.startswith("/_control"):
             status = answer.status if answer else 0
             body = request.json if request.method == "PUT" and re.fullmatch(ARM_HOST, request.host) else None
@@ -253,6 +273,20 @@ class Service:
     def _observe(self, request: Request, is_request: bool, body: bytes) -> None:
         if body and not request.path.startswith("/mlflow") and re.fullmatch(f"{ARM_HOST}|{API_HOST}", request.host):
             self.contract.observe(request.method, request.path, is_request, json.loads(body))
+
+
+def _with_common_headers(request: Request, answer: Answer) -> Answer:
+    """An answer with the headers that every one of the workspace has."""
+    if re.fullmatch(API_HOST, request.host) and not request.path.startswith("/mlflow"):
+        answer.headers.setdefault("x-ms-response-type", "standard")
+    if re.fullmatch(ARM_HOST, request.host):
+        left = ("reads", "11999") if request.method in ("GET", "HEAD") else ("writes", "1199")
+        answer.headers.setdefault("x-ms-response-type", "standard")
+        answer.headers |= {
+            "x-ms-correlation-request-id": str(uuid.uuid4()),
+            f"x-ms-ratelimit-remaining-subscription-{left[0]}": left[1],
+        }
+    return answer
 
 
 def _failure(fault: Fault) -> Answer | None:

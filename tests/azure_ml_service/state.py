@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from tests.azure_ml_service.messages import Json
 
 def now() -> str:
     """This moment as Azure writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
 
 
 class Documents:
@@ -58,6 +59,12 @@ class Documents:
         """The keys of a kind, in the order in which they came."""
         with self.lock:
             return list(self._kinds.get(kind, {}))
+
+    def clear(self) -> None:
+        """Forget every document."""
+        with self.lock:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._kinds.clear()
 
     def all(self, kind: str) -> list[Json]:
         """The documents of a kind."""

@@ -227,9 +227,8 @@ def test_cancel_that_is_refused_since_the_job_ends_at_this_moment_is_no_error(
 def test_request_that_may_have_made_a_job_is_not_sent_again_before_the_job_was_looked_for(
     file: str, kind: Literal["reset", "status"], azure_jobs: JobRunner, service: Service, write: Write
 ) -> None:
-    """Left to itself, azure-core repeats the PUT: what Azure ML makes of the same name a second time is not known."""
+    """Left to itself, azure-core repeats the PUT, by which Azure ML sets the tags of the job anew."""
     write({"job.yml": job("true"), "pipeline.yml": pipeline({"a": command("true")})})
-    service.job_routes.on_existing_job = "conflict"
     service.faults.add(Fault("PUT", r"/jobs/", kind, after_work=True))
     request = azure_jobs.request(file)
 

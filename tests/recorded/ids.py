@@ -1,0 +1,75 @@
+"""Ids of a recording as the loopback service has them: workspace, hosts, container, and what either side makes up."""
+
+import re
+from typing import Any
+
+from tests.azure_ml_service.arm import API, Workspace
+from tests.azure_ml_service.blobs import DATASTORES
+from tests.recorded.operations import WORKSPACE, kind_of
+
+_LONG_ADDRESS = re.compile(
+    r"azureml://subscriptions/[^/]+/resourcegroups/[^/]+(?:/providers/Microsoft\.MachineLearningServices)?"
+    r"/workspaces/[^/]+/datastores/",
+    re.IGNORECASE,
+)
+_CONTAINER = re.compile(r"azureml-blobstore-[\w-]+")
+_PART = re.compile(r"[\w.~-]+")
+# What a service makes up: GUIDs, timestamps as versions. Names in zeros are replacements, and stand for many things.
+_MADE_UP = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}(-\d\d){5}-\d+", re.IGNORECASE)
+_ZEROS = re.compile(r"[0-]+")
+
+
+class Ids:
+    """Translates what is sent, and learns from each pair of answers which names stand for the same thing."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._ours: dict[str, str] = {}
+        self._certain = frozenset(_PART.findall(workspace.path))
+
+    def host(self, host: str) -> str:
+        """The host of the service for one of the recording."""
+        match kind_of(host):
+            case "management":
+                return "management.azure.com"
+            case "api":
+                return API
+            case _:
+                return host
+
+    def text(self, text: str) -> str:
+        """A path, a query or a body with our ids in place of the recorded ones."""
+        if self._ours:
+            text = _PART.sub(lambda match: self._ours.get(match[0], match[0]), text)
+        text = WORKSPACE.sub(self._workspace.path, text)
+        text = _LONG_ADDRESS.sub(self._workspace.datastore_uri("", "").removesuffix("/paths/"), text)
+        return _CONTAINER.sub(DATASTORES["workspaceblobstore"], text)
+
+    def rename(self, recorded: str, ours: str) -> None:
+        """Have another name for what is named so from here on."""
+        self._ours[recorded] = ours
+
+    def learn(self, recorded: Any, ours: Any) -> None:
+        """Learn from two answers to the same request."""
+        if isinstance(recorded, dict) and isinstance(ours, dict):
+            for key in recorded.keys() & ours.keys():
+                self.learn(recorded[key], ours[key])
+        elif isinstance(recorded, list) and isinstance(ours, list):
+            for one, other in zip(recorded, ours, strict=False):
+                self.learn(one, other)
+        elif isinstance(recorded, str) and isinstance(ours, str):
+            self._learn_text(recorded, ours)
+
+    def _learn_text(self, recorded: str, ours: str) -> None:
+        parts, others = _PART.findall(self.text(recorded)), _PART.findall(ours)
+        if len(parts) != len(others):
+            return
+        for part, other in zip(parts, others, strict=True):
+            is_made_up = _MADE_UP.fullmatch(part) and not _ZEROS.fullmatch(part)
+            if part != other and is_made_up and part not in self._certain:
+                self._ours.setdefault(part, other)
+
+
+def is_replaced(name: str) -> bool:
+    """Whether a name is one that was put in the place of another, and may stand for several."""
+    return _ZEROS.fullmatch(name) is not None and len(name) > 8
