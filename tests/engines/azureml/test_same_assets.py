@@ -66,6 +66,24 @@ def test_asset_that_somebody_else_made_a_moment_ago_is_taken_as_it_is(
     assert all(fault.hits for fault in overtaken)
 
 
+def test_data_that_somebody_else_made_a_moment_ago_of_another_file_is_taken_as_it_is(
+    azure_jobs: JobRunner, azure_ml: Service, write: Write
+) -> None:
+    """What a version of data consists of cannot change, which the service refuses with 400."""
+    label = "overtaken-by-another"
+    write(files(label))
+    other = {"dataType": "uri_file", "dataUri": "azureml://datastores/workspaceblobstore/paths/other/rows.csv"}
+    made = Fault(
+        "PUT", rf"/data/{label}/versions/1$", "hold", action=lambda: azure_ml.arm.keep("data", label, "1", other)
+    )
+    azure_ml.faults.add(made)
+
+    data = azure_jobs.in_flow(lambda engine: engine.resolve_data(label))
+
+    assert made.hits == 1
+    assert (data.label, data.sha256) == (f"{label}:1", None)  # not the SHA-256 of our file
+
+
 def test_two_submissions_at_once_make_the_same_assets_once(
     azure_jobs: JobRunner, azure_ml: Service, write: Write
 ) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from azure.ai.ml import MLClient
+from azure.ai.ml._artifacts._constants import ASSET_PATH_ERROR
 from azure.ai.ml.exceptions import MlException
 from azure.core.exceptions import (
     AzureError,
@@ -223,6 +224,8 @@ def _as_ours(
             return NotFoundError(text)
         case ResourceExistsError():
             return AlreadyThereError(text)
+        case HttpResponseError() if ASSET_PATH_ERROR in str(wire):
+            return AlreadyThereError(text)  # a version of data or of a model, with other content
         case HttpResponseError(status_code=401):
             return TokenRefusedError(f"Azure ML does not take the token any more: {text}\n{_SIGN_IN_AGAIN}")
         case ClientAuthenticationError() if is_unreachable(str(wire)):
