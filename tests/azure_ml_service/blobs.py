@@ -125,10 +125,13 @@ class Blobs:
         inner = "".join(f"<{key}>{escape(value)}</{key}>" for key, value in metadata.items())
         stat = path.stat()
         return (
-            f"<Blob><Name>{escape(name)}</Name><Properties><Last-Modified>{formatdate(stat.st_mtime, usegmt=True)}"
-            f"</Last-Modified><Etag>0x{stat.st_mtime_ns:X}</Etag><Content-Length>{stat.st_size}</Content-Length>"
-            "<Content-Type>application/octet-stream</Content-Type><BlobType>BlockBlob</BlobType></Properties>"
-            f"<Metadata>{inner}</Metadata></Blob>"
+            f"<Blob><Name>{escape(name)}</Name><Properties>"
+            f"<Creation-Time>{formatdate(stat.st_ctime, usegmt=True)}</Creation-Time>"
+            f"<Last-Modified>{formatdate(stat.st_mtime, usegmt=True)}</Last-Modified>"
+            f"<Etag>0x{stat.st_mtime_ns:X}</Etag><Content-Length>{stat.st_size}</Content-Length>"
+            "<Content-Type>application/octet-stream</Content-Type><Content-Encoding /><BlobType>BlockBlob</BlobType>"
+            "</Properties>"
+            f"<Metadata>{inner}</Metadata><OrMetadata /></Blob>"
         )
 
     def _metadata(self, container: str, name: str) -> dict[str, str]:

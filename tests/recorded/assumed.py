@@ -228,4 +228,4 @@ def sent_bytes(entry: Entry) -> bytes:
         return b"" if sent is None else b"blob"
     if sent is None:
         return b""
-    return sent.encode() if isinstance(sent, str) else json.dumps(sent).encode()
+    return sent.encode(errors="replace") if isinstance(sent, str) else json.dumps(sent).encode()

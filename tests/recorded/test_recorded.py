@@ -16,8 +16,12 @@ WORKSPACE = (
 ARM = f"https://management.azure.com{WORKSPACE}"
 SECRET = "somebody-secret"
 WHO = {
-    **{"createdAt": SECRET, "createdBy": SECRET, "createdByType": "User"},
-    **{"lastModifiedAt": SECRET, "lastModifiedBy": SECRET, "lastModifiedByType": "User"},
+    "createdAt": SECRET,
+    "createdBy": SECRET,
+    "createdByType": "User",
+    "lastModifiedAt": SECRET,
+    "lastModifiedBy": SECRET,
+    "lastModifiedByType": "User",
 }
 
 Record = Callable[..., None]

@@ -215,7 +215,7 @@ def test_cancel_that_is_refused_since_the_job_ends_at_this_moment_is_no_error(
     write({"job.yml": job("true")})
     request = azure_jobs.request()
     service.faults.add(JobFault("held", job=request.job_name, status="Running", seconds=3.0))
-    service.faults.add(Fault("POST", r"/cancel", code=409))
+    service.faults.add(Fault("POST", r"/cancel", code=400))
 
     (said,) = azure_jobs.errors_of([request], Timeouts(run_timeout_seconds=0.3))
 
