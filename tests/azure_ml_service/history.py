@@ -15,7 +15,7 @@ _MODEL_TYPES = {"mlflow_model": "MLFlowModel", "custom_model": "CustomModel", "t
 _TYPES = {"uri_folder": "UriFolder", "uri_file": "UriFile", "mltable": "MLTable", **_MODEL_TYPES}
 _NULL = (
     *("token", "tokenExpiryTimeUtc", "warnings", "lastStartTimeUtc", "currentComputeTime", "effectiveStartTimeUtc"),
-    *("cancelationReason", "scheduleId", "description", "scriptName", "runDefinition", "jobSpecification"),
+    *("cancelationReason", "description", "scriptName", "runDefinition", "jobSpecification"),
     *("primaryMetricName", "createdFrom", "completeUri", "diagnosticsUri", "computeRequest", "compute"),
     *("retainForLifetimeOfWorkspace", "queueingInfo", "inputs", "outputs"),
 )
@@ -171,7 +171,7 @@ class History:
 
     def run_data(self, request: Request) -> Answer:
         told = self._run_data(self._job(request.json["runId"]))
-        return Answer.of({"runMetadata": told, "runDefinition": {"JobType": told["runType"]}, "jobSpecification": None})
+        return Answer.of({"runMetadata": told, "runDefinition": None, "jobSpecification": None})
 
     def change(self, request: Request, experiment: str, name: str) -> Answer:
         asked = request.json
