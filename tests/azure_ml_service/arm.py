@@ -71,7 +71,7 @@ class Arm:
         self._blobs = blobs
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         kinds = "|".join(FIXED)
         assets = f"W/(?P<kind>{kinds})"
         return [

@@ -52,7 +52,7 @@ class Blobs:
             (self._folder / container).mkdir(parents=True, exist_ok=True)
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         return [
             route("GET|HEAD", BLOB_HOST, "/{container}/?", self.container),
             route("PUT", BLOB_HOST, "/{container}/?", self.make_container),

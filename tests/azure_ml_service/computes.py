@@ -1,4 +1,4 @@
-"""Compute targets, which take their time to be made, and what of cores the region has and allows."""
+"""Compute targets, the operations that make them, VM sizes, and quotas of cores."""
 
 from tests.azure_ml_service.arm import LOCATION, Arm
 from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
@@ -53,7 +53,7 @@ class Computes:
         self.reset()
 
     def reset(self) -> None:
-        """Be quick, and generous, again."""
+        """Make computes at once and without failure again, and take back the quota."""
         self.looks = 0
         self.failure: str | None = None
         self.quota = {
@@ -65,7 +65,7 @@ class Computes:
         }
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         return [
             route("GET", ARM_HOST, "W/computes", self.list),
             route("GET", ARM_HOST, "W/computes/{name}", self.get),
@@ -76,7 +76,7 @@ class Computes:
         ]
 
     def add(self, name: str) -> None:
-        """Have a compute cluster, if there is none of that name."""
+        """Add a compute cluster, unless there is one of that name."""
         scale = {"minNodeCount": 0, "maxNodeCount": 4, "nodeIdleTimeBeforeScaleDown": "PT120S"}
         nodes = {"vmSize": "STANDARD_DS3_V2", "vmPriority": "Dedicated", "osType": "Linux", "scaleSettings": scale}
         if self._documents.get("computes", name) is None:
@@ -162,7 +162,7 @@ class Computes:
         return resource
 
     def _settled(self, name: str) -> Json | None:
-        """A compute target, with what its last operation has come to by now."""
+        """A compute target in its present state; None if there is none."""
         with self._documents.lock:
             found = self._documents.get("computes", name)
             if found is None or found["properties"]["provisioningState"] != "Creating":

@@ -1,4 +1,4 @@
-"""Bodies held against the SDK's own models of the wire: unknown properties, wrong types, values that no enum has.
+"""Check of bodies by the SDK's own models of the API: unknown properties, wrong types, values that no enum has.
 
 The models are the TypeSpec ones in azure-ai-ml (``azure.ai.ml._restclient``), which are made from Azure's definition of
 its API. Importing them takes seconds, so bodies are collected, and checked when somebody asks.
@@ -76,7 +76,7 @@ class Exchange:
 
 
 class Contract:
-    """Collects what was exchanged, and says what of it is against the contract."""
+    """Collects the bodies of requests and answers, and tells which do not fit the models."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -142,7 +142,7 @@ def _check(exchange: Exchange) -> list[str]:
 
 
 def _compare(hint: Any, value: Any, where: str, found: list[str]) -> None:
-    """Hold a value against a type; what does not fit is added to ``found``."""
+    """Compare a value with a type; what does not fit is added to ``found``."""
     origin = get_origin(hint)
     if value is None or hint is Any:
         return

@@ -1,4 +1,4 @@
-"""The service's own door, for use by hand: ``http://127.0.0.1:PORT/_control/…``."""
+"""Control of the service by hand, over HTTP: ``http://127.0.0.1:PORT/_control/…``."""
 
 import threading
 from dataclasses import asdict
@@ -36,7 +36,7 @@ class Control:
         self._released = threading.Event()
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         return [
             route("POST", LOOPBACK, "/_control/faults", self.add),
             route("POST", LOOPBACK, "/_control/job-faults", self.add_for_jobs),

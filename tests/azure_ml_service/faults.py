@@ -41,7 +41,7 @@ class Fault:
     hits: int = 0
 
     def matches(self, request: Request) -> bool:
-        """Whether this fault is for this request."""
+        """Whether this fault hits this request, which is then one less to skip."""
         if self.times is not None and self.hits >= self.times:
             return False
         if not (re.fullmatch(self.method, request.method) and re.search(self.path, request.host + request.path)):

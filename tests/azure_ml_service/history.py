@@ -44,7 +44,7 @@ class History:
         self._blobs = blobs
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         history, experiment = "/history/v1.0W", "/history/v1.0W/experiments/{experiment}/runs/{name}"
         return [
             route("GET", API_HOST, f"{history}/runs/{{name}}", self.get),
@@ -65,7 +65,7 @@ class History:
         return found
 
     def run(self, job: Json) -> Json:
-        """A job as run history shows it: all there is to know, but not where its outputs are."""
+        """A job as run history shows it, without its outputs, which only ``rundata`` tells."""
         is_pipeline, parent, root = job["submitted"].get("jobType") == "Pipeline", job["parent"], job["root"]
         kind = "azureml.StepRun" if parent else "azureml.PipelineRun" if is_pipeline else "azureml.scriptrun"
         compute = (job["submitted"].get("computeId") or "").rpartition("/")[2]
@@ -121,7 +121,7 @@ class History:
         }
 
     def _run_data(self, job: Json) -> Json:
-        """A job as run history shows it to whoever asks for its data: with its outputs, a pipeline's too."""
+        """A job as ``rundata`` shows it: with the assets of its outputs, a pipeline's too."""
         outputs = {
             name: {"assetId": self.asset_id(output), "type": _TYPES.get(output["type"], output["type"])}
             for name, output in job["outputs"].items()

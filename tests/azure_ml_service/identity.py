@@ -17,7 +17,7 @@ IMDS_PATH = "/metadata/identity/oauth2/token"
 
 
 def make_token(audience: str, seconds: float = 3600.0) -> str:
-    """A JWT that nobody signed."""
+    """An unsigned JWT."""
     now = int(time.time())
     payload = {
         "aud": audience,
@@ -38,7 +38,7 @@ def _part(value: Json) -> str:
 
 
 def claims(token: str) -> Json:
-    """What a token says.
+    """The claims of a token.
 
     Raises:
         ValueError: It is none.
@@ -96,7 +96,7 @@ class Identity:
         return token
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         configuration = "/{tenant}/v2.0/.well-known/openid-configuration"
         return [
             route("GET", LOGIN_HOST, configuration, self.configuration),

@@ -1,4 +1,4 @@
-"""Runs the process of a job, with the project's own step host, where Azure would run a container."""
+"""Processes of jobs, run by the project's own step host where Azure runs containers."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ _PRELOAD = ("skops.io", "pandas", "sklearn.linear_model", "mlflow", "mlflow.skle
 
 
 class JobFailed(Exception):
-    """A job did not complete; ``code`` says whose fault it is, in the words of run history."""
+    """A job did not complete; ``code`` is the error's code in run history (``UserError`` or ``ServiceError``)."""
 
     def __init__(self, message: str, code: str = "UserError") -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class JobProcesses:
         folder.mkdir(parents=True, exist_ok=True)
 
     async def stop(self) -> None:
-        """End them all."""
+        """End every process."""
         if self._host is not None:
             host = await self._step_host()
             reader, writer = await host.helper_streams()  # which nobody needed, but somebody has to close

@@ -144,7 +144,7 @@ def new_child(name: str, node: Json, parent: Json, step: str) -> Json:
 
 
 def mark_reused(job: Json, earlier: Json) -> None:
-    """Say of a step that an earlier one stands for it, whose outputs and logs it has."""
+    """Mark a step as reused: it has the outputs and logs of an earlier one."""
     job["properties"] |= {
         "azureml.isreused": "true",
         "azureml.reusedrunid": earlier["name"],
@@ -180,7 +180,7 @@ class Jobs:
         self._executor = executor
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         operations = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{location}"
         return [
             route("GET", ARM_HOST, "W/jobs", self.list),
@@ -259,7 +259,7 @@ class Jobs:
         return Answer.of(self.resource(job), 201, Location=address)
 
     def _changed(self, name: str, submitted: Json) -> Json:
-        """A job that is there, with what a PUT changes of it."""
+        """Change a job that is there as a second PUT does: tags, properties, display name, description."""
         with self._documents.change("jobs", name) as job:
             if _definition(job["submitted"]) != _definition(submitted):
                 raise Refused(409, "UserError", f"A job with the name {name} already exists.")
@@ -292,7 +292,7 @@ class Jobs:
             raise Refused(404, "NotFound", text) from refused
 
     def cancel(self, request: Request, name: str) -> Answer:
-        """Cancel a job. Of one that has ended only what a pipeline answers is recorded; a command job is left alone."""
+        """Cancel a job. A pipeline that has ended refuses; for an ended command job the cancel has no effect."""
         job = self._job(name)
         is_pipeline = job["submitted"].get("jobType") == "Pipeline"
         if is_pipeline and job["status"] in TERMINAL:
@@ -330,7 +330,7 @@ def _input(given: Json) -> Json:
 
 
 def _outputs(job: Json) -> Json:
-    """The outputs of a job. Where those of a pipeline lie is not told: its children have made them."""
+    """The outputs of a job as ARM shows them: of a pipeline without their addresses."""
     submitted: Json = job["submitted"]
     is_command = submitted["jobType"] == "Command"
     unset: Json = {"description": None, "uri": None, "assetName": None, "mode": "ReadWriteMount"}

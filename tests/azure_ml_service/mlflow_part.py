@@ -29,7 +29,7 @@ _WHILE_WE_LIVE = 'trap : TERM; "$@" </dev/null & read _; kill -TERM 0; wait'
 
 
 class Mlflow:
-    """The server and the way to it."""
+    """The MLflow server, and the requests that are passed on to it."""
 
     def __init__(self, folder: Path, workspace: Workspace) -> None:
         self._folder = folder
@@ -40,7 +40,7 @@ class Mlflow:
         self._lock = threading.Lock()
 
     def routes(self) -> list[Route]:
-        """Who answers what."""
+        """The routes of this part."""
         return [
             route("GET|POST|PATCH|DELETE|PUT", API_HOST, "/mlflow/v[12].0W/api/{version}/mlflow/{call*}", self.forward),
             route("GET|POST", API_HOST, "/mlflow/v[12].0W/(?:version|health|api/.*)", self.missing),
@@ -127,7 +127,7 @@ class Mlflow:
     # Requests of clients
 
     def forward(self, request: Request, version: str, call: str, **workspace: str) -> Answer:
-        """Pass a request on to the server, as far as Azure has what it is for."""
+        """Pass a request on to the server, if Azure serves its kind of call."""
         if call.startswith("traces"):
             raise _mlflow_error(403, "PERMISSION_DENIED", "Traces are not supported by this workspace.")
         if version != "2.0" or call.partition("/")[0] not in _SERVED:
@@ -143,11 +143,11 @@ class Mlflow:
         return Answer(status, body, {"Content-Type": kind})
 
     def missing(self, request: Request, **path: str) -> Answer:
-        """What Azure does not have (``logged-models`` among it)."""
+        """The 404 for calls that Azure does not serve, such as ``logged-models``."""
         return _mlflow_error(404, "ENDPOINT_NOT_FOUND", f"No handler for {request.path}").answer
 
     def _rewrite(self, value: object) -> object:
-        """Show the addresses of artifacts as Azure does."""
+        """Rewrite the addresses of artifacts to those of Azure."""
         if isinstance(value, list):
             return [self._rewrite(item) for item in value]
         if not isinstance(value, dict):
@@ -195,7 +195,7 @@ class Mlflow:
             return experiment
 
     def end_run(self, name: str, status: str) -> None:
-        """Say how a job's run ended."""
+        """Write into MLflow how a job's run ended."""
         said = {"Completed": "FINISHED", "Canceled": "KILLED"}.get(status, "FAILED")
         self.call("POST", "runs/update", {"run_id": name, "status": said, "end_time": int(time.time() * 1000)})
 

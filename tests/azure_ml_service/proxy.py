@@ -1,4 +1,4 @@
-"""The way in: a CONNECT proxy that ends the TLS of every host itself, and plain HTTP for what is only on loopback."""
+"""CONNECT proxy that ends the TLS of every host itself; plain HTTP for what is only on loopback."""
 
 import contextlib
 import socket
@@ -25,7 +25,7 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone is no error; anything else is answered with a 500 before it gets here."""
+        """Ignore the error: the client has gone. Any other error was answered with a 500 before."""
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -43,7 +43,7 @@ class _Connection(BaseHTTPRequestHandler):
         return self.server
 
     def do_CONNECT(self) -> None:
-        """Answer that the tunnel is there, and be its other end."""
+        """Answer that the tunnel is made, and serve the requests that come through it."""
         self.host = self.path.rpartition(":")[0]
         self.send_response(200, "Connection established")
         self.end_headers()
@@ -112,4 +112,4 @@ class _Connection(BaseHTTPRequestHandler):
                 self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing; the service records the requests."""
+        """Log nothing; the service records the requests."""

@@ -1,4 +1,4 @@
-"""The service, whole: it takes a request to whoever answers it, past the faults, and records it."""
+"""The service: applies faults to a request, checks its token, has it answered by a part, and records it."""
 
 import json
 import re
@@ -123,7 +123,7 @@ class Service:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a client takes this service for Azure: the way in, a login, the workspace."""
+        """Environment variables that point a client at this service: proxy, login, workspace."""
         return {
             **self._way_in(),
             "AZURE_TENANT_ID": TENANT,
@@ -161,14 +161,14 @@ class Service:
         self.computes.reset()
 
     def forget_all(self) -> None:
-        """Be as new: forget what was recorded, and every asset, job and blob."""
+        """Delete every asset, job and blob, and forget what was recorded."""
         self.reset()
         self.documents.clear()
         self.blobs.clear()
 
     @property
     def violations(self) -> list[str]:
-        """What was against the contract: requests that nothing answers, and bodies that do not fit the models."""
+        """Requests that nothing answers, and bodies that do not fit the models of the API."""
         return self.contract.problems()
 
     @property

@@ -1,4 +1,4 @@
-"""The state on disk: JSON documents by kind and key. Read at the start, written through: a kill loses nothing."""
+"""State on disk: JSON documents by kind and key, read at the start and written at each change."""
 
 import json
 import os

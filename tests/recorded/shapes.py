@@ -1,4 +1,4 @@
-"""Comparison of two answers by status, headers and shape: keys, types, null or not, words of enums. Never by values."""
+"""Comparison of two answers by status, headers and shape: keys, types, null or not, words of enums; not by values."""
 
 import json
 import re
