@@ -7,9 +7,10 @@ import pytest
 
 from flows.engines.polling import Timeouts
 from flows.engines.runs import RunStatus
-from flows.errors import RunCanceled, StepFailed
+from flows.errors import RunCanceled, StepFailed, UserError
+from flows.settings import Settings
 from tests.azure_ml_service.faults import Fault, JobFault
-from tests.azure_ml_service.jobs import TERMINAL
+from tests.azure_ml_service.jobs import TERMINAL, new_job
 from tests.azure_ml_service.service import Service
 from tests.conftest import Write
 from tests.engines.conftest import Await
@@ -220,6 +221,25 @@ def test_cancel_that_is_refused_since_the_job_ends_at_this_moment_is_no_error(
     (said,) = azure_jobs.errors_of([request], Timeouts(run_timeout_seconds=0.3))
 
     assert "run_timeout_seconds" in said
+
+
+def test_cancel_of_a_pipeline_that_has_ended_is_no_error_and_changes_nothing(service: Service, run: Await) -> None:
+    """Azure ML refuses it with 400; it may have ended, or been canceled by us, since it was last looked at."""
+    from flows.engines.azureml.sdk.connection import Connection
+    from flows.engines.azureml.sdk.jobs import Jobs
+
+    ended = {**new_job("ended", {"jobType": "Pipeline", "jobs": {}}), "status": "Completed"}
+    service.documents.put("jobs", "ended", ended)
+    connection = Connection(Settings.from_environment())
+    try:
+        run(Jobs(connection).cancel("ended"))
+        with pytest.raises(UserError, match="unknown"):
+            run(Jobs(connection).cancel("unknown"))
+    finally:
+        connection.close()
+
+    assert service.count("POST", "/jobs/ended/cancel") == 1
+    assert status_of(service, "ended") == "Completed"
 
 
 @pytest.mark.parametrize("file", ["job.yml", "pipeline.yml"])

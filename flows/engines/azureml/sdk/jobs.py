@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry
-from azure.core.exceptions import ServiceResponseError
+from azure.core.exceptions import HttpResponseError, ServiceResponseError
 from azure.storage.blob import BlobClient
 
 from flows.engines.azureml.sdk.binding import as_sdk_job
@@ -20,6 +20,7 @@ from flows.spec.model.job import JobKind, JobSpec
 from flows.spec.text.names import inside
 
 _LOG_BYTES = 65536
+_ENDED = "CancelPipelineRunInTerminalStatus"  # the innermost code of the 400 that answers a cancel of such a pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,16 @@ class Jobs:
         return tuple(job for job in jobs if tag in job.tags)
 
     async def cancel(self, name: str) -> None:
-        """Ask for a job to be canceled. That it is over is for the caller to see."""
-        await self._connection.call(lambda client: client.jobs.begin_cancel(name, polling=False))
+        """Ask for a job to be canceled; nothing happens if it has ended. That it is over is for the caller to see."""
+
+        def ask(client: Any) -> None:
+            try:
+                client.jobs.begin_cancel(name, polling=False)
+            except HttpResponseError as error:
+                if _ENDED not in str(error):
+                    raise
+
+        await self._connection.call(ask)
 
     async def error_of(self, name: str) -> str:
         """The error code and message of a failed job, as ``code: message``; empty if the service says none."""
