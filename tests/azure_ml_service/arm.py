@@ -262,7 +262,7 @@ class Arm:
         """Make a version, or change what can change of one; an anonymous component gets an id by its content."""
         asked: Json = request.json["properties"]
         if kind == "components" and name == ANONYMOUS:
-            version = _content_id(asked["componentSpec"])
+            version = content_id(asked["componentSpec"])
         present, resource = self.keep(kind, name, version, asked)
         if present and not (kind == "environments" or name == ANONYMOUS):
             return Answer.of(self._shown(kind, resource))
@@ -418,7 +418,7 @@ def _check_fixed(kind: str, name: str, present: Json, asked: Json) -> None:
             raise Refused(400, "UserError", "Asset paths cannot be updated.")
 
 
-def _content_id(spec: Json) -> str:
+def content_id(spec: Json) -> str:
     """The id of an anonymous component: the same for the same content, whatever version the client gave it."""
     content = {key: value for key, value in spec.items() if key not in ("version", "_source")}
     return str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(content, sort_keys=True)))

@@ -19,6 +19,7 @@ from flows.mlflow_store.model_registry import ModelVersion
 from flows.settings import PROJECT, Settings
 from flows.training.parameters import JobParameters, PipelineParameters, validated
 from flows.training.request import job_request, pipeline_request
+from tests.azure_ml_service.arm import content_id
 from tests.azure_ml_service.faults import JobFault
 from tests.azure_ml_service.service import Recorded, Service
 
@@ -98,7 +99,9 @@ def readable(
     body: Any = copy.deepcopy(request.body)
     properties: dict[str, Any] = body["properties"]
     if "codeUri" in properties:  # all that it says is a hash; what was uploaded says more
-        body = {"files": uploaded(requests, unquote(properties["codeUri"]).partition("windows.net")[2])}
+        body = {
+            "files": uploaded(requests, unquote(properties["codeUri"]).partition("windows.net")[2].removeprefix(":443"))
+        }
     if "condaFile" in properties:
         conda = PROJECT / "environment" / "conda.yml"
         assert yaml.safe_load(properties["condaFile"]) == yaml.safe_load(conda.read_text(encoding="utf-8"))
@@ -114,6 +117,7 @@ def readable(
 
 def names_of_ids(made: Iterable[Recorded]) -> Iterator[tuple[str, str]]:
     """What stands for the ids that the SDK draws or takes from contents."""
+    versions: dict[str, str] = {}  # that the SDK gives a component, by the id that the service gives it
     for request in made:
         assert request.body is not None
         kind, name, *version = request.path.partition("/workspaces/")[2].split("/")[1:]
@@ -121,12 +125,16 @@ def names_of_ids(made: Iterable[Recorded]) -> Iterator[tuple[str, str]]:
         match kind:
             case "codes":
                 yield name, f"<code of {properties['codeUri'].rpartition('/')[2]}>"
+            case "components":
+                versions[content_id(properties["componentSpec"])] = version[-1]
             case "environments":
                 yield version[-1], "<hash of the environment>"
             case "jobs":
                 yield name.rpartition("-")[2], "<flow run>"
                 for step, node in properties.get("jobs", {}).items():
-                    yield node["componentId"].rpartition("/")[2], f"<component of {step}>"
+                    identifier = node["componentId"].rpartition("/")[2]
+                    yield identifier, f"<component of {step}>"
+                    yield versions[identifier], f"<component of {step}>"
             case _:
                 pass
 
