@@ -1,0 +1,102 @@
+"""Verdicts on one YAML file: Tandem's, and that of the azure-ai-ml client, which loads and checks it.
+
+Both see the file as one that is to be submitted or registered. The client is imported where it is first asked, since
+that takes seconds.
+"""
+
+# The client has no types worth the name; whether it takes a file is all that is asked of it.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.errors import SpecError
+from flows.spec.reading.assets import read_data_asset, read_environment
+from flows.spec.reading.reader import examine
+from flows.spec.rules.lint import needed_by_azure_ml
+
+# What we refuse and the client takes: why, and what our fault says.
+REFUSED_HERE: Mapping[str, str] = {
+    "the service refuses what is bound to or names nothing": (
+        r"which is not declared|has no (input|output|step|command) |which is not searched|does not name one of"
+    ),
+    "the service refuses a value that does not fit": (
+        r"for the \w+ input|is (below|above) the (minimum|maximum)|data is given to|is given to the"
+    ),
+    "the service refuses a number that is out of range": r"Make it -?\d+ or more|is above max_value",
+    "the service refuses a pipeline, a choice or an environment of nothing, or of both": (
+        r"the pipeline has no steps|there is nothing to choose from|has no values"
+        r"|has both image and build|has neither image nor build"
+    ),
+    "the service refuses data without a path": r"the data input has no path",
+    "what is built or run fails without the file": r"(dockerfile_path|entry_script): there is no file",
+    "a version is text or a number": r"version is (a list|a mapping|true or false)",
+    "what the service shows is never empty": r"is empty\s+Leave it out\.",
+    "no process can have such a variable": r"the variable \S+ is (a list|a mapping)|environment_variables is ",
+    "a parallel step cannot run without it": r"there is no (input_data|entry_script|task)",
+    "a conda file is a file, or a mapping": r"conda_file is ",
+    "no output of a job is meant by such a text": r"is not an output of the job",
+    "a name becomes that of a file, a folder or a parameter": (
+        r"leads to another folder|cannot be the name of|cannot be a version of|cannot be called"
+    ),
+    "a key that is nearly a known one is meant as that, and is ignored": r"cannot have the key \S+\s+Did you mean",
+    "the client cuts off the fraction of a number, without a word": r"is a number\s+Make it a whole number",
+}
+
+
+def refused_there(loader: str, path: Path) -> str:
+    """What the client says against a file, as ``create_or_update`` comes to it; empty where it would submit it.
+
+    Args:
+        loader: The client's function that reads it: ``load_job``, ``load_component``, ``load_environment`` or
+            ``load_data``.
+        path: The file.
+    """
+    from azure.ai.ml._utils.utils import load_yaml
+    from azure.ai.ml.entities import Component, Data, Environment, Job, _load_functions
+
+    classes: Any = {
+        "load_job": Job,
+        "load_component": Component,
+        "load_environment": Environment,
+        "load_data": Data,
+    }
+    try:
+        data = load_yaml(path)
+        found, _ = classes[loader]._resolve_cls_and_type(data=data, params_override=[])
+        # load_job and the like do this, and put an error into words at ten times the cost.
+        entity: Any = _load_functions._load_common_raising_marshmallow_error(found, data, str(path), [])
+        if loader == "load_environment":
+            entity.validate()
+        elif hasattr(entity, "_validate"):
+            checked = entity._validate()
+            if not checked.passed:
+                return str(checked.error_messages)
+        entity = entity._to_job() if type(entity).__name__ == "Command" else entity
+        entity._to_rest_object()
+    except Exception as error:  # which it raises is of no matter
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def refused_here(loader: str, path: Path) -> str:
+    """What Tandem says against a file that is to go to Azure ML; empty where it takes it."""
+    try:
+        if loader == "load_environment":
+            return "" if read_environment(path) is not None else "this is no environment"
+        if loader == "load_data":
+            read_data_asset(path)
+            return ""
+    except SpecError as error:
+        return str(error)
+    found = examine(path)
+    needed = () if found.spec is None else needed_by_azure_ml(found.spec)
+    return "\n".join(map(str, [*found.faults, *needed]))
+
+
+def reason_among(reasons: Mapping[str, str], text: str) -> str | None:
+    """The first reason whose pattern occurs in a text; None where none does."""
+    return next((reason for reason, pattern in reasons.items() if re.search(pattern, text)), None)
