@@ -78,12 +78,13 @@ def _with_value(spec: JobSpec, key: str, value: object, faults: list[Fault]) -> 
     name = key if key in spec.inputs else key.removeprefix("inputs.")
     if name in spec.inputs:
         port = spec.inputs[name].port
-        given = JobInput(port, _value(f"inputs.{name}", port, value, faults))
+        given = JobInput(port, _in_mode(spec.inputs[name].value, _value(f"inputs.{name}", port, value, faults)))
         return replace(spec, inputs=MappingProxyType({**spec.inputs, name: given}))
     for step in spec.steps.values():
         name = key.removeprefix(f"jobs.{step.name}.inputs.")
         if name != key and name in step.component.inputs:
-            return _with_step_value(spec, step, name, _value(key, step.component.inputs[name], value, faults))
+            given = _value(key, step.component.inputs[name], value, faults)
+            return _with_step_value(spec, step, name, _in_mode(step.inputs.get(name), given))
     known = frozenset(_keys(spec)) if key.startswith("jobs.") else frozenset(spec.inputs)
     place = Place(spec.source, 1, key)
     faults.append(Fault(place, f"the job has no input {key}", nearest(key, known, "inputs")))
@@ -117,6 +118,13 @@ def _value(key: str, port: InputPort, value: object, faults: list[Fault]) -> Inp
             kind = type(value).__name__
             faults.append(Fault(Place(Path(), 1, key), f"{a(kind)} is no value"))
             return None
+
+
+def _in_mode(before: object, given: InputValue | None) -> InputValue | None:
+    """Data that says no mode of its own is handed over as what it takes the place of."""
+    if isinstance(before, DataReference) and isinstance(given, DataReference) and given.mode is None:
+        return replace(given, mode=before.mode)
+    return given
 
 
 def _data_type(port: InputPort) -> str:

@@ -12,6 +12,7 @@ of the folder is kept.
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections import Counter
@@ -20,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.spec.model.job import DATA_TYPES
 from flows.spec.reading.reader import examine, read_job
 from flows.spec.text import keys
 from flows.spec.text.faults import findings
@@ -34,6 +34,7 @@ REFUSED_THERE: Mapping[str, str] = {}
 _OF_A_JOB = frozenset({"jobs", "command", "trial", "task", "component", "search_space", "entry"})
 _OF_AN_ENVIRONMENT = frozenset({"image", "build", "conda_file"})
 _OF_DATA = frozenset({"path", "paths", "local_path"})
+_DATA_TYPES = frozenset({"uri_file", "uri_folder", "mltable"})
 # Types of files that are no job and no component, although one key or the other is that of a job.
 _JOB_TYPES = frozenset(
     {"command", "pipeline", "sweep", "parallel", "spark", "automl", "import", "data_transfer", "finetuning"}
@@ -89,7 +90,7 @@ def loader_of(path: Path) -> str | None:
         return "load_component" if "component" in schema or keys.COMPONENT_ONLY & tree.keys() else "load_job"
     if not kind and _OF_AN_ENVIRONMENT & tree.keys():
         return "load_environment"
-    return "load_data" if (not kind or kind in DATA_TYPES) and _OF_DATA & tree.keys() else None
+    return "load_data" if kind in _DATA_TYPES or (not kind and _OF_DATA & tree.keys()) else None
 
 
 def verdicts_of(path: Path) -> Verdicts:
@@ -108,9 +109,9 @@ def unlike_bodies(path: Path) -> list[str]:
 
     from flows.engines.azureml.sdk.binding import as_sdk_job
 
-    theirs = _body(load_job(path))
+    theirs = _body(load_job(path), path)
     try:
-        ours = _body(as_sdk_job(read_job(path)))
+        ours = _body(as_sdk_job(read_job(path)), path)
     except Exception as error:  # the whole folder is to be judged
         return [f"Tandem makes no body: {type(error).__name__}: {' '.join(str(error).split())[:300]}"]
     return [
@@ -120,12 +121,19 @@ def unlike_bodies(path: Path) -> list[str]:
     ]
 
 
-def _body(job: Any) -> dict[str, object]:
-    """What would be sent, flat by dotted key. Names that Tandem gives so that children can be told apart are left out."""
+def _body(job: Any, file: Path) -> dict[str, object]:
+    """What would be sent, flat by dotted key: local paths as absolute ones, as which the client looks for them.
+
+    Left out are the display names of steps, by which Tandem makes sure that children can be told apart.
+    """
     job = job._to_job() if type(job).__name__ == "Command" else job
     sent = job._to_rest_object()
     tree = sent.as_dict() if hasattr(sent, "as_dict") else sent
-    return {key: value for key, value in _leaves("", tree) if not key.endswith((".display_name", ".displayName"))}
+    return {
+        key: os.path.normpath(file.parent / str(value)) if key.endswith(".uri") and ":" not in str(value) else value
+        for key, value in _leaves("", tree)
+        if not (key.startswith("properties.jobs.") and key.endswith((".display_name", ".displayName")))
+    }
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, object]]:

@@ -7,12 +7,17 @@ from azure.ai.ml import load_job
 
 from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference, Environment, InputValue, JobKind, JobSpec, Literal
+from flows.spec.reading.reader import examine
 
 
 def as_sdk_job(spec: JobSpec) -> Any:
-    """Load the spec's YAML file with what the spec's inputs, compute and environments say in place of its own."""
+    """Load the spec's YAML file with what the spec's inputs, compute and environments say in place of its own.
+
+    What the spec says as the file does is left to the client, so that it is sent as the client sends it.
+    """
+    of_file = examine(spec.source).spec
     # An input that is set on the loaded job is not sent with a command job, and ``azureml:name@latest`` is not found.
-    job: Any = load_job(spec.source, params_override=list(_overrides(spec)))
+    job: Any = load_job(spec.source, params_override=list(_overrides(spec, of_file)))
     job.display_name = spec.display_name or job.display_name
     if spec.kind is not JobKind.PIPELINE:
         (step,) = spec.steps.values()
@@ -20,7 +25,8 @@ def as_sdk_job(spec: JobSpec) -> Any:
         if spec.kind is JobKind.COMMAND:
             job.environment = _environment(step.component.environment, job.environment)
         return job
-    job.settings.default_compute = _compute(spec.default_compute)
+    if of_file is None or of_file.default_compute != spec.default_compute:
+        job.settings.default_compute = _compute(spec.default_compute)
     for name, step in spec.steps.items():
         *outer, own = step.node
         nodes: Any = job.jobs
@@ -36,21 +42,31 @@ def as_sdk_job(spec: JobSpec) -> Any:
     return job
 
 
-def _overrides(spec: JobSpec) -> Iterator[dict[str, Any]]:
-    """The values of the spec's inputs, by where they stand in its file."""
+def _overrides(spec: JobSpec, of_file: JobSpec | None) -> Iterator[dict[str, Any]]:
+    """The values of the spec's inputs that are not those of its file, by where they stand in there."""
     for name, given in spec.inputs.items():
-        if given.value is not None:
-            yield {f"inputs.{name}": _value(given.value)}
+        written = of_file.inputs.get(name) if of_file else None
+        if given.value is not None and (written is None or written.value != given.value):
+            yield {f"inputs.{_key(name)}": _value(given.value)}
     for name, step in spec.steps.items():
         if len(step.node) > 1:
             continue  # what its own file says stands in there
+        written = of_file.steps.get(name) if of_file else None
         for port, binding in step.inputs.items():
-            if isinstance(binding, DataReference | Literal):
-                yield {f"jobs.{name}.inputs.{port}": _value(binding)}
+            if isinstance(binding, DataReference | Literal) and (written is None or written.inputs.get(port) != binding):
+                yield {f"jobs.{name}.inputs.{_key(port)}": _value(binding)}
+
+
+def _key(name: str) -> str:
+    """The name of an input as one key in a path of keys: that of an input of a group has dots."""
+    return name.replace(".", "\\.")
 
 
 def _value(value: InputValue) -> Any:
-    return {"type": value.type, "path": value.path} if isinstance(value, DataReference) else value.text
+    if isinstance(value, Literal):
+        return value.text
+    mode = {} if value.mode is None else {"mode": value.mode}
+    return {"type": value.type, "path": value.path, **mode}
 
 
 def _compute(name: str | None) -> str | None:
