@@ -9,9 +9,13 @@ from flows.spec.model.job import JobKind, StepOutput
 from flows.spec.reading.reader import read_job
 from tests.spec.conftest import Faults, ReadJob
 
+CONF = (
+    "spark.driver.cores: 1, spark.driver.memory: 1g, spark.executor.cores: 1, spark.executor.memory: 1g,"
+    " spark.executor.instances: 1"
+)
 NODES = {
     "spark": (
-        "{type: spark, code: ., entry: {file: a.py}, args: '--i ${{inputs.i}}', conf: {spark.driver.cores: 1},"
+        "{type: spark, code: ., entry: {file: use.yml}, args: '--i ${{inputs.i}}', conf: {" + CONF + "},"
         " resources: {instance_type: standard_e4s_v3, runtime_version: '3.3'}, inputs: {i: '${{parent.inputs.rows}}'},"
         " outputs: {o: {type: uri_folder, mode: direct}}}",
         "is a Spark job, which needs a Spark cluster",
@@ -26,8 +30,8 @@ NODES = {
         "imports data through a connection of the workspace",
     ),
     "data_transfer": (
-        "{type: data_transfer, task: import_data, source: {type: database, query: q, connection: 'azureml:c'},"
-        " outputs: {o: {type: mltable}}}",
+        "{type: data_transfer, task: copy_data, data_copy_mode: merge_with_overwrite,"
+        " inputs: {i: '${{parent.inputs.rows}}'}, outputs: {o: {type: uri_folder}}}",
         "moves data between stores of the workspace",
     ),
     "if_else": (
@@ -126,7 +130,11 @@ def test_a_mapping_to_a_file_that_is_not_there_is_a_fault(read: ReadJob, tmp_pat
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("type: spark\nentry: {file: a.py}\ncode: .\nresources: {instance_type: s, runtime_version: '3.3'}", "spark"),
+        (
+            f"type: spark\nentry: {{file: job.yml}}\ncode: .\nconf: {{{CONF}}}\n"
+            "resources: {instance_type: standard_e4s_v3, runtime_version: '3.3'}",
+            "spark",
+        ),
         ("type: automl\ntask: regression\ntraining_data: {type: mltable, path: azureml:a:1}", "automl"),
         ("type: finetuning\ntask: chat_completion", "finetuning"),
     ],
@@ -139,8 +147,10 @@ def test_a_job_that_only_azure_ml_runs_is_one_step(read: ReadJob, text: str, kin
 
 
 def test_a_spark_component_has_the_inputs_that_it_declares(read: ReadJob, faults: Faults) -> None:
-    spark = "name: s\ntype: spark\nentry: {file: a.py}\ncode: .\ninputs: {i: {type: uri_file}}\nargs: ${{inputs.i}}\n"
-    text = "jobs: {a: {type: spark, component: ./spark.yml, inputs: {i: {type: uri_file, path: 'azureml:r:1'}}}}"
+    spark = "name: s\ntype: spark\nentry: {file: job.yml}\ncode: .\ninputs: {i: {type: uri_file, mode: direct}}\n"
+    spark += f"args: ${{{{inputs.i}}}}\nconf: {{{CONF}}}\n"
+    given = "compute: azureml:c, inputs: {i: {type: uri_file, path: 'azureml:r:1', mode: direct}}"
+    text = f"jobs: {{a: {{type: spark, component: ./spark.yml, {given}}}}}"
     assert list(read(text, spark_yml=spark).refusals) == ["a"]
     assert len(faults(text.replace("i: {type", "j: {type"), spark_yml=spark)) == 2  # unknown, and so missing
 

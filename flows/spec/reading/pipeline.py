@@ -36,7 +36,9 @@ from flows.spec.reading.work.elsewhere import CONTROL_FLOW, REFUSALS, inline_els
 from flows.spec.reading.work.environments import environment_from
 from flows.spec.reading.work.parallel import parallel_from
 from flows.spec.reading.work.references import References, Registered
+from flows.spec.reading.work.spark import check_spark
 from flows.spec.reading.work.sweep import sweep_from, sweep_timeout, trial_work
+from flows.spec.reading.work.transfer import check_transfer
 from flows.spec.text import keys
 from flows.spec.text.limits import MAX_NESTING
 from flows.spec.text.locations import beside, is_file, local
@@ -143,6 +145,10 @@ class _Nodes:
         work = declared_work(found, name, own)
         if work is None:
             return None
+        if own == "spark":
+            check_spark(section, found)
+        if own == "data_transfer":
+            check_transfer(section, found)
         section = _as_node(name, section, own)
         if own == "parallel":
             work = replace(work, parallel=parallel_from(section, work.parallel))

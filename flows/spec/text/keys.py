@@ -257,6 +257,10 @@ SPARK: Shape = {
     **_read("driver_cores", "driver_memory", "executor_cores", "executor_memory", "executor_instances"),
     **_read("dynamic_allocation_enabled", "dynamic_allocation_min_executors", "dynamic_allocation_max_executors"),
 }
+SPARK_RESOURCES: Shape = {
+    "instance_type": OneOf("instance type", frozenset(f"standard_e{size}s_v3" for size in (4, 8, 16, 32, 64))),
+    "runtime_version": Kind.READ,
+}
 _ELSEWHERE: Shape = {**PIPELINE_NODE, **_read("source", "is_deterministic", "version")}
 DATA_TRANSFER: Shape = {**_ELSEWHERE, **_read("task", "sink", "data_copy_mode")}
 IMPORT: Shape = {**_ELSEWHERE, **_read("output")}

@@ -8,12 +8,23 @@ from pathlib import Path
 
 _ELSEWHERE = re.compile(r"(azureml:|runs:|git\+|/subscriptions/|[a-zA-Z][a-zA-Z0-9+.-]+://)")
 _OTHER_FILES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO (a named pipe)", stat.S_IFSOCK: "a socket"}
+# A host has a dot, and two letters or more at its end, or the client takes its URL for none.
+_CODE = re.compile(
+    r"git\+|azureml://registries/|(https?|ftps?)://(localhost|([\w-]+\.)+[\w-]{2,}|\d+(\.\d+){3})(:\d+)?([/?]|$)"
+    r"|azureml:/subscriptions/.+/codes/[^/]+/versions/[^/]+$|azureml:[^/:@]+(:.+|@.+)$",
+    re.IGNORECASE,
+)
 _FILE = re.compile(r"\Afile:(//(?=/))?")
 
 
 def is_remote(path: str) -> bool:
     """Whether a path is an Azure ML reference or a URL, rather than a local path."""
     return not path.startswith("file:") and _ELSEWHERE.match(path) is not None
+
+
+def is_remote_code(path: str) -> bool:
+    """Whether Azure ML takes code from there: a version in a workspace or registry, a Git repository or a web URL."""
+    return _CODE.match(path) is not None
 
 
 def exists(path: Path) -> bool:

@@ -53,7 +53,9 @@ def _overrides(spec: JobSpec, of_file: JobSpec | None) -> Iterator[dict[str, Any
             continue  # what its own file says stands in there
         written = of_file.steps.get(name) if of_file else None
         for port, binding in step.inputs.items():
-            if isinstance(binding, DataReference | Literal) and (written is None or written.inputs.get(port) != binding):
+            if isinstance(binding, DataReference | Literal) and (
+                written is None or written.inputs.get(port) != binding
+            ):
                 yield {f"jobs.{name}.inputs.{_key(port)}": _value(binding)}
 
 

@@ -44,7 +44,8 @@ def job_outputs(section: Section) -> dict[str, OutputPort]:
 def with_settings(ports: Mapping[str, OutputPort], section: Section) -> dict[str, OutputPort]:
     """The outputs of a component, with what a step's ``outputs`` say of their path, mode and registration."""
     given = {
-        name: _given_output(section, name, ports.get(name, OutputPort(name, DEFAULT_TYPE))) for name in section.entries
+        name: _given_output(section, name, ports.get(name, OutputPort(name, DEFAULT_TYPE)), is_of_step=True)
+        for name in section.entries
     }
     known = {name: ports[name] for name in given if name in ports}
     return {**ports, **{name: replace(given[name], type=port.type, place=port.place) for name, port in known.items()}}
@@ -67,6 +68,8 @@ def output_bindings(section: Section) -> dict[str, ParentOutput]:
     return found
 
 
+# With one of these, an output that is bound by its path is read key by key.
+_BESIDE_A_BINDING = frozenset({"mode", "name", "version"})
 _BIND = "Write ${{parent.outputs.<name>}}."
 
 
@@ -78,16 +81,18 @@ def _bound_path(section: Section, name: str, node: Node) -> str | None:
     return path if path is not None and expression(path) is not None else None
 
 
-def _given_output(section: Section, name: str, port: OutputPort) -> OutputPort:
+def _given_output(section: Section, name: str, port: OutputPort, is_of_step: bool = False) -> OutputPort:
     """A port with what the file says of the output; a bare ``name:`` or a binding says nothing."""
     node = section.entries[name]
     port = replace(port, place=section.place(name))
     if node.value is None or isinstance(node.value, str):
         return port
     output = section.section(name)
-    of_shape(output, keys.OUTPUT_VALUE, "an output")
     path = output.text("path")
     path = None if path is None or expression(path) else path
+    # Of an output that a step only binds, the client reads the path and no more.
+    is_bound = "path" in output and path is None and not _BESIDE_A_BINDING & output.entries.keys()
+    of_shape(output, keys.OUTPUT_VALUE, "an output", ignored=is_of_step and is_bound)
     return replace(
         port,
         type=output.choice("type", DATA_TYPES, "type") or port.type,

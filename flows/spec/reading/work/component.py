@@ -27,7 +27,7 @@ from flows.spec.reading.work.parallel import parallel_from
 from flows.spec.reading.work.references import Registered
 from flows.spec.text import keys
 from flows.spec.text.limits import MAX_TEXT_BYTES
-from flows.spec.text.locations import is_remote, local
+from flows.spec.text.locations import is_remote, is_remote_code, local
 from flows.spec.text.names import shown
 from flows.spec.text.section import Section
 from flows.spec.text.shape import by_type, of_shape
@@ -295,6 +295,9 @@ def _code(section: Section) -> tuple[Path | None, str | None]:
     if code is None:
         return None, None
     if is_remote(code):
+        if not is_remote_code(code):
+            remedy = "Write the path of a folder, azureml:<name>:<version>, git+https://… or https://…."
+            section.fault("code", f"Azure ML takes no code from {code}", remedy)
         return None, f"takes its code from {code}, which is not on this machine"
     return section.path("code"), None
 

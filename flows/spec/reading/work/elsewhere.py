@@ -9,6 +9,8 @@ from types import MappingProxyType
 from flows.spec.model.job import Component, InputPort, OutputPort
 from flows.spec.reading.ports.bindings import expression
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
+from flows.spec.reading.work.spark import check_files, check_spark
+from flows.spec.reading.work.transfer import check_transfer
 from flows.spec.text import keys
 from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.section import Section, nearest
@@ -51,7 +53,7 @@ def component_elsewhere(section: Section, kind: str, fallback_name: str) -> tupl
         return Component(fallback_name, "", local(section.file.name, section.folder), is_open=True), REFUSALS[kind]
     _check_keys(section, kind, f"a component of type {kind}")
     if kind == "spark":
-        _check_files_of_spark(section)
+        check_files(section)
     inputs = declared_inputs(section.section("inputs"))
     outputs = declared_outputs(section.section("outputs"))
     return _component(section, fallback_name, inputs, outputs, is_open=kind != "spark"), REFUSALS[kind]
@@ -63,7 +65,10 @@ def inline_elsewhere(
     """The component of a job or step of such a kind that declares its work in place."""
     _check_keys(section, kind, f"a step of type {kind}")
     if kind == "spark":
-        _check_files_of_spark(section)
+        check_files(section)
+        check_spark(section)
+    if kind == "data_transfer":
+        check_transfer(section)
     if kind == "automl":
         _warn_of_missing_data(section)
     if kind == "import":
@@ -81,19 +86,6 @@ def _warn_of_missing_data(section: Section) -> None:
             found = local(path, section.folder)
             if not exists(found):
                 data.warn("path", f"there is no file or folder {found}", "It is needed to run the job.")
-
-
-def _check_files_of_spark(section: Section) -> None:
-    """Say which files of a Spark job or component are not in its code, where that is on this machine."""
-    if "entry" not in section:
-        section.missing("entry", "there is no entry", "Add entry: {file: <script>.py}.")
-    code = section.path("code")
-    named = [(section.section("entry"), "file", section.section("entry").text("file"))]
-    for key in ("py_files", "jars", "files", "archives"):
-        named += [(section, key, path) for path in section.texts(key)]
-    for owner, key, path in named:
-        if code is not None and path is not None and not is_remote(path) and not exists(code / path):
-            owner.warn(key, f"there is no file {path} in the code", f"It is looked for at {code / path}.")
 
 
 def _check_keys(section: Section, kind: str, owner: str) -> None:

@@ -49,7 +49,8 @@ def test_data_that_takes_the_place_of_the_files_is_handed_over_in_the_mode_of_th
 
 def test_an_input_of_a_group_takes_another_value(tmp_path: Path) -> None:
     (tmp_path / "grow.yml").write_text(
-        "name: grow\ntype: command\nenvironment: azureml:e:1\ncommand: grow ${{inputs.tree.depth}} ${{inputs.tree.rate}}\n"
+        "name: grow\ntype: command\nenvironment: azureml:e:1\n"
+        "command: grow ${{inputs.tree.depth}} ${{inputs.tree.rate}}\n"
         "inputs: {tree.depth: {type: integer}, tree.rate: {type: number}}\n"
     )
     path = tmp_path / "job.yml"

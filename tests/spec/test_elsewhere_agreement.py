@@ -1,0 +1,177 @@
+"""Spark and data transfer, remote code and bound outputs: refused with a reason where the client refuses them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.spec.sdk_client import refused_here, refused_there
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CONF = (
+    "spark.driver.cores: 1, spark.driver.memory: 1g, spark.executor.cores: 1, spark.executor.memory: 1g,"
+    " spark.executor.instances: 1"
+)
+DYNAMIC = CONF.replace("spark.executor.instances: 1", "spark.dynamicAllocation.enabled: true")
+LIMITS = ", spark.dynamicAllocation.minExecutors: %s, spark.dynamicAllocation.maxExecutors: %s"
+SPARK = (
+    "{type: spark, code: ./src, entry: {file: run.py}, compute: azureml:c, conf: {" + CONF + "},"
+    " inputs: {i: {type: uri_file, path: azureml:r:1, mode: direct}}, outputs: {o: {type: uri_folder, mode: direct}},"
+    " args: '--i ${{inputs.i}}'}"
+)
+SPARK_STEPS = {
+    "as it is": ("", "", ""),
+    "a key of conf is missing": ("spark.driver.memory: 1g, ", "", "the conf of a Spark job has no spark.driver.memory"),
+    "no conf": ("conf: {" + CONF + "},", "", "the conf of a Spark job has no spark.driver.cores, "),
+    "executors that vary": (CONF, DYNAMIC + LIMITS % (1, 4), ""),
+    "executors that vary without limits": (CONF, DYNAMIC, "has no spark.dynamicAllocation.minExecutors, "),
+    "more executors at least than at most": (CONF, DYNAMIC + LIMITS % (9, 4), "minExecutors is 9, and "),
+    "limits of executors that do not vary": (CONF, CONF + LIMITS % (1, 4), "is set, and dynamic allocation is not"),
+    "another number of executors": (CONF, DYNAMIC + LIMITS % (1, 4) + ", spark.executor.instances: 7", "is 7"),
+    "no place": ("compute: azureml:c, ", "", "a Spark job has no compute"),
+    "two places": (
+        "compute: azureml:c, ",
+        "compute: azureml:c, resources: {instance_type: standard_e4s_v3, runtime_version: '3.3'}, ",
+        "has both compute and resources",
+    ),
+    "an instance type that Spark has not": (
+        "compute: azureml:c, ",
+        "resources: {instance_type: small, runtime_version: '3.3'}, ",
+        "small is not an instance type that can stand here",
+    ),
+    "an input in another mode": ("azureml:r:1, mode: direct", "azureml:r:1, mode: download", "its input i in mode dir"),
+    "an input without a mode": ("azureml:r:1, mode: direct", "azureml:r:1", "its input i in mode direct only"),
+    "an output without a mode": ("uri_folder, mode: direct", "uri_folder", "its output o in mode direct only"),
+    "a bound input": ("{type: uri_file, path: azureml:r:1, mode: direct}", "'${{parent.inputs.r}}'", ""),
+    "an entry that is not there": ("run.py", "gone.py", "there is no file gone.py in the code"),
+    "a class for an entry": ("file: run.py", "class_name: a.B", "has no class for its entry"),
+    "an unknown input": ("inputs.i}}", "inputs.j}}", "args use ${{inputs.j}}, which is not declared"),
+}
+PIPELINE = """\
+type: pipeline
+settings: {default_compute: azureml:c}
+inputs: {r: {type: uri_file, path: azureml:r:1}}
+outputs: {p: {type: uri_folder}}
+jobs:
+  a: %s
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "run.py").touch()
+    return tmp_path / "job.yml"
+
+
+def check(path: Path, text: str, fault: str, loader: str = "load_job") -> None:
+    """Both take a file, or both refuse it, and ours says so in these words."""
+    path.write_text(text)
+    told = refused_here(loader, path)
+    assert bool(told) is bool(fault), told
+    assert fault in told
+    assert bool(refused_there(loader, path)) is bool(fault)
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), SPARK_STEPS.values(), ids=SPARK_STEPS)
+def test_a_spark_step_is_refused_where_the_client_refuses_it(path: Path, old: str, new: str, fault: str) -> None:
+    assert old in SPARK
+    check(path, PIPELINE % SPARK.replace(old, new), fault)
+
+
+@pytest.mark.parametrize(
+    "change", ["as it is", "no conf", "no place", "an input without a mode", "a class for an entry"]
+)
+def test_a_spark_job_is_refused_where_the_client_refuses_it(path: Path, change: str) -> None:
+    old, new, fault = SPARK_STEPS[change]
+    check(path, SPARK.replace(old, new), fault)
+
+
+@pytest.mark.parametrize(
+    ("conf", "entry", "port", "own", "fault"),
+    [
+        (CONF, "run.py", ", mode: direct", "", ""),
+        (CONF, "run.py", "", ", mode: direct", ""),
+        (CONF, "run.py", ", mode: ro_mount", "", "its input i in mode direct only"),
+        ("spark.driver.cores: 1", "run.py", ", mode: direct", "", "the conf of a Spark job has no "),
+        (CONF, "gone.py", ", mode: direct", "", "there is no file gone.py in the code"),
+    ],
+)
+def test_what_a_step_says_of_a_spark_component_is_read_with_it(
+    path: Path, conf: str, entry: str, port: str, own: str, fault: str
+) -> None:
+    (path.parent / "spark.yml").write_text(
+        f"name: s\ntype: spark\ncode: ./src\nentry: {{file: {entry}}}\nconf: {{{conf}}}\n"
+        f"inputs: {{i: {{type: uri_file{port}}}}}\nargs: ${{{{inputs.i}}}}\n"
+    )
+    step = f"inputs: {{i: {{type: uri_file, path: azureml:r:1{own}}}}}"
+    check(path, PIPELINE % f"{{type: spark, component: ./spark.yml, compute: azureml:c, {step}}}", fault)
+
+
+DATABASE = "{type: database, query: q, connection: azureml:c}"
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        (f"task: import_data, source: {DATABASE}, outputs: {{sink: {{type: mltable}}}}", ""),
+        (
+            f"task: import_data, source: {DATABASE}, outputs: {{sink: {{type: uri_file}}}}",
+            "sink is uri_file, and of a ",
+        ),
+        (f"task: import_data, source: {DATABASE}, outputs: {{o: {{type: mltable}}}}", "has one of the outputs, sink"),
+        ("task: import_data, outputs: {sink: {type: mltable}}", "a step that is to import_data has no source"),
+        (
+            "task: import_data, source: {type: database}, outputs: {sink: {type: mltable}}",
+            "the source has no connection",
+        ),
+        (f"task: export_data, sink: {DATABASE}, inputs: {{source: {{type: uri_file, path: azureml:r:1}}}}", ""),
+        (
+            f"task: export_data, sink: {DATABASE}, inputs: {{source: {{path: azureml:r:1}}}}",
+            "source is uri_folder, and",
+        ),
+        ("task: copy_data, data_copy_mode: overwrite, outputs: {o: {type: uri_folder}}", "overwrite is not a mode"),
+        ("task: copy_data, outputs: {o: {type: uri_folder}, p: {type: uri_folder}}", "has more than one output"),
+        ("outputs: {o: {type: uri_folder}}", "a data transfer has no task"),
+    ],
+)
+def test_a_data_transfer_is_refused_where_the_client_refuses_it(path: Path, step: str, fault: str) -> None:
+    check(path, PIPELINE % f"{{type: data_transfer, {step}}}", fault)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "azureml:a:1",
+        "azureml:a@latest",
+        "azureml://registries/r/codes/a/versions/1",
+        "git+https://x",
+        "https://x.com/a",
+    ],
+)
+def test_code_may_be_where_the_client_takes_it_from(path: Path, code: str) -> None:
+    check(path, f"command: echo\nenvironment: azureml:e:1\ncode: {code}\n", "")
+
+
+@pytest.mark.parametrize(
+    "code", ["azureml:a", "azureml://datastores/d/paths/p", "wasbs://a@b.c/d", "https://x", "runs:/a"]
+)
+def test_code_is_refused_that_the_client_would_look_for_on_this_machine(path: Path, code: str) -> None:
+    check(path, f"command: echo\nenvironment: azureml:e:1\ncode: {code}\n", f"Azure ML takes no code from {code}")
+
+
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        ("{path: '${{parent.outputs.p}}', uri: a}", ""),
+        ("{path: '${{parent.outputs.p}}', name: n, uri: a}", "an output cannot have the key uri"),
+        ("{uri: a}", "an output cannot have the key uri"),
+    ],
+)
+def test_a_key_beside_the_path_of_a_bound_output_is_ignored_as_by_the_client(
+    path: Path, output: str, fault: str
+) -> None:
+    (path.parent / "fit.yml").write_text(
+        "name: fit\ntype: command\ncommand: fit\nenvironment: azureml:e:1\noutputs: {o: {type: uri_folder}}\n"
+    )
+    check(path, PIPELINE % f"{{component: ./fit.yml, outputs: {{o: {output}}}}}", fault)
