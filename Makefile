@@ -14,7 +14,7 @@ find-python = $$(for each in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$
 PYTHON ?= $(shell echo $(foreach each,$(PYTHONS),$(call find-python,$(each))) | cut -d " " -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean
+.PHONY: help env train job serve deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ chaos: $(READY) ## Kill, stop and race commands: RUNS=60 SEED=1 ENGINE=both; CAS
 recorded: $(READY) ## Compare the loopback Azure ML service with recordings of the real one: RECORDINGS=DIR
 	@: "$${RECORDINGS:?Name the folder of the recordings: make recorded RECORDINGS=DIR}"
 	$(BIN)/python -m tests.recorded "$$RECORDINGS"
+
+corpus: $(READY) ## Judge a folder of Azure ML YAML beside Azure ML's own client: CORPUS=folder; LIST=1 names each file
+	$(BIN)/python -m tests.spec.corpus $(if $(LIST),--list) $(CORPUS)
 
 check: $(READY) ## Lint, types, architecture
 	$(BIN)/ruff check .

@@ -27,6 +27,12 @@ from flows.spec.text.faults import findings
 from flows.spec.text.yaml_lines import load_yaml
 from tests.spec.sdk_client import REFUSED_HERE, reason_among, refused_here, refused_there
 
+# What we refuse and the client takes, beside what the varied files show: why, and what our fault says.
+NOT_READ: Mapping[str, str] = {
+    "Tandem has no value for a property of the job that an input is bound to, such as its name": (
+        r"\$\{\{parent\.\w+\}\} names nothing that an input can be bound to"
+    ),
+}
 # What the client refuses and we take: why, and what it says.
 REFUSED_THERE: Mapping[str, str] = {}
 
@@ -68,7 +74,11 @@ class Verdicts:
         """Why the two differ; None where they do not, or where no rule says why."""
         if self.are_equal:
             return None
-        return reason_among(REFUSED_HERE, self.here) if self.here else reason_among(REFUSED_THERE, self.there)
+        return (
+            reason_among({**REFUSED_HERE, **NOT_READ}, self.here)
+            if self.here
+            else reason_among(REFUSED_THERE, self.there)
+        )
 
 
 def loader_of(path: Path) -> str | None:
@@ -99,7 +109,7 @@ def verdicts_of(path: Path) -> Verdicts:
         loader = loader_of(path)
         here = "" if loader is None else refused_here(loader, path)
     except Exception as error:  # the whole folder is to be judged
-        return Verdicts(path, "load_job", f"Tandem's reader fails: {type(error).__name__}: {error}")
+        loader, here = "load_job", f"Tandem's reader fails: {type(error).__name__}: {error}"
     return Verdicts(path, loader, here, "" if loader is None else refused_there(loader, path))
 
 

@@ -1,4 +1,4 @@
-"""Spark and data transfer, remote code and bound outputs: refused with a reason where the client refuses them."""
+"""Spark and data transfer, code from elsewhere and bound outputs: refused with a reason where the client refuses them."""
 
 from pathlib import Path
 
@@ -175,3 +175,23 @@ def test_a_key_beside_the_path_of_a_bound_output_is_ignored_as_by_the_client(
         "name: fit\ntype: command\ncommand: fit\nenvironment: azureml:e:1\noutputs: {o: {type: uri_folder}}\n"
     )
     check(path, PIPELINE % f"{{component: ./fit.yml, outputs: {{o: {output}}}}}", fault)
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("code: ./src", ""),
+        ("code: git+https://github.com/a/b", "a component of its own takes no code from Git"),
+        ("code: ./src\nadditional_includes: [other/more.py]", ""),
+        ("code: ./src\nadditional_includes: [other/run.py]", "the code has a file or folder run.py already"),
+        ("additional_includes: [other/run.py]", ""),
+    ],
+)
+def test_a_component_of_its_own_is_refused_where_the_client_refuses_it(path: Path, more: str, fault: str) -> None:
+    (path.parent / "other").mkdir()
+    for name in ("run.py", "more.py"):
+        (path.parent / "other" / name).touch()
+    text = f"name: fit\nversion: '1'\ntype: command\ncommand: fit\nenvironment: azureml:e:1\n{more}\n"
+    check(path, text, fault, "load_component")
+    path.with_name("fit.yml").write_text(text)
+    check(path, PIPELINE % "{component: ./fit.yml}", "")

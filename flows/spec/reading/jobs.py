@@ -21,6 +21,7 @@ from flows.spec.reading.pipeline import Scope, graph_from
 from flows.spec.reading.ports.input_values import component_inputs, input_value, job_inputs, open_type
 from flows.spec.reading.ports.port_names import GROUPED
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs, job_outputs, with_settings
+from flows.spec.reading.work.alone import check_alone
 from flows.spec.reading.work.component import (
     Work,
     as_component,
@@ -80,6 +81,7 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         return _pipeline(section, references, is_component)
     if is_component:
         section = as_component(section, kind)
+        check_alone(section, kind)
         work = declared_work(section, section.file.stem)
         return None if work is None else one_step_job(section, work, component_inputs(work.component.inputs), True)
     if kind == "sweep":
