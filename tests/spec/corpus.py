@@ -191,7 +191,7 @@ def details(found: Iterable[Verdicts], bodies: Mapping[Path, Sequence[str]], fol
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge a folder and print the result. The exit code is 1 where a verdict is unexplained or a body differs."""
-    parser = argparse.ArgumentParser(prog="python -m tests.spec.corpus", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.spec.corpus", description="Judge a folder of Azure ML YAML.")
     parser.add_argument("folder", type=Path, help="the folder; every .yml and .yaml file below it is read")
     parser.add_argument("--list", action="store_true", help="name each file, and what is said against it")
     given = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Spark and data transfer, code from elsewhere and bound outputs: refused with a reason where the client refuses them."""
+"""Spark, data transfer, code from elsewhere and bound outputs are refused, with a reason, where the client does so."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ def component_elsewhere(section: Section, kind: str, fallback_name: str) -> tupl
         return Component(fallback_name, "", local(section.file.name, section.folder), is_open=True), REFUSALS[kind]
     _check_keys(section, kind, f"a component of type {kind}")
     if kind == "spark":
-        check_files(section)
+        check_files(section, is_component=True)
     inputs = declared_inputs(section.section("inputs"))
     outputs = declared_outputs(section.section("outputs"))
     return _component(section, fallback_name, inputs, outputs, is_open=kind != "spark"), REFUSALS[kind]
@@ -65,7 +65,7 @@ def inline_elsewhere(
     """The component of a job or step of such a kind that declares its work in place."""
     _check_keys(section, kind, f"a step of type {kind}")
     if kind == "spark":
-        check_files(section)
+        check_files(section, is_component=False)
         check_spark(section)
     if kind == "data_transfer":
         check_transfer(section)

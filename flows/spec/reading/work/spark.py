@@ -44,13 +44,17 @@ def check_spark(section: Section, component: Section | None = None) -> None:
         _check_args(section)
 
 
-def check_files(section: Section) -> None:
-    """Say which files of a Spark job, step or component are not in its code, where that is on this machine."""
+def check_files(section: Section, is_component: bool) -> None:
+    """Say which files of a Spark job, step or component are not in its code, where that is on this machine.
+
+    Args:
+        section: Its mapping.
+        is_component: Whether it is a component, whose entry is said of too: the client looks for it in a job or step.
+    """
     if "entry" not in section:
         section.missing("entry", "there is no entry", "Add entry: {file: <script>.py}.")
     code = section.path("code")
     named = [(section, key, path) for key in ("py_files", "jars", "files", "archives") for path in section.texts(key)]
-    is_component = section.node.place.key == "" and "compute" not in section and "resources" not in section
     entry = section.section("entry").text("file")
     if is_component and entry is not None:
         named.append((section.section("entry"), "file", entry))

@@ -30,7 +30,7 @@ def check_transfer(section: Section, component: Section | None = None) -> None:
     section.choice("data_copy_mode", _COPY_MODES, "mode", exact=True)
     if task == "copy_data" and len(section.section("outputs").entries) > 1:
         section.fault("outputs", "a step that is to copy_data has more than one output", "Keep one.")
-    if task in _ENDS:
+    if task is not None and task in _ENDS:
         _check_ends(section, task, *_ENDS[task])
 
 
