@@ -46,6 +46,11 @@ def test_job_is_overdue_when_it_has_run_too_long() -> None:
     assert overdue(watch, 106) == "it ran for more than 5 s (run_timeout_seconds)"
 
 
+def test_status_that_nobody_knows_counts_as_run_time() -> None:
+    watch = looked(Watch(Timeouts(run_timeout_seconds=5)), (0, "Queued"), (100, "Throttled"), (106, "Throttled"))
+    assert overdue(watch, 106) == "it ran for more than 5 s (run_timeout_seconds)"
+
+
 def test_paused_counts_as_waiting_and_not_responding_is_forgiven_for_a_while() -> None:
     watch = looked(Watch(Timeouts()), (0, "Running"), (10, "Paused"), (20, "NotResponding"), (619, "NotResponding"))
     assert watch.queued_seconds == 10
