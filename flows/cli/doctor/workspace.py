@@ -13,7 +13,7 @@ from flows.cli.doctor.network import way_remedy
 from flows.cli.doctor.quota import quota_finding
 from flows.data.assets import resolve_data
 from flows.engines.azureml.sdk.computes import ComputeTarget, defined_target
-from flows.engines.azureml.sdk.connection import Connection, NotFoundError, TokenRefusedError
+from flows.engines.azureml.sdk.connection import Connection, NotFoundError, RefusedError, TokenRefusedError
 from flows.engines.azureml.sdk.identity import SignIn, sign_in
 from flows.engines.azureml.sdk.quotas import Quotas
 from flows.engines.azureml.sdk.retries import TRIES_FOR_A_PERSON, persistently
@@ -179,5 +179,5 @@ def _status_code(error: TandemError) -> int | None:
 
 
 def _brief(error: TandemError) -> str:
-    """What an error says, without what the service repeats as code and message."""
-    return str(error).partition(" Code: ")[0].partition("\n")[0]
+    """What an error says, without what to do about it."""
+    return error.told.what if isinstance(error, RefusedError) else str(error).partition("\n")[0]

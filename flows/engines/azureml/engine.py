@@ -15,7 +15,9 @@ from prefect import get_run_logger
 from flows.data.assets import ResolvedData, asset_named, is_path, other_data_here, resolve_data
 from flows.engines.azureml.failures import is_infrastructure
 from flows.engines.azureml.made_of import what_it_is_made_of
+from flows.engines.azureml.refused_job import refusal_of
 from flows.engines.azureml.registry import AzureModelRegistry
+from flows.engines.azureml.sdk.connection import RefusedError
 from flows.engines.azureml.sdk.jobs import RemoteJob
 from flows.engines.azureml.sdk.retries import create_once, persistently
 from flows.engines.azureml.sdk.workspace import Workspace, open_workspace
@@ -254,6 +256,8 @@ class AzureMlEngine:
             prefix, name = pipelines.pop()
             for child in await self._workspace.jobs.children(name):
                 step = f"{prefix}{child.display_name}"
+                if step in found and _is_newer(found[step], child):
+                    continue
                 if step in request.spec.steps:
                     found[step] = child if child.url else replace(child, url=_sibling_page(job, child.name))
                 elif step in request.spec.nested:
@@ -289,14 +293,17 @@ class AzureMlEngine:
     async def _send(self, request: PipelineRequest) -> RemoteJob:
         logger = get_run_logger()
         logger.info("job %s | submitting to the workspace %s", request.job_name, self._workspace.name)
-        # A file or an asset that someone else makes at this moment is there at the next try.
-        return await create_once(
-            lambda: self._workspace.jobs.submit(
-                request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
-            ),
-            lambda: self._workspace.jobs.find(request.job_name),
-            lambda error: logger.warning("job %s | not submitted yet: %s", request.job_name, error),
-        )
+        try:
+            # A file or an asset that someone else makes at this moment is there at the next try.
+            return await create_once(
+                lambda: self._workspace.jobs.submit(
+                    request.spec, request.job_name, request.experiment_name, request.tags, request.force_rerun
+                ),
+                lambda: self._workspace.jobs.find(request.job_name),
+                lambda error: logger.warning("job %s | not submitted yet: %s", request.job_name, error),
+            )
+        except RefusedError as error:
+            raise refusal_of(request.spec, request.job_name, error.answer.about, error.told) from error
 
     async def _watch(self, request: PipelineRequest, progress: JobProgress, watch: Watch) -> None:
         """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
@@ -384,6 +391,11 @@ def _sibling_page(job: RemoteJob, name: str) -> str | None:
     """The page in studio of a job in the same workspace: of children, the run history does not tell it."""
     page = f"/runs/{job.name}"
     return job.url.replace(page, f"/runs/{name}") if job.url and page in job.url else None
+
+
+def _is_newer(known: RemoteJob, other: RemoteJob) -> bool:
+    """Whether a child was made after another one of its step: they are not told in the order of their making."""
+    return known.created is not None and other.created is not None and known.created > other.created
 
 
 def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:

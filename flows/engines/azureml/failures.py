@@ -21,8 +21,9 @@ def is_infrastructure(error: str) -> bool:
     """Whether the machine or the service made a job fail, so that it may succeed on another machine.
 
     Args:
-        error: ``code: message``, as the run history has it; if it is empty, the code is taken to be at fault.
+        error: ``code: message`` or ``code > inner code: message``, as the run history has it; if it is empty, the
+            code is taken to be at fault.
     """
-    if _SERVICE.search(error):
+    if any(_SERVICE.match(code) for code in error.partition(":")[0].split(" > ")):
         return True
     return bool(_MACHINE.search(error)) and not _EXIT.search(error)

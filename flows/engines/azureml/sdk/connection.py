@@ -14,18 +14,20 @@ from typing import Any, TypeVar
 
 from azure.ai.ml import MLClient
 from azure.ai.ml._artifacts._constants import ASSET_PATH_ERROR
-from azure.ai.ml.exceptions import MlException
+from azure.ai.ml.exceptions import JobParsingError, MlException
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    DecodeError,
+    DeserializationError,
     HttpResponseError,
     ResourceExistsError,
-    ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 
+from flows.engines.azureml.error_answers import ErrorAnswer, Told, read_error
 from flows.engines.azureml.sdk.refusals import TRIED, no_credential, why_no_token
 from flows.engines.azureml.sdk.retries import TRANSIENT, AlreadyThereError, CreateOnce
 from flows.errors import ServiceError, SettingsError, TandemError, UserError
@@ -45,8 +47,17 @@ _NOISY_LOGGERS = ("azure", "azure.ai.ml", "msal", "urllib3")
 _uploading = threading.Lock()
 
 
-class NotFoundError(UserError):
-    """What was asked for is not in the workspace."""
+class RefusedError(UserError):
+    """Azure ML has refused what was asked: its ``answer``, and what a person is told of it."""
+
+    def __init__(self, answer: ErrorAnswer, told: Told) -> None:
+        super().__init__(str(told) if answer.says_absent else f"Azure ML refused: {told}")
+        self.answer = answer
+        self.told = told
+
+
+class NotFoundError(RefusedError):
+    """What was asked for, or what it needs, is not in the workspace."""
 
 
 class StorageRefusedError(SettingsError):
@@ -103,16 +114,20 @@ class Connection:
         Raises:
             TokenRefusedError: The token was refused, and a new one too, unless that was not tried.
             ServiceError: The service does not answer, or says that it cannot now; the call may be made again.
-            UserError: It refuses; making the call again is useless.
+            NotFoundError: What is asked for, or what it needs, is not there.
+            RefusedError: It refuses; making the call again is useless.
+            SettingsError: The identity may not do this, or the workspace is not there.
         """
 
         def once() -> R:
             credential = self.credential
             try:
-                return _translated(lambda: function(self._client(credential)), self._is_unreachable, credential)
-            except TokenRefusedError:
-                self._replace(credential)
-                raise
+                return function(self._client(credential))
+            except (AzureError, DeserializationError, json.JSONDecodeError) as error:
+                translated = self._translated(error, credential)
+                if isinstance(translated, TokenRefusedError):
+                    self._replace(credential)
+                raise translated from error
 
         loop = asyncio.get_running_loop()
         try:
@@ -132,10 +147,16 @@ class Connection:
         return answer
 
     async def look(self, find: Callable[[Any], R]) -> R | None:
-        """Make a call that may find nothing; None then."""
+        """Make a call that may find nothing; None then.
+
+        Raises:
+            NotFoundError: It is the workspace that is not there.
+        """
         try:
             return await self.call(find)
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.answer.says_no_workspace:
+                raise
             return None
 
     async def upload(self, function: Callable[[Any], R], *, again: bool = True) -> R:
@@ -146,6 +167,48 @@ class Connection:
                 return function(client)
 
         return await self.call(quietly, again=again)
+
+    def _translated(self, error: Exception, credential: DefaultAzureCredential) -> TandemError:
+        """What an error of the SDK is for Tandem: whose fault it is, and whether the call may be made again."""
+        wire, credentials = _http_error(error), len(credential.credentials)
+        answer = _answer(wire)
+        group, name = self._workspace["AZUREML_ARM_RESOURCEGROUP"], self.name
+        flags = f" --resource-group {group} --workspace-name {name}"
+        told = Told(_text(error)) if answer is None else answer.told(flags)
+        match wire:
+            case _ if answer is not None and answer.is_page:
+                return (SettingsError if answer.status in (403, 407) else ServiceError)(str(told))
+            case DeserializationError() | json.JSONDecodeError() | JobParsingError():
+                return ServiceError(f"The answer cannot be read: {told}")
+            case DecodeError(status_code=status) if status is None or status < 400:
+                return ServiceError(f"The answer cannot be read: {told}")
+            case ResourceExistsError():
+                return AlreadyThereError(str(told))
+            case HttpResponseError() if ASSET_PATH_ERROR in str(wire):
+                return AlreadyThereError(str(told))  # a version of data or of a model, with other content
+            case HttpResponseError(status_code=401):
+                return TokenRefusedError(f"Azure ML does not take the token any more: {told}\n{_SIGN_IN_AGAIN}")
+            case ClientAuthenticationError() if self._is_unreachable(str(wire)):
+                return ServiceError(f"No token can be had at the moment: {why_no_token(str(wire), credentials)}")
+            case ClientAuthenticationError():
+                return SettingsError(no_credential(str(wire), credentials))
+            case ServiceRequestError() | ServiceResponseError():
+                return ServiceError(f"Azure ML does not answer: {told}")
+            case HttpResponseError(status_code=status) if status in TRANSIENT:
+                return ServiceError(f"Azure ML answered {status}: {told}")
+            case HttpResponseError(status_code=403) if _STORAGE.match(_asked(wire)):
+                return StorageRefusedError(
+                    f"The identity may not use the storage account of the workspace: {told}\nGive it the role Storage "
+                    "Blob Data Contributor there, and see whether the account's network rules let this machine in."
+                )
+            case HttpResponseError(status_code=403):
+                return SettingsError(f"The identity may not do this in the workspace: {told}")
+            case HttpResponseError() if answer is not None:
+                return (NotFoundError if answer.says_absent else RefusedError)(answer, told)
+            case MlException():
+                return UserError(f"Azure ML refused: {told}")
+            case _:
+                return ServiceError(f"Azure ML cannot be reached: {told}")
 
     def _is_unreachable(self, refusal: str) -> bool:
         """Whether there is no token because the service that issues them does not answer.
@@ -200,53 +263,26 @@ class Connection:
         return self._own.client
 
 
-def _translated(
-    function: Callable[[], R], is_unreachable: Callable[[str], bool], credential: DefaultAzureCredential
-) -> R:
-    try:
-        return function()
-    except AzureError as error:
-        raise _as_ours(error, _http_error(error), is_unreachable, len(credential.credentials)) from error
-
-
-def _http_error(error: AzureError) -> AzureError:
+def _http_error(error: Exception) -> Exception:
     """The error of the HTTP request that the SDK has wrapped in one of its own; else the error itself."""
     of_azure = (cause for cause in _causes(error) if isinstance(cause, AzureError))
     return next((cause for cause in of_azure if not isinstance(cause, MlException)), error)
 
 
-def _as_ours(
-    error: AzureError, wire: AzureError, is_unreachable: Callable[[str], bool], credentials: int
-) -> TandemError:
-    text = _text(error)
-    match wire:
-        case ResourceNotFoundError():
-            return NotFoundError(text)
-        case ResourceExistsError():
-            return AlreadyThereError(text)
-        case HttpResponseError() if ASSET_PATH_ERROR in str(wire):
-            return AlreadyThereError(text)  # a version of data or of a model, with other content
-        case HttpResponseError(status_code=401):
-            return TokenRefusedError(f"Azure ML does not take the token any more: {text}\n{_SIGN_IN_AGAIN}")
-        case ClientAuthenticationError() if is_unreachable(str(wire)):
-            return ServiceError(f"No token can be had at the moment: {why_no_token(str(wire), credentials)}")
-        case ClientAuthenticationError():
-            return SettingsError(no_credential(str(wire), credentials))
-        case ServiceRequestError() | ServiceResponseError():
-            return ServiceError(f"Azure ML does not answer: {text}")
-        case HttpResponseError(status_code=status) if status in TRANSIENT:
-            return ServiceError(f"Azure ML answered {status}: {text}")
-        case HttpResponseError(status_code=403) if _STORAGE.match(_asked(wire)):
-            return StorageRefusedError(
-                f"The identity may not use the storage account of the workspace: {text}\nGive it the role Storage Blob "
-                "Data Contributor there, and see whether the account's network rules let this machine in."
-            )
-        case HttpResponseError(status_code=403):
-            return SettingsError(f"The identity may not do this in the workspace: {text}")
-        case HttpResponseError() | MlException():
-            return UserError(f"Azure ML refused: {text}")
-        case _:
-            return ServiceError(f"Azure ML cannot be reached: {text}")
+def _answer(error: Exception) -> ErrorAnswer | None:
+    """The answer that an error of the SDK stands for; None if it stands for none."""
+    if isinstance(error, json.JSONDecodeError):
+        return read_error(200, error.doc)
+    response: Any = getattr(error, "response", None)
+    if not isinstance(error, HttpResponseError) or response is None or error.status_code is None:
+        return None
+    try:
+        body = str(response.text())
+    except (AzureError, UnicodeError):
+        body = ""  # it was never read, or is no text
+    # The address of a request that was to make something says nothing of what was missed.
+    asked = "" if response.request.method == "PUT" else _asked(error)
+    return read_error(error.status_code, body, asked, str(response.headers.get("Content-Type") or ""))
 
 
 def _asked(error: HttpResponseError) -> str:

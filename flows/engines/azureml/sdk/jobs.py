@@ -5,14 +5,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from azure.ai.ml._utils.utils import create_requests_pipeline_with_retry
-from azure.core.exceptions import HttpResponseError, ServiceResponseError
+from azure.ai.ml.constants import ListViewType
+from azure.core.exceptions import ServiceResponseError
 from azure.storage.blob import BlobClient
 
+from flows.engines.azureml.error_answers import OVER, codes_of
 from flows.engines.azureml.sdk.binding import as_sdk_job
-from flows.engines.azureml.sdk.connection import Connection
+from flows.engines.azureml.sdk.connection import Connection, RefusedError
 from flows.engines.azureml.sdk.data_files import download
 from flows.errors import TandemError
 from flows.machine.private import hand_out, make_folder
@@ -20,14 +23,13 @@ from flows.spec.model.job import JobKind, JobSpec
 from flows.spec.text.names import inside
 
 _LOG_BYTES = 65536
-_ENDED = "CancelPipelineRunInTerminalStatus"  # the innermost code of the 400 that answers a cancel of such a pipeline
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteJob:
     """A job or child job as the workspace tells it. ``status`` is Azure ML's own word; times are UTC.
 
-    ``error`` is the code and message of a failed child, ``code: message``; empty if none is told.
+    ``error`` is what made a child fail, ``code: message`` or ``code > inner code: message``; empty if none is told.
     """
 
     name: str
@@ -61,8 +63,7 @@ class Jobs:
 
     async def find(self, name: str) -> RemoteJob | None:
         """The job of this name, if there is one."""
-        found = await self._connection.look(lambda client: client.jobs.get(name))
-        return None if found is None else _remote_job(found)
+        return await self._connection.look(lambda client: _found(client, name))
 
     async def submit(
         self, spec: JobSpec, name: str, experiment_name: str, tags: Mapping[str, str], force_rerun: bool
@@ -85,10 +86,11 @@ class Jobs:
                 job._validate(raise_error=True)
             return client.jobs.create_or_update(job, skip_validation=True)
 
-        return _remote_job(await self._connection.upload(send, again=False))
+        sent = await self._connection.upload(send, again=False)
+        return RemoteJob(str(sent.name), str(getattr(sent.status, "value", sent.status)), url=_studio(sent.services))
 
     async def children(self, name: str) -> tuple[RemoteJob, ...]:
-        """The child jobs of a pipeline job, in one call."""
+        """The child jobs of a pipeline job, in one call; none where the run history does not know the job (yet)."""
 
         def look(client: Any) -> list[Any]:
             # `jobs.list(parent_job_name=)` asks the same, but for one call more, and drops times and errors.
@@ -98,7 +100,7 @@ class Jobs:
                 )
             )
 
-        return tuple(map(_remote_run, await self._connection.call(look)))
+        return tuple(map(_remote_run, await self._connection.look(look) or ()))
 
     async def run_of(self, name: str) -> RemoteJob:
         """A job as the run history tells it, which has its times."""
@@ -114,10 +116,9 @@ class Jobs:
 
         def look(client: Any) -> tuple[dict[str, str], int]:
             seen, asked, left = dict[str, str](), 0, set(wanted)
-            for page in client.jobs.list(tag=tag).by_page():
+            for page in _listed(client, tag).by_page():
                 asked += 1
-                jobs = [job for job in page if job is not None and job.name in left]
-                seen |= {str(job.name): str(getattr(job.status, "value", job.status)) for job in jobs}
+                seen |= {str(job.name): _status(job.properties) for job in page if job.name in left}
                 left.difference_update(seen)
                 if not left or asked == pages:
                     break
@@ -127,24 +128,19 @@ class Jobs:
 
     async def tagged(self, tag: str) -> tuple[RemoteJob, ...]:
         """The jobs that carry a tag, the newest first."""
-        found = await self._connection.call(lambda client: list(client.jobs.list(tag=tag)))
-        jobs = (_remote_job(job) for job in found if job is not None)
+        jobs = await self._connection.call(lambda client: [_remote_job(client, job) for job in _listed(client, tag)])
         return tuple(job for job in jobs if tag in job.tags)
 
     async def cancel(self, name: str) -> None:
-        """Ask for a job to be canceled; nothing happens if it has ended. That it is over is for the caller to see."""
-
-        def ask(client: Any) -> None:
-            try:
-                client.jobs.begin_cancel(name, polling=False)
-            except HttpResponseError as error:
-                if _ENDED not in str(error):
-                    raise
-
-        await self._connection.call(ask)
+        """Ask for a job to be canceled, unless it is over. That it is over is for the caller to see."""
+        try:
+            await self._connection.call(lambda client: client.jobs.begin_cancel(name, polling=False))
+        except RefusedError as error:
+            if OVER not in error.answer.codes:
+                raise
 
     async def error_of(self, name: str) -> str:
-        """The error code and message of a failed job, as ``code: message``; empty if the service says none."""
+        """What made a job fail, as :attr:`RemoteJob.error` has it; empty if the service says nothing."""
         try:
             # The public entities drop it; the run history, which the SDK's own log streaming reads, has it.
             return _error(await self._connection.call(lambda client: _run_history(client).get_run(name)))
@@ -227,38 +223,62 @@ def _address_of(client: Any, name: str, output: str) -> str | None:
     return found[asset].uri if asset in found else None
 
 
-def _remote_job(job: Any) -> RemoteJob:
-    services = getattr(job, "services", None) or {}
+def _found(client: Any, name: str) -> RemoteJob:
+    """A job by its name. `jobs.get` fails for one that it cannot make an entity of, such as one with unknown nodes."""
+    job: Any = client.jobs._get_job(name)
+    if job.properties is None:  # a child, which only the run history knows
+        return _remote_run(_run_history(client).get_run(name))
+    return _remote_job(client, job)
+
+
+def _listed(client: Any, tag: str) -> Any:
+    """The pages of the jobs that carry a tag. `jobs.list` leaves out those that it cannot make an entity of."""
+    jobs: Any = client.jobs.service_client_01_2024_preview_arm.jobs
+    group, workspace = client.resource_group_name, client.workspace_name
+    return jobs.list(group, workspace, tag=tag, list_view_type=ListViewType.ACTIVE_ONLY)
+
+
+def _remote_job(client: Any, job: Any) -> RemoteJob:
+    told: Any = job.properties
+    services = told.services or {}
+    client.jobs._append_tid_to_studio_url(SimpleNamespace(services=services))
     return RemoteJob(
         name=str(job.name),
-        status=str(getattr(job.status, "value", job.status)),
-        display_name=str(job.display_name or ""),
-        url=getattr(services.get("Studio"), "endpoint", None),
-        tags=dict(job.tags or {}),
-        properties={key: str(value) for key, value in (job.properties or {}).items()},
-        compute=_compute(job),
-        created=getattr(getattr(job, "creation_context", None), "created_at", None),
+        status=_status(told),
+        display_name=str(told.display_name or ""),
+        url=_studio(services),
+        tags=dict(told.tags or {}),
+        properties={key: str(value) for key, value in (told.properties or {}).items()},
+        compute=_compute(told),
+        created=getattr(job.system_data, "created_at", None),
     )
 
 
-def _compute(job: Any) -> str:
+def _status(told: Any) -> str:
+    return str(getattr(told.status, "value", told.status))
+
+
+def _studio(services: Any) -> str | None:
+    return getattr((services or {}).get("Studio"), "endpoint", None)
+
+
+def _compute(told: Any) -> str:
     """The compute target of a job, or the one that the steps of a pipeline run on unless they say another."""
-    settings = getattr(job, "settings", None)
-    compute = getattr(job, "compute", None) or getattr(settings, "default_compute", None)
-    return str(compute or "").removeprefix("azureml:").rpartition("/")[2]
+    settings: Mapping[str, Any] = getattr(told, "settings", None) or {}
+    return str(told.compute_id or settings.get("default_compute") or "").removeprefix("azureml:").rpartition("/")[2]
 
 
 def _remote_run(run: Any) -> RemoteJob:
     """A child, as the run history tells it."""
-    services = getattr(run, "services", None) or {}
     return RemoteJob(
         name=str(run.run_id),
         status=str(run.status),
         display_name=str(run.display_name or ""),
-        url=getattr(services.get("Studio"), "endpoint", None),
+        url=_studio(getattr(run, "services", None)),
         tags=dict(run.tags or {}),
         properties={key: str(value) for key, value in (run.properties or {}).items()},
         compute=str(run.target or ""),
+        created=run.created_utc,
         started=run.start_time_utc,
         ended=run.end_time_utc,
         error=_error(run),
@@ -267,4 +287,7 @@ def _remote_run(run: Any) -> RemoteJob:
 
 def _error(run: Any) -> str:
     error: Any = getattr(getattr(run, "error", None), "error", None)
-    return "" if error is None else f"{error.code}: {error.message}"
+    if error is None:
+        return ""
+    codes = codes_of(error) or ("Unknown",)
+    return f"{' > '.join(dict.fromkeys((codes[0], codes[-1])))}: {error.message or 'no message'}"
