@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flows.engines.azureml.error_answers import read_error
 from flows.engines.azureml.sdk.refusals import no_credential
 from flows.errors import ServiceError, SettingsError
 from flows.settings import WORKSPACE_VARIABLES
@@ -61,12 +62,16 @@ def _find(workspace: Mapping[str, str], environment: Mapping[str, str]) -> Works
     manager, studio = _CLOUDS[cloud]
     path = f"subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces"
     status, text = _get(f"{manager}/{path}/{name}", f"{manager}/.default", environment.get("AZURE_CLIENT_ID"))
+    answer = read_error(status, text)
+    said = answer.told().what
+    if answer.is_page:
+        raise (SettingsError if status in (403, 407) else ServiceError)(f"{answer.told()} {REMEDY}")
     if status == 404:
         raise SettingsError(f"There is no workspace {name} in {group} of subscription {subscription}. {REMEDY}")
     if status == 403:
-        raise SettingsError(f"The identity may not read the workspace {name}: {_said(text)} {REMEDY}")
+        raise SettingsError(f"The identity may not read the workspace {name}: {said} {REMEDY}")
     if status != 200 or not text.startswith("{"):
-        raise ServiceError(f"The workspace {name} answered {status}: {_said(text)} {REMEDY}")
+        raise ServiceError(f"The workspace {name} answered {status}: {said} {REMEDY}")
     found: dict[str, Any] = json.loads(text)
     uri = str(found.get("properties", {}).get("mlFlowTrackingUri") or "")
     if not uri.startswith("azureml://"):
@@ -112,12 +117,3 @@ def _get(url: str, scope: str, client_id: str | None) -> tuple[int, str]:
 
 def _unreachable(url: str, error: Exception) -> ServiceError:
     return ServiceError(f"{url} does not answer: {error}. {REMEDY}")
-
-
-def _said(text: str) -> str:
-    """An error of Azure Resource Manager in one line."""
-    try:
-        error = json.loads(text)["error"]
-        return f"{error['code']}: {error['message']}"
-    except (ValueError, KeyError, TypeError):
-        return " ".join(text.split())[:300]

@@ -49,7 +49,10 @@ class Player:
         self.play("POST", "/datastores/workspaceblobstore/listSecrets", told(secrets()))
 
     def play(self, method: str, path: str, *answers: Answer) -> None:
-        """Give the answers to a method and a path after the workspace, a pattern; those of before are forgotten."""
+        """Give the answers to a method and a path, a pattern of what follows the workspace; those before are forgotten.
+
+        Of what is not of the workspace, such as what a region has, it is a pattern of the whole path.
+        """
         with self._lock:
             self._answers[method, path] = list(answers)
 
@@ -93,7 +96,7 @@ class Player:
         if request.path == "/discovery":
             return told(discovery())
         if is_of_workspace:
-            return self._played(request, rest)
+            return self._played(request, rest) or self._unplayed(request)
         for way in self._routes:
             found = way.path.fullmatch(request.path) if way.host.fullmatch(request.host) else None
             if found is not None and re.fullmatch(way.method, request.method):
@@ -101,16 +104,16 @@ class Player:
                     return way.handler(request, **found.groupdict())
                 except Refused as refused:
                     return refused.answer
-        return self._unplayed(request)
+        return self._played(request, request.path) or self._unplayed(request)
 
-    def _played(self, request: Request, path: str) -> Answer:
+    def _played(self, request: Request, path: str) -> Answer | None:
         body = request.json if request.method == "PUT" else {}
         with self._lock:
             self.asked.append(Asked(request.method, path, request.query, body))
             for (method, pattern), answers in self._answers.items():
                 if method == request.method and re.fullmatch(pattern, path):
                     return answers.pop(0) if len(answers) > 1 else answers[0]
-        return self._unplayed(request)
+        return None
 
     def _unplayed(self, request: Request) -> Answer:
         self.unplayed.append(f"{request.method} https://{request.host}{request.path}")

@@ -3,11 +3,15 @@
 import pytest
 
 from flows.engines.azureml.error_answers import read_error
+from flows.engines.azureml.sdk.tracking import find_tracking
+from flows.engines.local.host.processes import tracking_environment
 from flows.errors import ServiceError, SettingsError, TandemError, UserError
+from flows.settings import Settings
 from tests.azure_ml_service.messages import Answer
 from tests.engines.azureml.recorded.answers import nothing, page, refusal, told
 from tests.engines.azureml.recorded.conftest import InWorkspace
 from tests.engines.azureml.recorded.player import Player
+from tests.engines.conftest import Await
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 
@@ -181,6 +185,14 @@ def test_only_an_answer_of_azure_ml_says_that_a_job_is_not_there(
             in_workspace(lambda workspace: workspace.jobs.find("lab-job"))
     else:
         assert in_workspace(lambda workspace: workspace.jobs.find("lab-job")) is None
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_page_in_place_of_the_workspace_that_tracks_is_told_as_one(status: int, player: Player, run: Await) -> None:
+    settings = Settings.from_environment()
+    player.play("GET", "", page(status, "Sign in"))
+    with pytest.raises(ServiceError, match=f"something on the way.*{status}.*“Sign in”.*Nothing was run"):
+        run(find_tracking(settings.workspace, tracking_environment(settings)))
 
 
 def test_headers_are_read_in_whichever_case_they_come(player: Player, in_workspace: InWorkspace) -> None:
