@@ -80,6 +80,21 @@ def test_command_job_is_taken_with_the_output_that_the_service_adds(
     assert submitted(played_jobs).url is not None
 
 
+def test_job_that_was_taken_with_an_answer_that_the_sdk_cannot_read_is_looked_for_and_not_sent_again(
+    played_jobs: JobRunner, workspace: Player, write: Write
+) -> None:
+    write({"job.yml": pipeline({"a": command("true")})})
+    unknown = {
+        "b": {"type": "a_node_of_tomorrow", "componentId": f"{workspace.workspace.path}/components/b/versions/1"}
+    }
+    taken = pipeline_job(workspace.workspace, NAME, "NotStarted", jobs=unknown)
+    workspace.play("GET", f"/jobs/{NAME}", NO_JOB, told(taken))
+    workspace.play("PUT", f"/jobs/{NAME}", told(taken, 201))
+
+    assert submitted(played_jobs).url is not None
+    assert workspace.count("PUT", f"/jobs/{NAME}") == 1
+
+
 def test_job_that_is_there_is_found_and_not_sent_again(played_jobs: JobRunner, workspace: Player, write: Write) -> None:
     """A PUT of it would be answered with 200, and would change its tags."""
     write({"job.yml": job("true")})
