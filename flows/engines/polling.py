@@ -59,7 +59,7 @@ class Watch:
         elapsed = max(0.0, now - self.since) if self.seen is not None else 0.0
         if self.status in QUEUED:
             self.queued_seconds += elapsed
-        elif self.status not in TERMINAL:  # a word of tomorrow's, too: no limit may be lost to it
+        elif self.status not in TERMINAL:  # a status that is not known here counts too
             self.running_seconds += elapsed
         self.silent_seconds = self.silent_seconds + elapsed if self.status == status == "NotResponding" else 0.0
         if seen != self.seen:

@@ -139,7 +139,7 @@ class AzureMlEngine:
         return Submission(request, job.url, found=found)
 
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
-        """What is known of a job that is not over in time; None if it is, or if it is overdue or does not respond."""
+        """See :meth:`Engine.unfinished`. A job that is overdue or does not respond has to be waited for."""
         request, end = submission.request, time.monotonic() + seconds
         job, children = await persistently(lambda: self._look(request))
         watch = await self._watch_of(submission, job, children)
@@ -154,7 +154,7 @@ class AzureMlEngine:
             job, children = await persistently(lambda: self._look(request))
 
     async def wait(self, submission: Submission) -> RunOutcome:
-        """Wait until the job is over, its children shown as task runs; if we are stopped, so is the job."""
+        """Wait until the job is over, and show its children as task runs. If the wait is canceled, the job is too."""
         request = submission.request
         # With its children: what is over already is shown at once, as it was.
         job, children = await persistently(lambda: self._look(request))
@@ -191,7 +191,7 @@ class AzureMlEngine:
         )
 
     def failed_by_machine(self, outcome: RunOutcome) -> bool:
-        """See :meth:`Engine.failed_by_machine`: as the errors of its steps are classified."""
+        """See :meth:`Engine.failed_by_machine`. It is decided by the errors of the steps."""
         return self._ended[outcome.job_name].by_machine
 
     def can_fetch(self, outcome: RunOutcome, output: str) -> bool:
@@ -200,7 +200,7 @@ class AzureMlEngine:
         return port is None or not port.type.endswith("_model")
 
     async def fetch(self, outcome: RunOutcome, output: str, folder: Path) -> Path:
-        """Download a named output, of the job or else of the child that made it: the SDK is silent if nothing comes."""
+        """Download a named output of the job, or else of the child that made it. The SDK is silent if nothing comes."""
         ended, download = self._ended[outcome.job_name], self._workspace.jobs.download
         is_file = output in ended.spec.outputs and ended.spec.outputs[output].type == "uri_file"
         for job, name in ((outcome.job_name, output), *ended.made_by(output)):
@@ -209,7 +209,7 @@ class AzureMlEngine:
         raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; nothing was downloaded.")
 
     async def bring(self, outcome: RunOutcome, folder: Path) -> RunOutcome:
-        """See :meth:`Engine.bring`. Outputs of steps that are none of the job's stay in the workspace."""
+        """See :meth:`Engine.bring`. Outputs of steps that are not outputs of the job stay in the workspace."""
         outputs = dict(outcome.outputs)
         for name in (name for name in outcome.outputs if self.can_fetch(outcome, name)):
             try:
@@ -265,7 +265,7 @@ class AzureMlEngine:
         return found
 
     async def _failure(self, progress: JobProgress, steps: Steps) -> tuple[str, ...]:
-        """What Azure ML says of each step that failed; where none did, of the job."""
+        """What Azure ML says of each step that failed; if none did, what it says of the job."""
         if progress.given_up:
             return (f"NotResponding: {progress.given_up}",)
         if progress.job.status != "Failed":
@@ -273,7 +273,7 @@ class AzureMlEngine:
         return tuple(steps.errors.values()) or (await self._workspace.jobs.error_of(progress.job.name),)
 
     async def _prepared(self, request: PipelineRequest) -> PipelineRequest:
-        """See that what the job names is in the workspace: its compute targets, and our environment as it is now."""
+        """Check that the compute targets of the job are there, and make the environments of ours that it uses."""
         for compute in _named_computes(request.spec):
             if not await persistently(lambda name=compute: self._workspace.computes.has(name)):
                 known = ", ".join(await persistently(self._workspace.computes.names)) or "none"
@@ -306,7 +306,7 @@ class AzureMlEngine:
             raise refusal_of(request.spec, request.job_name, error.answer.about, error.told) from error
 
     async def _watch(self, request: PipelineRequest, progress: JobProgress, watch: Watch) -> None:
-        """Look at the job until it is over or overdue, often while something changes and seldom while nothing does."""
+        """Look at the job until it is over or overdue. The looks become rarer while nothing changes."""
         logger = get_run_logger()
         said, said_at = "", 0.0
         while True:
@@ -343,7 +343,7 @@ class AzureMlEngine:
             await asyncio.sleep(watch.interval)
 
     async def _look(self, request: PipelineRequest) -> tuple[RemoteJob, dict[str, RemoteJob]]:
-        """A job, and its children by step; of a job that is over, as they ended, which may be told a moment later."""
+        """A job, and its children by step. After its end, its children are awaited for some seconds."""
         for looks in range(1, LAGGING_LOOKS + 1):
             job = await self._workspace.jobs.find(request.job_name)
             if job is None:
@@ -355,7 +355,7 @@ class AzureMlEngine:
         raise AssertionError("unreachable")
 
     async def _watch_of(self, submission: Submission, job: RemoteJob, children: Mapping[str, RemoteJob]) -> Watch:
-        """A watch that knows how long a job has waited and run before: who goes on with it grants it no more time."""
+        """A watch that counts the time before this wait too, so that a second start does not extend a limit."""
         watch = Watch(self._timeouts)
         if not submission.found or watch.limit_seconds() is None or job.created is None:
             return watch
@@ -371,7 +371,7 @@ class AzureMlEngine:
         return watch
 
     async def _stop(self, job_name: str) -> None:
-        """Cancel a job and wait, as long as we may, until it is really over."""
+        """Cancel a job and wait until it is over, at most :data:`CANCEL_SECONDS`."""
         await stop_job(self._workspace.jobs, job_name, CANCEL_SECONDS, get_run_logger().warning)
 
 
@@ -388,18 +388,18 @@ def _named_computes(spec: JobSpec) -> list[str]:
 
 
 def _sibling_page(job: RemoteJob, name: str) -> str | None:
-    """The page in studio of a job in the same workspace: of children, the run history does not tell it."""
+    """The page in studio of a child, made from that of its parent: the run history does not have it."""
     page = f"/runs/{job.name}"
     return job.url.replace(page, f"/runs/{name}") if job.url and page in job.url else None
 
 
 def _is_newer(known: RemoteJob, other: RemoteJob) -> bool:
-    """Whether a child was made after another one of its step: they are not told in the order of their making."""
+    """Whether a child was made after another child of the same step. The service lists children in no order."""
     return known.created is not None and other.created is not None and known.created > other.created
 
 
 def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:
-    """Whether the run history does not know yet what became of the children of a job that is over."""
+    """Whether the job is over, but the run history does not yet show all of its children as over."""
     known = [children[name].status for name in spec.steps if name in children]
     is_missing = job.status == "Completed" and len(known) < len(spec.steps)
     return job.status in TERMINAL and (is_missing or any(status not in TERMINAL for status in known))

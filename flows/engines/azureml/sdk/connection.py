@@ -95,7 +95,7 @@ class Connection:
 
     @property
     def credential(self) -> DefaultAzureCredential:
-        """What gives tokens now."""
+        """The credential in use."""
         return self._credentials[-1]
 
     def close(self) -> None:
@@ -286,7 +286,7 @@ def _answer(error: Exception) -> ErrorAnswer | None:
 
 
 def _asked(error: HttpResponseError) -> str:
-    """The address of the request that was answered so; empty where it is not known."""
+    """The address of the request that got this answer; empty where it is not known."""
     return str(getattr(getattr(error.response, "request", None), "url", ""))
 
 

@@ -132,7 +132,7 @@ class Jobs:
         return tuple(job for job in jobs if tag in job.tags)
 
     async def cancel(self, name: str) -> None:
-        """Ask for a job to be canceled, unless it is over. That it is over is for the caller to see."""
+        """Ask for a job to be canceled; no error if it is over. The caller looks until it is over."""
         try:
             await self._connection.call(lambda client: client.jobs.begin_cancel(name, polling=False))
         except RefusedError as error:
@@ -195,7 +195,7 @@ class Jobs:
 
 
 def _run_history(client: Any) -> Any:
-    """What the SDK's own listing of children and streaming of logs ask.
+    """The SDK's client of the run history, with its address set.
 
     Left to itself, the SDK finds its address through ``workspaces.get``, which imports MLflow: some seconds, in which
     the interpreter does nothing else, and 100 MiB.

@@ -28,13 +28,13 @@ class Models:
         self._connection = connection
 
     async def versions(self, name: str) -> tuple[RemoteModel, ...]:
-        """Every version of a registered model that is a number, by number; any other text is none of ours."""
+        """The versions of a registered model whose name is a number, in ascending order. Tandem makes no others."""
         found: Iterable[Any] = await self._connection.look(lambda client: list(client.models.list(name=name))) or ()
         numbered = (_remote_model(model) for model in found if str(model.version).isdecimal())
         return tuple(sorted(numbered, key=lambda model: model.version))
 
     async def numbers(self, name: str) -> frozenset[int]:
-        """The numbers of all versions, those too that are archived, which no other version can have."""
+        """The numbers that are taken: those of all versions, archived ones included."""
         every = ListViewType.ALL
         found: Iterable[Any] | None = await self._connection.look(
             lambda client: list(client.models.list(name=name, list_view_type=every))

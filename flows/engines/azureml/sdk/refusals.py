@@ -1,4 +1,4 @@
-"""What a chain of credentials says that has no token to give, in one sentence.
+"""Failed sign-in in one sentence, from what a chain of credentials says.
 
 ``DefaultAzureCredential`` tells at length what each of its credentials wants to be set up. Only one that is set up, and
 was refused, has something to say that helps.
@@ -14,7 +14,7 @@ SIGN_IN = (
 
 
 def said_by_each(message: str) -> dict[str, str]:
-    """What each credential said that was tried, in that order, out of the message of the chain; empty for another."""
+    """What each credential that was tried said, in that order, read from the message of the chain; empty for others."""
     tried = message.partition("Attempted credentials:")[2].partition("\nTo mitigate this issue")[0]
     _, *parts = TRIED.split(tried)
     return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
