@@ -14,7 +14,7 @@ find-python = $$(for each in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$
 PYTHON ?= $(shell echo $(foreach each,$(PYTHONS),$(call find-python,$(each))) | cut -d " " -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus
+.PHONY: help env train job serve deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus docs-keys
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ worker: $(READY) ## Run what the deployments start, until Ctrl+C
 
 screenshots: $(READY) ## Take the pictures of the README anew, with a headless Chromium
 	$(BIN)/python -m deployments.screenshots
+
+docs-keys: $(READY) ## Write docs/keys.md anew from the table of keys
+	$(BIN)/python -m flows.engines.local.keys.page > docs/keys.md
 
 test: $(READY) ## Run the tests, but for the slow ones (some 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not team"

@@ -15,8 +15,10 @@ from flows.settings import Settings
 
 if TYPE_CHECKING:
     EngineFlag = str
+    EngineName = str
 else:  # a choice, as a command line shows it
     EngineFlag = Literal["auto", *ENGINES]
+    EngineName = Literal[*ENGINES]
 File = Annotated[str, Argument("Azure ML job, pipeline or component YAML.", "FILE.yml", is_file=True)]
 Json = Annotated[bool, Flag("Print the result as JSON on standard output.")]
 Inputs = Annotated[tuple[str, ...], Flag("A new value of an input.", "inputs.NAME=VALUE", "--set")]
@@ -67,13 +69,16 @@ class ValidateOptions:
 
     files: Annotated[tuple[str, ...], Argument("Azure ML job, pipeline or component YAML.", "FILE.yml", is_file=True)]
     assets: Assets = ()
+    engine: Annotated[
+        EngineName | None, Flag("Also say what is refused, ignored or done in another way where it is to run.")
+    ] = None
     json: Json = False
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
         from flows.cli.validate import validate
 
-        return validate(self.files, self.json, self.assets)
+        return validate(self.files, self.json, self.assets, self.engine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,37 +6,65 @@ Imports nothing that runs or submits a job, so that it answers within 0.3 s.
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flows.cli.plan.keys import keys_as_json, keys_as_rows
 from flows.data.given import given_assets
+from flows.engines.local.keys.in_files import KeyUse, unlike_azure_ml
+from flows.engines.open_engine import ENGINES
 from flows.errors import Fault, Place
+from flows.plain_text.table import aligned
 from flows.spec.model.job import JobKind, JobSpec
 from flows.spec.reading.reader import Examination, examine
+from flows.spec.rules.lint import needed_by_azure_ml
 from flows.spec.text.words import counted
+
+WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found in one file, under the name that it was given by."""
+    """What was found in one file, under the name that it was given by.
+
+    Attributes:
+        file: The name.
+        found: The findings.
+        engine: Where it is to run, if that was asked for.
+    """
 
     file: str
     found: Examination
+    engine: str | None = None
 
     @property
     def is_valid(self) -> bool:
         """Whether Azure ML takes the file, as far as can be known here."""
         return not self.found.faults
 
+    @property
+    def refusals(self) -> dict[str, str]:
+        """Why steps do not run on this machine, by name; empty where the file is to run elsewhere."""
+        is_asked = self.engine is None or ENGINES[self.engine].runs_here
+        return dict(self.found.spec.refusals) if is_asked and self.found.spec is not None else {}
 
-def validate(files: Sequence[str], as_json: bool = False, pairs: Sequence[str] = ()) -> int:
+    @property
+    def keys(self) -> tuple[KeyUse, ...]:
+        """The keys that this machine ignores or emulates, where the file is to run here."""
+        is_asked = self.engine is not None and ENGINES[self.engine].runs_here
+        return unlike_azure_ml(self.found.spec) if is_asked and self.found.spec is not None else ()
+
+
+def validate(files: Sequence[str], as_json: bool = False, pairs: Sequence[str] = (), engine: str | None = None) -> int:
     """Examine files and print what is wrong or doubtful in each.
 
     Args:
         files: The files.
         as_json: Whether a program reads it.
         pairs: ``NAME=PATH`` for registered components that have a file on this machine.
+        engine: Where the files are to run: what only Azure ML needs is then a fault there, and keys that are treated
+            otherwise on this machine are told here.
 
     Returns:
         The exit code: 0 where every file is valid, 2 where one is not. A warning changes nothing.
@@ -44,7 +72,7 @@ def validate(files: Sequence[str], as_json: bool = False, pairs: Sequence[str] =
     Raises:
         ParameterError: A pair is wrong.
     """
-    verdicts = [Verdict(file, _examined(file, pairs)) for file in dict.fromkeys(files)]
+    verdicts = [Verdict(file, _examined(file, pairs, engine), engine) for file in dict.fromkeys(files)]
     if as_json:
         print(json.dumps({"files": [verdict_as_json(verdict) for verdict in verdicts]}, indent=2))
     else:
@@ -61,13 +89,15 @@ def verdict_as_text(verdict: Verdict) -> str:
     spec = verdict.found.spec
     if verdict.is_valid and spec is not None:
         lines.append(f"ok {verdict.file}: {what(spec)}")
-        lines += [f"    {name} {why}: it does not run on this machine" for name, why in spec.refusals.items()]
+        lines += [f"    {name} {why}: it does not run on this machine" for name, why in verdict.refusals.items()]
+        lines += aligned(list(keys_as_rows(verdict.keys, spec.source)), indent="    ", width=WIDTH)
     return "\n".join(lines)
 
 
 def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
     """The same for a program."""
     spec = verdict.found.spec
+    keys = {} if verdict.engine is None else {"keys": keys_as_json(verdict.keys)}
     return {
         "file": verdict.file,
         "valid": verdict.is_valid,
@@ -75,7 +105,8 @@ def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
         "steps": [] if spec is None else list(spec.steps),
         "faults": [_as_json(fault) for fault in verdict.found.faults],
         "warnings": [_as_json(warning) for warning in verdict.found.warnings],
-        "refusals": {} if spec is None else dict(spec.refusals),
+        "refusals": verdict.refusals,
+        **keys,
     }
 
 
@@ -88,12 +119,18 @@ def what(spec: JobSpec) -> str:
     return f"{step.kind} {'component' if spec.is_component else 'job'}"
 
 
-def _examined(file: str, pairs: Sequence[str]) -> Examination:
+def _examined(file: str, pairs: Sequence[str], engine: str | None) -> Examination:
     path = Path(file)
     if os.path.isdir(path):  # False, not an error, for a name that no file can have
         remedy = f"Name the files in it: tandem validate {path / '*.yml'}"
         return Examination(None, (Fault(Place(path, None, ""), "this is a folder", remedy),))
-    return examine(path, given_assets(pairs, path).components)
+    found = examine(path, given_assets(pairs, path).components)
+    if engine is None or ENGINES[engine].runs_here or found.spec is None:
+        return found
+    needed = set(needed_by_azure_ml(found.spec))
+    return replace(
+        found, findings=tuple(replace(each, warning=each.warning and each not in needed) for each in found.findings)
+    )
 
 
 def _total(verdicts: Sequence[Verdict]) -> str:

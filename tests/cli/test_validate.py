@@ -91,6 +91,49 @@ def test_a_step_that_runs_elsewhere_is_named_below_a_valid_file(
     ]
 
 
+def test_keys_that_this_machine_treats_otherwise_are_told_for_the_local_engine_alone(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write(p=VALID + "  b: {command: run, environment: azureml:e:1, compute: azureml:gpu, tags: {a: b}}\n")
+    assert main(["validate", *files]) == 0
+    assert capsys.readouterr().out == "ok p.yml: pipeline, 2 steps\n"
+    assert main(["validate", "--engine", "local", *files]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ok p.yml: pipeline, 2 steps",
+        "    emulated  environment (lines 4, 5): Not built: the steps run with Tandem's Python, or with that",
+        "              of --python.",
+        "    ignored   settings.default_compute, compute (lines 2, 5): This machine is the compute.",
+        "    ignored   tags (line 5): It describes, and nothing here shows it.",
+    ]
+    assert main(["validate", "--engine", "local", "--json", *files]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["files"]
+    assert [(use["key"], use["line"], use["treatment"]) for use in found["keys"]] == [
+        ("settings.default_compute", 2, "ignored"),
+        ("jobs.a.environment", 4, "emulated"),
+        ("jobs.b.environment", 5, "emulated"),
+        ("jobs.b.compute", 5, "ignored"),
+        ("jobs.b.tags", 5, "ignored"),
+    ]
+
+
+def test_what_only_azure_ml_needs_is_a_fault_where_the_file_is_to_run_there(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write(p=VALID.replace("settings: {default_compute: serverless}\n", ""))
+    for engine, code in ((), 0), (("--engine", "local"), 0), (("--engine", "azureml"), 2):
+        assert main(["validate", *engine, *files]) == code
+        said = capsys.readouterr().out
+        assert ("no compute is set for a" in said, "warning: no compute" in said) == (True, code == 0)
+
+
+def test_what_does_not_run_on_this_machine_is_not_told_of_a_file_that_is_to_run_on_azure_ml(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write(p=VALID + "  b: {component: azureml:prep@latest}\n")
+    assert main(["validate", "--engine", "azureml", *files]) == 0
+    assert capsys.readouterr().out == "ok p.yml: pipeline, 2 steps\n"
+
+
 def test_a_folder_is_refused_with_what_to_type(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from flows.cli.plan.why import explain, explanation_as_text
 from flows.data.given import given_assets
 from flows.engines.local.host.preload import preloaded_modules
 from flows.engines.local.host.seen_imports import SeenImports
+from flows.engines.local.keys.in_files import unlike_azure_ml
 from flows.engines.plan.interpreter import python_named
 from flows.engines.plan.job import JobPlan, plan_job
 from flows.engines.plan.output_places import OutputFolders, output_places
@@ -44,9 +45,9 @@ def plan_file(options: PlanOptions) -> int:
     elif options.mermaid:
         print(f"```mermaid\n{flowchart(plan, spec)}\n```")
     elif options.json:
-        print(json.dumps(plan_as_json(plan), indent=2))
+        print(json.dumps(plan_as_json(plan, unlike_azure_ml(plan.spec)), indent=2))
     else:
-        print(plan_as_text(plan, _next_command(plan, options)))
+        print(plan_as_text(plan, _next_command(plan, options), unlike_azure_ml(plan.spec)))
     return REFUSED if plan.refused or plan.refused_writes else 0
 
 

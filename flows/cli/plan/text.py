@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from flows.cli.plan.keys import keys_as_json, keys_as_rows
+from flows.engines.local.keys.in_files import KeyUse
 from flows.engines.plan.job import AskedEnvironment, JobPlan, PlannedStep, StepState
 from flows.engines.plan.output_places import place_remedy
 from flows.engines.plan.reasons import Reason, ReasonKind
@@ -22,15 +24,21 @@ MOST_NAMES = 6
 _STATE_WIDTH = max(map(len, StepState))
 
 
-def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
-    """The plan as aligned lines of at most 100 columns; the last is the command to type next."""
+def plan_as_text(plan: JobPlan, command: Sequence[str], keys: Sequence[KeyUse] = ()) -> str:
+    """The plan as aligned lines of at most 100 columns.
+
+    Args:
+        plan: The plan.
+        command: What to type next, which the last line shows.
+        keys: The keys of the job's files that this machine ignores or emulates.
+    """
     return "\n".join(
         [
             "",
             *_title(plan),
             "",
             *_table(plan.steps),
-            *_section("Declared for Azure ML, not used here:", _unused(plan)),
+            *_section("Otherwise than on Azure ML:", keys_as_rows(keys, plan.spec.source)),
             *_section(f"Environments, beside this Python {plan.python}:", map(_environment, plan.environments)),
             *_section("Imported once, before the steps start:", _preloaded(plan)),
             *_section("Would write, when the job has ended:", _writes(plan)),
@@ -43,8 +51,8 @@ def plan_as_text(plan: JobPlan, command: Sequence[str]) -> str:
     )
 
 
-def plan_as_json(plan: JobPlan) -> dict[str, Any]:
-    """The plan for machines."""
+def plan_as_json(plan: JobPlan, keys: Sequence[KeyUse] = ()) -> dict[str, Any]:
+    """The plan for machines, with the keys that this machine ignores or emulates."""
     return {
         "file": str(plan.spec.source),
         "name": plan.spec.display_name or plan.spec.name,
@@ -61,7 +69,7 @@ def plan_as_json(plan: JobPlan) -> dict[str, Any]:
             }
             for asked in plan.environments
         ],
-        "unused": list(plan.unused),
+        "keys": keys_as_json(keys),
         "writes": [
             {"output": place.output, "key": str(place.key), "path": str(place.path), "refusal": place.refusal}
             for place in plan.writes
@@ -121,17 +129,6 @@ def _why(step: PlannedStep) -> list[str]:
     if step.plan.record is not None:
         return [f"from {earlier_run(step.plan.record)}"]
     return reason_lines(step.plan.reasons, in_short=True)
-
-
-def _unused(plan: JobPlan) -> Iterator[tuple[str, str]]:
-    by_text: dict[str, list[str]] = {}
-    for step in plan.steps:
-        if step.unused:
-            by_text.setdefault("; ".join(step.unused), []).append(step.name)
-    if plan.unused:
-        yield "the job", "; ".join(plan.unused)
-    for text, names in by_text.items():
-        yield _steps(names, len(plan.steps)), text
 
 
 def _preloaded(plan: JobPlan) -> Iterator[tuple[str, str]]:
@@ -209,7 +206,6 @@ def _step_as_json(step: PlannedStep) -> dict[str, Any]:
         **_decision_as_json(step.plan),
         "refusal": step.refusal,
         "needs": list(step.needs),
-        "unused": list(step.unused),
     }
 
 

@@ -14,7 +14,7 @@ from flows.data.digests import text_digest
 from flows.engines.plan.interpreter import Interpreter
 from flows.spec.model.job import Component, InputPort, OutputPort, Step
 from flows.spec.model.parallel import Parallel
-from flows.spec.model.sweep import Sweep
+from flows.spec.model.sweep import Sampling, Sweep
 
 FORMAT = 2  # part of every key: a new format forgets what was run under the old one
 
@@ -62,6 +62,7 @@ EXCLUDED: Mapping[type, Mapping[str, str]] = {
         "place": "where the file says it",
     },
     Sweep: {"max_concurrent_trials": "how much runs at once"},
+    Sampling: {"logbase": "only sobol uses it, and the values are drawn at random"},
     Parallel: {"max_concurrency_per_instance": "how much runs at once", "logging_level": "how it is logged"},
 }
 # Keys by which a file describes a job or step, rather than asks for something.

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from flows.engines.plan.environment import Shortfall, shortfalls
-from flows.engines.plan.fingerprint import DESCRIPTIONS
 from flows.engines.plan.output_places import OutputPlace
 from flows.engines.plan.steps import Baseline, Planner, StepPlan
 from flows.errors import UserError
@@ -38,7 +36,6 @@ class PlannedStep:
         plan: What it depends on; None for one that cannot run.
         refusal: Why it cannot run here, as the end of a sentence that begins with its name.
         needs: The steps that cannot run and whose outputs it reads.
-        unused: What the file declares for it and this machine has no use for.
     """
 
     step: Step
@@ -47,7 +44,6 @@ class PlannedStep:
     plan: StepPlan | None = None
     refusal: str | None = None
     needs: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,18 +64,16 @@ class AskedEnvironment:
 class JobPlan:
     """A job as it would run: its steps in the order of the graph, and the environments that they ask for.
 
-    ``python`` is the version of the interpreter; ``unused`` what the file declares for the whole job and this machine
-    has no use for; ``writes`` the local paths that outputs are copied to when the job has ended, and ``output_dir`` the
-    folder that everything is copied to, if there is one; ``against`` what it is compared with, where that is not the
-    earlier runs on this machine; ``preloaded`` the modules that are imported before a step starts, by its name, for the
-    steps that (may) run.
+    ``python`` is the version of the interpreter; ``writes`` the local paths that outputs are copied to when the job has
+    ended, and ``output_dir`` the folder that everything is copied to, if there is one; ``against`` what it is compared
+    with, where that is not the earlier runs on this machine; ``preloaded`` the modules that are imported before a step
+    starts, by its name, for the steps that (may) run.
     """
 
     spec: JobSpec
     python: str
     steps: tuple[PlannedStep, ...]
     environments: tuple[AskedEnvironment, ...]
-    unused: tuple[str, ...] = ()
     writes: tuple[OutputPlace, ...] = ()
     output_dir: str | None = None
     against: str | None = None
@@ -117,15 +111,13 @@ def plan_job(
             planned[name] = step
             if step.plan is not None:
                 delivered.update(planner.delivered({name: step.plan}))
-    environments, unused = tuple(_environments(planner)), tuple(_declared(spec.declared))
-    against = None if baseline is None else baseline.name
-    return JobPlan(spec, planner.interpreter.release, tuple(planned.values()), environments, unused, against=against)
+    environments, against = tuple(_environments(planner)), None if baseline is None else baseline.name
+    return JobPlan(spec, planner.interpreter.release, tuple(planned.values()), environments, against=against)
 
 
 def _planned(
     planner: Planner, step: Step, wave: int, planned: Mapping[str, PlannedStep], delivered: Mapping[StepOutput, Path]
 ) -> PlannedStep:
-    unused = tuple(_unused(planner.spec, step))
     refusal = step.refusal
     needs = tuple(name for name in sorted(step.upstream) if planned[name].state is StepState.CANNOT_RUN)
     if refusal is None and not needs:
@@ -136,28 +128,8 @@ def _planned(
             refusal = f"cannot be planned: {error}"
         else:
             state = StepState.REUSE if plan.reused else StepState.MAY_RUN if plan.may_be_reused else StepState.RUN
-            return PlannedStep(step, wave, state, plan, unused=unused)
-    return PlannedStep(step, wave, StepState.CANNOT_RUN, None, refusal, needs, unused)
-
-
-def _unused(spec: JobSpec, step: Step) -> Iterator[str]:
-    """What the file declares for a step and this machine has no use for, each in a few words."""
-    compute = step.compute or spec.default_compute
-    if compute is not None:
-        yield f"compute {compute}"
-    yield from _declared(step.declared)
-
-
-def _declared(declared: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in declared.items():
-        if key not in DESCRIPTIONS and value not in (None, {}, []):
-            yield f"{key} {_short(value)}".strip()
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(key if isinstance(item, Mapping) else f"{key}={_short(item)}" for key, item in value.items())
-    return ", ".join(map(_short, value)) if isinstance(value, list | tuple) else str(value)
+            return PlannedStep(step, wave, state, plan)
+    return PlannedStep(step, wave, StepState.CANNOT_RUN, None, refusal, needs)
 
 
 def _environments(planner: Planner) -> Iterator[AskedEnvironment]:

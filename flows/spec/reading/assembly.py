@@ -8,13 +8,13 @@ from flows.errors import Place
 from flows.spec.model.job import JobInput, JobKind, JobSpec, OutputPort, ParentInput, ParentOutput, Step
 from flows.spec.reading.nested import Graph
 from flows.spec.reading.work.component import DECLARED, Work
+from flows.spec.text import keys
 from flows.spec.text.locations import local
 from flows.spec.text.names import file_name
 from flows.spec.text.places import places_within
 from flows.spec.text.section import Section
 
 _KINDS = {"command": JobKind.COMMAND, "sweep": JobKind.SWEEP, "parallel": JobKind.PARALLEL}
-_READ_SETTINGS = frozenset({"continue_on_step_failure", "force_rerun", "default_compute", "default_datastore"})
 
 
 def one_step_job(
@@ -64,7 +64,7 @@ def job_spec(
     settings = section.section("settings")
     _named(settings, "default_datastore")  # nothing reads it, but a wrong one is a fault
     declared = section.plain(DECLARED - {"display_name", "description", "tags"})
-    if others := {key: node.plain() for key, node in settings.entries.items() if key not in _READ_SETTINGS}:
+    if others := {key: node.plain() for key, node in settings.entries.items() if key not in keys.SETTINGS}:
         declared["settings"] = others
     return JobSpec(
         kind=kind,

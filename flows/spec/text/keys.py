@@ -1,6 +1,11 @@
 """Tables of the keys that azure-ai-ml 1.35.2 knows, and of what may stand at each.
 
 They are taken from its schemas (``azure/ai/ml/_schema``). What a key's reader checks itself is marked as read.
+
+What this machine does with each key stands in :mod:`flows.engines.local.keys.table`, whose tests demand a row for
+every key here. A new key gets a row there, under its path; a new shape an entry in ``KINDS``, under its name here; a
+kind of step that does not run on this machine an entry with its refusal, and no rows. ``make docs-keys`` then writes
+``docs/keys.md`` anew.
 """
 
 from collections.abc import Mapping
@@ -150,6 +155,7 @@ QUEUE_SETTINGS: Shape = {
     "priority": OneOf("level", frozenset({"low", "medium", "high"})),
 }
 LIMITS: Shape = {"timeout": Kind.WHOLE}
+SETTINGS = _read("continue_on_step_failure", "force_rerun", "default_compute", "default_datastore")
 _AUTO_DELETE: Shape = {
     "condition": OneOf("condition", frozenset({"created_greater_than", "last_accessed_greater_than"})),
     "value": Kind.TEXT,

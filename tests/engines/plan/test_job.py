@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from flows.cli.plan.text import WIDTH, plan_as_json, plan_as_text, reason_lines
+from flows.engines.local.keys.in_files import unlike_azure_ml
 from flows.engines.plan.job import plan_job
 from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.settings import Settings
@@ -104,16 +105,25 @@ def test_a_plan_says_what_is_reused_what_runs_and_why_and_ends_with_the_next_com
     assert rest.endswith("\n\n1 reuse, 1 run, 1 may run.\n  tandem run pipeline.yml\n")
 
 
-def test_what_is_declared_and_of_no_use_here_stands_beside_its_steps(tmp_path: Path) -> None:
+def test_keys_that_are_ignored_or_emulated_are_named_with_their_lines_and_why(tmp_path: Path) -> None:
     folder = written(tmp_path, {"job.yml": DECLARED})
-    text = plan_as_text(plan_job(read_job(folder / "job.yml"), Settings(folder, folder / "home", {})), COMMAND)
+    plan = plan_job(read_job(folder / "job.yml"), Settings(folder, folder / "home", {}))
+    text = plan_as_text(plan, COMMAND, unlike_azure_ml(plan.spec))
 
     assert text.split("\n\n")[2] == dedent("""\
-        Declared for Azure ML, not used here:
-          the job  identity type=managed
-          prep     compute azureml:cpu; resources instance_type=Standard_DS3, shm_size=2g; services
-                   my_editor
-          train    compute azureml:gpu""")
+        Otherwise than on Azure ML:
+          emulated  environment.image, environment.conda_file, environment (lines 9, 10, 16): Not built: the
+                    steps run with Tandem's Python, or with that of --python.
+          ignored   settings.default_compute, compute (lines 2, 17): This machine is the compute.
+          ignored   identity (line 3): Steps run as whoever starts them.
+          ignored   tags (line 4): It describes, and nothing here shows it.
+          ignored   resources (line 12): A step gets what this machine has.
+          ignored   services (line 13): No service is started.""")
+    told = {
+        use["key"]: (use["line"], use["treatment"]) for use in plan_as_json(plan, unlike_azure_ml(plan.spec))["keys"]
+    }
+    assert told["jobs.prep.resources.shm_size"] == (12, "ignored")
+    assert told["jobs.train.environment"] == (16, "emulated")
 
 
 def test_packages_that_an_environment_asks_for_in_vain_are_named(tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ def parallel_work(
     code, refusal = _code(task)
     component = _component(section, name, inputs, outputs, code, environment)
     parallel = parallel_from(section, None, code)
+    if refusal is None and "model" in task and "entry_script" not in task:
+        refusal = "calls a model without a script, which only Azure ML can"
     return Work(component, "parallel", parallel, refusal=refusal).with_settings(section, is_component)
 
 

@@ -1,0 +1,1 @@
+"""What this machine does with each key of a YAML file."""

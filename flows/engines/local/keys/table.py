@@ -1,0 +1,335 @@
+"""Table of what this machine does with each key of a YAML file: honoured, emulated, ignored or refused.
+
+The keys are those of :mod:`flows.spec.text.keys`. A row stands under the path of its key. In a path, ``*`` stands for
+a name that a person gives: ``inputs.*.mode``. A row holds for all that stands below its key, unless that has a row of
+its own; and for the same key in a step, a component, a trial and so on, unless that has one: ``jobs.*.name``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from flows.spec.model.sweep import EXPRESSIONS
+from flows.spec.reading.work.elsewhere import REFUSALS
+from flows.spec.text import keys
+from flows.spec.text.keys import ByType, Each, Kind, Open, Shape, Value
+from flows.spec.text.locations import is_remote
+
+
+class Treatment(StrEnum):
+    """What this machine does with a key."""
+
+    HONOURED = "honoured"
+    """It has the effect here that it has on Azure ML."""
+    EMULATED = "emulated"
+    """What it asks for is done here in another way, or in part."""
+    IGNORED = "ignored"
+    """What runs here, and what it is given, is the same without it."""
+    REFUSED = "refused"
+    """What has it does not run here."""
+    SHOWN = "dropped"
+    """The service adds it when it shows a job. It is dropped from a file, on Azure ML too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What this machine does with one key.
+
+    Attributes:
+        treatment: Which of the five.
+        reason: Why, or how, in one short sentence.
+        refused_if: When it is refused nevertheless, as the end of a sentence that begins with "refused if".
+        values: Which values are treated so, as the end of a sentence that begins with "if"; others are honoured.
+        holds: Whether a value is one of these.
+    """
+
+    treatment: Treatment
+    reason: str
+    refused_if: str = ""
+    values: str = ""
+    holds: Callable[[object], bool] = lambda value: True
+
+
+def _honoured(reason: str, refused_if: str = "") -> Row:
+    return Row(Treatment.HONOURED, reason, refused_if)
+
+
+def _ignored(reason: str, refused_if: str = "") -> Row:
+    return Row(Treatment.IGNORED, reason, refused_if)
+
+
+def _emulated(reason: str) -> Row:
+    return Row(Treatment.EMULATED, reason)
+
+
+def _drawn_at_random(word: str) -> Row:
+    def holds(value: object) -> bool:
+        return isinstance(value, str) and value.lower() == word
+
+    return Row(Treatment.EMULATED, "The values are drawn at random.", values=f"it is {word}", holds=holds)
+
+
+def _elsewhere(value: object) -> bool:
+    return isinstance(value, str) and is_remote(value) and "${{" not in value
+
+
+DROPPED = Row(Treatment.SHOWN, "The service adds it when it shows a job.")
+_DESCRIBES = _ignored("It describes, and nothing here shows it.")
+_TELLS_NOTHING = _ignored("It tells nothing that is not known.")
+_SEARCHED = _honoured("Trials are drawn from it.")
+_STOPS = _honoured("Trials that do badly are stopped.")
+_READ_IN_PLACE = _ignored("A step reads its inputs where they lie.")
+_RESOURCES = _ignored("A step gets what this machine has.")
+_NOT_BUILT = _emulated("Not built: the steps run with Tandem's Python, or with that of --python.")
+_NOT_SERVED = _ignored("It is for a deployment, not for a job.")
+
+ROWS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
+    {
+        "Jobs, steps and components": {
+            "$schema": _honoured("It tells what the file is, where type does not."),
+            "jobs.*.$schema": _TELLS_NOTHING,
+            "type": _honoured("It tells what the file or step is.", "it is a kind that only Azure ML runs"),
+            "name": _honoured("It names the job, unless that has a display_name."),
+            "jobs.*.name": _ignored("A step is called by its key under jobs."),
+            "component.name": _honoured("It names the component in messages."),
+            "display_name": _honoured("It names the job."),
+            "jobs.*.display_name": _ignored("A step is called by its key under jobs."),
+            "component.display_name": _honoured("It names the job where the component is run alone."),
+            "description": _DESCRIBES,
+            "tags": _DESCRIBES,
+            "properties": _DESCRIBES,
+            "comment": _DESCRIBES,
+            "version": _honoured("With another version, the steps of a component run again."),
+            "experiment_name": _honoured("It names the experiment in MLflow."),
+            "jobs.*.experiment_name": _ignored("All steps belong to the experiment of the job."),
+            "parent_job_name": _ignored("A job here stands below no other."),
+            "jobs": _honoured("The steps run in the order of what they read."),
+            "component": _honoured("The step runs it.", "it is registered, and no file was given for it"),
+            "command": _honoured("A shell runs it, with the values that Azure ML would put in."),
+            "code": _honoured("The step runs in a copy of it.", "it is not on this machine"),
+            "additional_includes": _honoured("They lie in the copy of the code too."),
+            "is_deterministic": _honoured("Where it is false, the step runs each time."),
+            "environment_variables": _honoured("The step has them."),
+            "distribution": _ignored("The command is run once, as one process.", "there are several instances"),
+            "resources": _RESOURCES,
+            "resources.instance_count": _ignored("This machine is one instance.", "there is a distribution too"),
+            "resources.docker_args": _ignored("There is no container."),
+            "limits": _honoured("They hold."),
+            "limits.timeout": _honoured("What takes longer, in seconds, is stopped."),
+            "compute": _ignored("This machine is the compute."),
+            "identity": _ignored("Steps run as whoever starts them."),
+            "services": _ignored("No service is started."),
+            "queue_settings": _ignored("There is no queue."),
+            "auto_delete_setting": _ignored("Nothing is deleted by itself."),
+        },
+        "Settings of a pipeline": {
+            "settings": _ignored("Only Azure ML knows it."),
+            "settings.continue_on_step_failure": _honoured("Where it is false, no step starts after a failure."),
+            "settings.force_rerun": _honoured("Where it is true, every step runs."),
+            "settings.default_compute": _ignored("This machine is the compute."),
+            "settings.default_datastore": _ignored("Outputs are kept in the local state."),
+            "jobs.*.settings": _ignored("Only the settings of the whole job count."),
+        },
+        "Inputs": {
+            "inputs": _honoured("A value is given to the step as Azure ML gives it."),
+            "inputs.*.path": _honoured("The step gets the path on this machine.", "the data is not on this machine"),
+            "inputs.*.type": _honoured("It says which values fit, and whether the step gets text or a path."),
+            "inputs.*.optional": _honoured("Where it is true, the step runs without a value too."),
+            "inputs.*.enum": _honoured("Another value is a fault."),
+            "inputs.*.min": _honoured("A smaller value is a fault."),
+            "inputs.*.max": _honoured("A greater value is a fault."),
+            "inputs.*.default": _honoured("It is the value where none is given.", "the input is data"),
+            "inputs.*.mode": _READ_IN_PLACE,
+            "inputs.*.path_on_compute": _READ_IN_PLACE,
+            "inputs.*.datastore": _READ_IN_PLACE,
+            "inputs.*.description": _DESCRIBES,
+        },
+        "Outputs": {
+            "outputs": _honoured("The step gets the path of a new file or folder."),
+            "outputs.*.type": _honoured("It says whether it is a file or a folder.", "it is the type of a value"),
+            "outputs.*.path": Row(
+                Treatment.EMULATED,
+                "The output is kept in the local state.",
+                values="it leads to a place that is not on this machine",
+                holds=_elsewhere,
+            ),
+            "outputs.*.mode": _ignored("An output is written where it is kept."),
+            "outputs.*.name": _emulated("The output is registered on this machine."),
+            "outputs.*.version": _emulated("The output is registered on this machine."),
+            "outputs.*.description": _DESCRIBES,
+        },
+        "Sweeps": {
+            "trial": _honoured("Each trial runs it.", "it is registered, and no file was given for it"),
+            "search_space": _SEARCHED,
+            "search_space.*.values": _honoured("A trial gets one of them.", "one of them is a search space itself"),
+            "sampling_algorithm": _drawn_at_random("bayesian"),
+            "sampling_algorithm.type": _drawn_at_random("bayesian"),
+            "sampling_algorithm.rule": _drawn_at_random("sobol"),
+            "sampling_algorithm.seed": _honoured("The same seed draws the same values, though not those of Azure ML."),
+            "sampling_algorithm.logbase": _ignored("Only sobol uses it."),
+            "objective": _honoured("The metric in MLflow ranks the trials."),
+            "early_termination": _STOPS,
+            "limits.max_total_trials": _honoured("No more trials are run."),
+            "limits.max_concurrent_trials": _honoured("No more trials run at once."),
+            "limits.trial_timeout": _honoured("A trial that takes longer, in seconds, is stopped."),
+        },
+        "Parallel steps": {
+            "task": _honoured("Worker processes run the script over the mini-batches."),
+            "task.type": _honoured("The script is called in the same way for each type."),
+            "task.entry_script": _honoured("Its run() is called for each mini-batch."),
+            "task.program_arguments": _honoured("The script gets them."),
+            "task.append_row_to": _honoured("What run() returns is appended to it."),
+            "task.model": _ignored("The script finds its model by its arguments.", "there is no entry_script"),
+            "input_data": _honoured("It is cut into mini-batches.", "its MLTable asks for what is not done here"),
+            "mini_batch_size": _honoured("A mini-batch has so many files, or about so many bytes of rows."),
+            "partition_keys": _honoured("Rows are grouped by them.", "the input is files"),
+            "error_threshold": _honoured("The step fails where more items do."),
+            "mini_batch_error_threshold": _honoured("The step fails where more mini-batches do."),
+            "logging_level": _honoured("The script logs from this level on."),
+            "max_concurrency_per_instance": _honoured("No more mini-batches are processed at once."),
+            "retry_settings": _honoured("A mini-batch that fails or takes too long is tried again."),
+        },
+        "Environments": {
+            "environment": _NOT_BUILT,
+            "environment.$schema": _TELLS_NOTHING,
+            "environment.name": _honoured("A job finds the definition under environment/ by it."),
+            "environment.version": _ignored("A definition is found by its name alone."),
+            "environment.image": _NOT_BUILT,
+            "environment.conda_file": _NOT_BUILT,
+            "environment.build": _NOT_BUILT,
+            "environment.os_type": _ignored("Steps run on the system of this machine."),
+            "environment.inference_config": _NOT_SERVED,
+            "environment.datastore": _ignored("Nothing is uploaded."),
+        },
+        "Data assets": {
+            "data.$schema": _TELLS_NOTHING,
+            "data.name": _honoured("A job finds the data under data/ by it."),
+            "data.version": _honoured("A job finds the data under data/ by it."),
+            "data.type": _honoured("It says whether it is a file or a folder."),
+            "data.path": _honoured("It is where the data lies."),
+            "data.datastore": _ignored("Nothing is uploaded."),
+        },
+    }
+)
+_BY_PATH: Mapping[str, Row] = {path: row for group in ROWS.values() for path, row in group.items()}
+# What holds keys that stand elsewhere too; a row of such a key need not be repeated.
+WRAPPERS = ("jobs.*", "component", "trial", "task", "environment", "data")
+
+
+class KeyedKind(NamedTuple):
+    """A kind of mapping with its keys: what it is called, where it stands in a file, and why it is refused, if it is.
+
+    ``at`` is the path that its keys stand below; empty for a job.
+    """
+
+    title: str
+    at: str
+    shape: Value
+    refusal: str = ""
+
+
+_SEARCH_SPACE: Shape = {key: Kind.READ for names in EXPRESSIONS.values() for key in ("type", *names)}
+# By the name of the shape in :mod:`flows.spec.text.keys`. One that is missing here fails a test.
+KINDS: Mapping[str, KeyedKind] = MappingProxyType(
+    {
+        "COMMAND_JOB": KeyedKind("command job", "", keys.COMMAND_JOB),
+        "PIPELINE_JOB": KeyedKind("pipeline job", "", keys.PIPELINE_JOB),
+        "SWEEP_JOB": KeyedKind("sweep job", "", keys.SWEEP_JOB),
+        "PARALLEL_JOB": KeyedKind("parallel job", "", keys.PARALLEL_JOB),
+        "COMMAND_STEP": KeyedKind("command step in place", "jobs.*", keys.COMMAND_STEP),
+        "PARALLEL_STEP": KeyedKind("parallel step in place", "jobs.*", keys.PARALLEL_STEP),
+        "COMMAND_NODE": KeyedKind("step of a command component", "jobs.*", keys.COMMAND_NODE),
+        "PIPELINE_NODE": KeyedKind("pipeline in a pipeline", "jobs.*", keys.PIPELINE_NODE),
+        "SWEEP_NODE": KeyedKind("sweep step", "jobs.*", keys.SWEEP_NODE),
+        "PARALLEL_NODE": KeyedKind("step of a parallel component", "jobs.*", keys.PARALLEL_NODE),
+        "COMMAND_COMPONENT": KeyedKind("command component", "component", keys.COMMAND_COMPONENT),
+        "PIPELINE_COMPONENT": KeyedKind("pipeline component", "component", keys.PIPELINE_COMPONENT),
+        "PARALLEL_COMPONENT": KeyedKind("parallel component", "component", keys.PARALLEL_COMPONENT),
+        "TRIAL": KeyedKind("trial in place", "trial", keys.TRIAL),
+        "TASK": KeyedKind("task", "task", keys.TASK),
+        "SETTINGS": KeyedKind("settings", "settings", keys.SETTINGS),
+        "LITERAL_PORT": KeyedKind("declared input, a value", "inputs.*", keys.LITERAL_PORT),
+        "DATA_PORT": KeyedKind("declared input, data", "inputs.*", keys.DATA_PORT),
+        "DATA_VALUE": KeyedKind("input, data", "inputs.*", keys.DATA_VALUE),
+        "MODEL_VALUE": KeyedKind("input, a model", "inputs.*", keys.MODEL_VALUE),
+        "OUTPUT_PORT": KeyedKind("declared output", "outputs.*", keys.OUTPUT_PORT),
+        "OUTPUT_VALUE": KeyedKind("output", "outputs.*", keys.OUTPUT_VALUE),
+        "SEARCH_SPACE": KeyedKind("hyperparameter", "search_space.*", _SEARCH_SPACE),
+        "SAMPLING": KeyedKind("sampling algorithm", "sampling_algorithm", ByType("algorithm", keys.SAMPLING)),
+        "OBJECTIVE": KeyedKind("objective", "objective", keys.OBJECTIVE),
+        "EARLY_TERMINATION": KeyedKind(
+            "early termination", "early_termination", ByType("policy", keys.EARLY_TERMINATION)
+        ),
+        "SWEEP_LIMITS": KeyedKind("limits of a sweep", "limits", keys.SWEEP_LIMITS),
+        "LIMITS": KeyedKind("limits of a command", "limits", keys.LIMITS),
+        "RETRY_SETTINGS": KeyedKind("retry settings", "retry_settings", keys.RETRY_SETTINGS),
+        "RESOURCES": KeyedKind("resources", "resources", keys.RESOURCES),
+        "DISTRIBUTION": KeyedKind("distribution", "distribution", keys.DISTRIBUTION),
+        "SERVICES": KeyedKind("services", "services", keys.SERVICES),
+        "IDENTITY": KeyedKind("identity", "identity", keys.IDENTITY),
+        "QUEUE_SETTINGS": KeyedKind("queue settings", "queue_settings", keys.QUEUE_SETTINGS),
+        "ENVIRONMENT": KeyedKind("environment", "environment", keys.ENVIRONMENT),
+        "DATA_ASSET": KeyedKind("data asset", "data", keys.DATA_ASSET),
+        "SPARK": KeyedKind("spark", "jobs.*", keys.SPARK, REFUSALS["spark"]),
+        "DATA_TRANSFER": KeyedKind("data transfer", "jobs.*", keys.DATA_TRANSFER, REFUSALS["data_transfer"]),
+        "IMPORT": KeyedKind("import", "jobs.*", keys.IMPORT, REFUSALS["import"]),
+    }
+)
+
+
+def row_of(path: str) -> tuple[str, Row] | None:
+    """The row that holds for a key, with the path that it stands under; None for a key without one."""
+    for level, least in _levels(path):
+        while len(level) > least:
+            if level in _BY_PATH:
+                return level, _BY_PATH[level]
+            level = level.rpartition(".")[0]
+    return None
+
+
+def has_rows_below(path: str) -> bool:
+    """Whether what stands below a key may be treated otherwise than the key itself."""
+    below = (f"{level}." for level, _ in _levels(path) if level)
+    holds_others = any(path == each or path.endswith(f".{each}") for each in WRAPPERS)
+    return holds_others or any(row.startswith(level) for level in below for row in _BY_PATH)
+
+
+def rows_of(kind: KeyedKind) -> Iterator[tuple[str, str | None, Row | None]]:
+    """Every key of a kind, however deep: its path, that of its row, and the row; None for both where it has none."""
+    for path, value in dict(_paths(kind.at, kind.shape)).items():
+        found = row_of(path)
+        if kind.refusal:
+            yield path, path, Row(Treatment.REFUSED, f"It {kind.refusal}.")
+        elif (value is Kind.SHOWN or path.rpartition(".")[2] in keys.SHOWN) and (found is None or found[0] != path):
+            yield path, path, DROPPED
+        else:
+            known_as, row = found or (None, None)
+            yield path, known_as, row
+
+
+def _levels(path: str) -> Iterator[tuple[str, int]]:
+    """A path, then without each of the wrappers that it begins with; each with the length of its next wrapper."""
+    while path:
+        wrapper = next((each for each in WRAPPERS if path.startswith(f"{each}.")), "")
+        yield path, len(wrapper)
+        path = path[len(wrapper) + 1 :] if wrapper else ""
+
+
+def _paths(at: str, value: Value) -> Iterator[tuple[str, Value]]:
+    match value:
+        case ByType(_, shapes, other, untyped):
+            for shape in (*shapes.values(), other or {}, untyped or {}):
+                yield from _paths(at, shape)
+        case Open(shape):
+            yield from _paths(at, shape)
+        case Each(each):
+            yield from _paths(f"{at}.*", each)
+        case Mapping():
+            for key, item in value.items():
+                path = f"{at}.{key}" if at else key
+                yield path, item
+                yield from _paths(path, item)
+        case _:
+            return
