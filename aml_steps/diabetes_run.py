@@ -18,7 +18,7 @@ AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
-def log_run(params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
+def log_run(params: Mapping[str, object], metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
     """Log to the MLflow run of the step. Called when all that the step delivers is written.
 
     MLflow tries for a while to reach its server. If that stays away, a warning says so, and the step completes: what it
@@ -33,6 +33,8 @@ def log_run(params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
             try:
                 mlflow.log_params(dict(params))
                 mlflow.log_metrics(dict(metrics))
+                if tags:
+                    mlflow.set_tags(dict(tags))
             except MlflowException:
                 os.environ[RETRIES] = "0"  # MLflow has waited long enough; it need not, to end the run
                 raise

@@ -27,7 +27,7 @@ from data_report import summary
 from diabetes_run import log_run
 from diabetes_steps import PATIENT, DataError
 from figures import tracked
-from model_file import load_model, score
+from model_file import load_model, score, trained_with
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:  # pyright: ignore[reportUnknownParameterType]
@@ -59,10 +59,15 @@ def main(argv: list[str] | None = None) -> int:
     train.save(training.model, train_rows, arguments.model)
     saved = load_model(arguments.model)  # what is evaluated is what is registered
     scores, thresholds = {"challenger": score(saved, test_rows)}, {"challenger": saved.threshold}
-    evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, thresholds)
+    told = trained_with(arguments.model)
+    evaluation = evaluate.write_evaluation(arguments.evaluation, test_rows, scores, thresholds, told)
     print(train.summary(training))
     print(evaluation_report.summary(evaluation))
-    log_run({**prepared.report["parameters"], **asdict(parameters)}, {**training.metrics, **tracked(evaluation)})
+    params, metrics = (
+        {**prepared.report["parameters"], **asdict(parameters)},
+        {**training.metrics, **tracked(evaluation)},
+    )
+    log_run(params, metrics, train.run_tags())
     return 0
 
 

@@ -29,6 +29,7 @@ from flows.training.registration import (
     champion_to_beat,
     promote,
     provenance,
+    told_apart,
     why_skipped,
     with_digest,
     with_local_digest,
@@ -76,6 +77,7 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
         report = read_evaluation(evaluation)
         decision = decide(report.challenger, report.champion, parameters.gate)
+        decision = told_apart(decision, outcome, report, champion)
         basis, version = basis_of_job(request, outcome), None
         if decision.promoted:
             data = await with_digest(engine, outcome, data)

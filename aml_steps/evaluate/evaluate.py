@@ -19,19 +19,25 @@ from diabetes_run import log_run
 from diabetes_steps import DataError, read_rows
 from evaluation_report import report, summary
 from figures import MODELS, SLICED_BY, evaluate, tracked
-from model_file import ModelError, load_model, score
+from model_file import ModelError, load_model, score, trained_with
 from pictures import draw
 
 
 def write_evaluation(
-    folder: Path, rows: pd.DataFrame, scores: dict[str, np.ndarray], thresholds: dict[str, float]
+    folder: Path,
+    rows: pd.DataFrame,
+    scores: dict[str, np.ndarray],
+    thresholds: dict[str, float],
+    trained_with: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate, and write figures, pictures and report into an existing folder.
+
+    ``trained_with``: what the challenger says it was trained with, if it does.
 
     Returns:
         The content of ``metrics.json``.
     """
-    evaluation = evaluate(rows, scores, thresholds)
+    evaluation = {**evaluate(rows, scores, thresholds), "trained_with": trained_with}
     pictures = draw(rows, scores, evaluation)
     (folder / "metrics.json").write_text(json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
     for name, picture in pictures.items():
@@ -65,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
             except ModelError as error:
                 print(f"evaluate: the {name}: {error}", file=sys.stderr)
                 return 2
-    evaluation = write_evaluation(arguments.evaluation_output, rows, scores, thresholds)
+    told = trained_with(arguments.challenger)
+    evaluation = write_evaluation(arguments.evaluation_output, rows, scores, thresholds, told)
     print(summary(evaluation))
     log_run({"threshold": evaluation["threshold"]}, tracked(evaluation))
     return 0

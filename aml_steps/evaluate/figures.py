@@ -7,6 +7,8 @@ As ``metrics.schema.json`` says in full, it has:
 - ``challenger``: the figures below.
 - ``champion``: the same figures, or null without a champion.
 - ``warnings``: reasons why the figures say little, a sentence each; usually empty.
+- ``trained_with``: the ``python``, ``platform`` and ``packages`` that the challenger was trained with; null where its
+  model does not say so.
 
 The figures of a model are ``accuracy``, ``roc_auc``, ``average_precision``, ``precision``, ``recall``, ``f1`` (0 to 1,
 greater is better), ``brier_score_loss`` (0 to 1, less is better), ``log_loss`` (0 or greater, less is better),

@@ -12,6 +12,8 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from diabetes_model import DiabetesModel, load_classifier
 from diabetes_steps import in_one_line
 
+TRAINED_WITH = {"python", "platform", "packages"}
+
 
 class ModelError(ValueError):
     """A model cannot be used: loading it is not safe, or it does not fit the test rows."""
@@ -52,6 +54,15 @@ def load_model(folder: Path) -> DiabetesModel:
         return DiabetesModel(classifier)
     except ValueError as error:
         raise ModelError(f"{folder}: {error}") from error
+
+
+def trained_with(folder: Path) -> dict[str, str] | None:
+    """Read what a model was trained with (``python``, ``platform``, ``packages``); None where it does not say so."""
+    metadata = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")).get("metadata")
+    told = metadata.get("trained_with") if isinstance(metadata, dict) else None
+    if not isinstance(told, dict) or not told.keys() >= TRAINED_WITH:
+        return None
+    return {name: str(told[name]) for name in sorted(TRAINED_WITH)}
 
 
 def score(model: DiabetesModel, rows: pd.DataFrame) -> np.ndarray:

@@ -29,6 +29,7 @@ import diabetes_model
 from diabetes_model import PROBABILITIES, TRUSTED_TYPES
 from diabetes_run import log_run
 from diabetes_steps import LABEL, PATIENT, ZERO_IS_MISSING, DataError, read_rows
+from trained_with import KEY, trained_with
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
 # What a saved model needs to be served. Given to MLflow, which would else load the model in a new process to find out.
@@ -157,7 +158,7 @@ def save(model: FixedThresholdClassifier, rows: pd.DataFrame, path: Path) -> Non
     """Save a fitted classifier as an MLflow model in the skops format, which is read without unpickling.
 
     ``mlflow.sklearn`` gives the classifier back. ``mlflow.pyfunc`` scores by :mod:`diabetes_model`, which is saved with
-    the model and takes rows as a caller has them.
+    the model and takes rows as a caller has them. Its metadata say what it was trained with.
 
     Args:
         model: The fitted classifier.
@@ -181,12 +182,18 @@ def save(model: FixedThresholdClassifier, rows: pd.DataFrame, path: Path) -> Non
         serialization_format="skops",
         skops_trusted_types=TRUSTED_TYPES,
         code_paths=[str(diabetes_model.__file__)],
+        metadata={KEY: trained_with()},
     )
     description = Model.load(path)
     flavour = description.flavors["python_function"]
     flavour |= {"loader_module": diabetes_model.__name__, "data": flavour.pop("model_path")}
     del flavour["predict_fn"]
     description.save(path / "MLmodel")
+
+
+def run_tags() -> dict[str, str]:
+    """The tags of the MLflow run, which are those of the job on Azure ML too: what the model is trained with."""
+    return {f"tandem.{name}": text for name, text in trained_with().items()}
 
 
 def positive_rate(text: str) -> float:
@@ -262,7 +269,7 @@ def main(argv: list[str] | None = None) -> int:
     training = train(frame, parameters)
     save(training.model, frame, arguments.model)
     print(summary(training))
-    log_run(asdict(parameters), training.metrics)
+    log_run(asdict(parameters), training.metrics, run_tags())
     return 0
 
 

@@ -4,7 +4,7 @@
 event                     resource                       payload
 ========================  =============================  ==============================================================
 tandem.model.promoted     tandem.model.NAME              model, version, champion_version, verdict, reasons, data_asset,
-tandem.model.rejected                                    metrics, champion_metrics, table, job, studio_url
+tandem.model.rejected                                    metrics, champion_metrics, table, job, studio_url, differences
 tandem.drift.detected     tandem.model.NAME              model, champion_version, trained_on, reasons, data_asset,
 tandem.drift.untrainable                                 features; untrainable: why the data cannot be trained on
 tandem.run.skipped        tandem.model.NAME              model, champion_version, reasons, data_asset
@@ -12,9 +12,9 @@ tandem.data.registered    tandem.data-asset.NAME         data_asset (``name:vers
 ========================  =============================  ==============================================================
 
 ``champion_version``, ``champion_metrics`` and ``studio_url`` are None where there is none; ``studio_url`` is the page
-of the job, in studio or on an MLflow server; ``reasons`` are sentences for a person; ``table`` is the metrics beside
-the champion's as lines of text. Where an event comes from a flow run,
-that is among its related resources, as is the deployment, and every tag.
+of the job, in studio or on an MLflow server; ``reasons`` are sentences for a person; ``differences`` say in what the
+champion was trained otherwise; ``table`` is the metrics beside the champion's as lines of text. Where an event comes
+from a flow run, that is among its related resources, as is the deployment, and every tag.
 
 The id of an event is derived from the fact. Prefect keeps one event of an id, and drops a repetition within five
 minutes; a later repetition would start automations again. So it is looked up before it is emitted: a retry, a second
@@ -81,6 +81,7 @@ def promotion_decided(summary: RunSummary, model_name: str, basis: str) -> Fact:
         "champion_version": None if summary.champion is None else summary.champion.version,
         "verdict": summary.verdict,
         "reasons": list(decision.reasons),
+        "differences": list(decision.differences),
         "data_asset": summary.data.label,
         "metrics": dict(report.challenger.values),
         "champion_metrics": None if report.champion is None else dict(report.champion.values),

@@ -89,13 +89,15 @@ class EvaluationReport:
     """The challenger's scores, and the champion's on the same rows (None where there is no champion yet).
 
     ``threshold``: the probability, from 0 to 1, from which a row is predicted positive. ``warnings``: why the scores
-    are unreliable, such as too few test rows.
+    are unreliable, such as too few test rows. ``trained_with``: the ``python``, ``platform`` and ``packages`` that the
+    challenger was trained with, as its model says; empty where it does not.
     """
 
     threshold: float
     challenger: ModelScores
     champion: ModelScores | None
     warnings: tuple[str, ...] = ()
+    trained_with: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class ComparisonRow(NamedTuple):
@@ -196,12 +198,19 @@ class _Scores(_Metrics):
         return ModelScores(values, self.confusion_matrix, self.rows, self.positives, MappingProxyType(slices))
 
 
+class _TrainedWith(_Part):
+    python: str
+    platform: str
+    packages: str
+
+
 class _Evaluation(_Part):
     schema_version: Literal[1]
     threshold: Annotated[float, Field(ge=0, le=1)]
     challenger: _Scores
     champion: _Scores | None
     warnings: tuple[str, ...] = ()
+    trained_with: _TrainedWith | None = None
 
     @model_validator(mode="after")
     def _measured_on_the_same_rows(self) -> Self:
@@ -215,4 +224,6 @@ class _Evaluation(_Part):
 
     def report(self) -> EvaluationReport:
         champion = None if self.champion is None else self.champion.scores()
-        return EvaluationReport(self.threshold, self.challenger.scores(), champion, self.warnings)
+        told = {} if self.trained_with is None else self.trained_with.model_dump()
+        scores = self.challenger.scores()
+        return EvaluationReport(self.threshold, scores, champion, self.warnings, MappingProxyType(told))

@@ -46,11 +46,13 @@ class GateDecision:
     """The gate's answer. ``reasons`` are sentences for a person: all that speak against, or else all that speak for.
 
     ``overtaken_by`` is the version that became the champion while the challenger was compared with the last one.
+    ``differences`` says in what the champion was trained otherwise: they are no reasons, and may explain the scores.
     """
 
     promoted: bool
     reasons: tuple[str, ...]
     overtaken_by: int | None = None
+    differences: tuple[str, ...] = ()
 
 
 def decide(challenger: ModelScores, champion: ModelScores | None, policy: GatePolicy) -> GateDecision:

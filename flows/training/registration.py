@@ -29,6 +29,7 @@ from flows.tags import (
 from flows.training.basis import nothing_new
 from flows.training.evaluation import EvaluationReport
 from flows.training.gate import GateDecision, overtaken
+from flows.training.origin import differences, origin_tags
 from flows.training.run_account import data_tags, decided, description_of
 
 MODEL_OUTPUT = "model"
@@ -94,6 +95,14 @@ async def with_digest(engine: Engine, outcome: RunOutcome, data: ResolvedData) -
         return data  # a model without this tag is better than none
 
 
+def told_apart(
+    decision: GateDecision, outcome: RunOutcome, report: EvaluationReport, champion: ModelVersion | None
+) -> GateDecision:
+    """The decision, which stays what it is, with what differs in how champion and challenger were trained."""
+    known = {} if champion is None else champion.tags
+    return replace(decision, differences=tuple(differences(origin_tags(outcome, report), known)))
+
+
 def provenance(
     outcome: RunOutcome,
     data: ResolvedData,
@@ -102,7 +111,7 @@ def provenance(
     decision: GateDecision | None = None,
     basis: str = "",
 ) -> Mapping[str, str]:
-    """The tags of a model version: decision, job, flow run, data, environment, commit, metrics, and the basis."""
+    """The tags of a model version: decision, job, flow run, data, environment, origin, commit, metrics, and basis."""
     tags = {
         **decided(decision, report),
         JOB: outcome.job_name,
@@ -110,6 +119,7 @@ def provenance(
         **data_tags(data),
         TRAINED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         ENVIRONMENT: outcome.tags.get(ENVIRONMENT, ""),
+        **origin_tags(outcome, report),
         BASIS: basis,
         GIT_COMMIT: git_commit(Settings.from_environment().project),
     }

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 
 from flows.data.assets import ResolvedData
 from flows.engines.runs import RunAccount
-from flows.tags import DATA, DATA_FILE, DATA_SHA256, DECISION, JOB, MODEL, MODEL_VERSION, REASONS, WORSE
+from flows.tags import DATA, DATA_FILE, DATA_SHA256, DECISION, DIFFERENCES, JOB, MODEL, MODEL_VERSION, REASONS, WORSE
 from flows.training.evaluation import EvaluationReport
 from flows.training.gate import GateDecision
 from flows.training.markdown import plain
+from flows.training.origin import origin_tags
 from flows.training.summary import RunSummary, verdict_on, worse_in_words
 
 
@@ -23,15 +24,21 @@ def run_account(summary: RunSummary, model_name: str) -> RunAccount:
         **version,
         **decided(summary.decision, summary.report),
         **data_tags(summary.data),
+        **origin_tags(summary.outcome, summary.report),
         JOB: summary.outcome.job_name,
     }
     return RunAccount(summary.report.challenger.values, told, description_of(told, summary.result))
 
 
 def decided(decision: GateDecision | None, report: EvaluationReport) -> Mapping[str, str]:
-    """The tags of a decision: the verdict, its reasons, and what got worse. A job has no gate, and so no reasons."""
+    """The tags of a decision: the verdict, its reasons, what got worse, and in what the champion was trained otherwise.
+
+    A job has no gate, and so no reasons.
+    """
     reasons = "" if decision is None else "; ".join(decision.reasons)
-    told = {DECISION: verdict_on(decision), REASONS: reasons, WORSE: "; ".join(worse_in_words(report))}
+    otherwise = "" if decision is None else "; ".join(decision.differences)
+    worse = "; ".join(worse_in_words(report))
+    told = {DECISION: verdict_on(decision), REASONS: reasons, WORSE: worse, DIFFERENCES: otherwise}
     return {name: value for name, value in told.items() if value}
 
 
@@ -59,6 +66,8 @@ def _facts(tags: Mapping[str, str], model: str) -> Iterator[tuple[str, str]]:
         yield "model", model
     if worse := tags.get(WORSE):
         yield "worse than the champion", worse
+    if otherwise := tags.get(DIFFERENCES):
+        yield "the champion was trained otherwise", otherwise
     file, digest = tags.get(DATA_FILE), tags.get(DATA_SHA256, "")[:12]
     more = ", ".join(filter(None, (file, digest and f"SHA-256 {digest}…")))
     yield "data", tags[DATA] + (f" ({more})" if more else "")

@@ -98,7 +98,8 @@ def summary_as_markdown(summary: RunSummary | SkippedRun, report: str | None = N
     why = "" if summary.decision is None else f"{plain(summary.message)}.\n\n"
     why += "".join(f"**Warning**: {plain(warning)}.\n\n" for warning in summary.report.warnings)
     worse = [("worse", "; ".join(lines))] if (lines := list(worse_in_words(summary.report))) else []
-    facts = "\n".join(f"- {name}: {plain(text)}" for name, text in [_model(summary), *worse, *_job(summary)])
+    told = [_model(summary), *worse, *_otherwise(summary), *_job(summary)]
+    facts = "\n".join(f"- {name}: {plain(text)}" for name, text in told)
     steps = "\n".join(
         f"| {plain(step.name)} | {step.state} | {'' if step.reused else f'{step.seconds:.1f}'} |"
         for step in summary.outcome.steps
@@ -138,7 +139,13 @@ def summary_as_json(summary: RunSummary | SkippedRun) -> dict[str, Any]:
         },
         "worse": [row.metric for row in worse_metrics(summary.report)],
         "warnings": list(summary.report.warnings),
-        "decision": None if decision is None else {"promoted": decision.promoted, "reasons": list(decision.reasons)},
+        "decision": None
+        if decision is None
+        else {
+            "promoted": decision.promoted,
+            "reasons": list(decision.reasons),
+            "differences": list(decision.differences),
+        },
         "model": None
         if summary.version is None
         else {"name": summary.version.name, "version": summary.version.version, "created": summary.version.created},
@@ -177,6 +184,7 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield from (("reason" if at == 0 else "", reason) for at, reason in enumerate(summary.decision.reasons))
     yield _model(summary)
     yield from (("worse" if at == 0 else "", line) for at, line in enumerate(worse_in_words(summary.report)))
+    yield from _otherwise(summary)
     yield from (("warning", warning) for warning in summary.report.warnings)
     yield "evaluation", str(summary.evaluation)
     if summary.outcome.mlflow_page is not None:
@@ -198,6 +206,12 @@ def worse_in_words(report: EvaluationReport) -> Iterator[str]:
     """What got worse, whatever the gate has decided: the gate looks at one metric only."""
     for row in worse_metrics(report):
         yield f"{METRICS[row.metric].label} {_number(row.challenger)}, the champion's {_number(row.champion)}"
+
+
+def _otherwise(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    """In what the champion was trained otherwise, if that is known."""
+    if summary.decision is not None and summary.decision.differences:
+        yield "differs", f"the champion was trained otherwise: {'; '.join(summary.decision.differences)}"
 
 
 def _model(summary: RunSummary) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import prep
 import train
 from flows.training.report_heading import with_heading
 from tests.training.summaries import SUMMARY
+from trained_with import trained_with
 
 SCRIPT = Path(evaluate.__file__)
 SCHEMA = json.loads((SCRIPT.parent / "metrics.schema.json").read_text())
@@ -139,6 +141,19 @@ def test_champion_is_measured_on_the_same_rows_and_shown_beside_the_challenger(
     page = (tmp_path / "report.html").read_text()
     assert "difference" in page and 'class="better"' in page
     assert "champion" in capsys.readouterr().out
+
+
+def test_evaluation_says_what_the_challenger_was_trained_with_unless_its_model_does_not(
+    models: dict[str, Path], alone: Path, tmp_path: Path
+) -> None:
+    assert figures_of(alone)["trained_with"] == trained_with()
+    older = shutil.copytree(models["challenger"], tmp_path / "older")
+    described = yaml.safe_load((older / "MLmodel").read_text())
+    (tmp_path / "out").mkdir()
+    for metadata in (None, "text", {"trained_with": "text"}, {"trained_with": {"python": "3.11"}}):
+        (older / "MLmodel").write_text(yaml.safe_dump({**described, "metadata": metadata}))
+        assert run({**models, "challenger": older}, tmp_path / "out") == 0
+        assert figures_of(tmp_path / "out")["trained_with"] is None
 
 
 def test_the_report_needs_no_other_file(alone: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import train
 from columns import FEATURES
 from diabetes_steps import ZERO_IS_MISSING, as_measured
 from flows.prefect_api.server import free_port
+from flows.tags import PACKAGES, PLATFORM, PYTHON
+from trained_with import trained_with
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,7 @@ def test_train_logs_parameters_and_metrics_into_the_run_of_the_job(
         "threshold": "0.5",
     }
     assert logged.data.metrics["training_rows"] == 532
+    assert {name: logged.data.tags[name] for name in (PYTHON, PLATFORM, PACKAGES)} == train.run_tags()
     assert {"converged", "n_iter", "training_accuracy", "training_roc_auc"} <= set(logged.data.metrics)
     assert logged.info.status == "FINISHED"
 
@@ -154,6 +158,26 @@ def test_a_saved_model_says_what_it_takes_and_needs(rows: pd.DataFrame, tmp_path
     needed = (tmp_path / "requirements.txt").read_text()
     assert all(f"{package}==" in needed for package in ("scikit-learn", "skops", "azureml-ai-monitoring"))
     assert not list(tmp_path.rglob("*.pkl"))
+
+
+def test_a_saved_model_says_which_python_platform_and_packages_it_was_trained_with(
+    rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.save(train.fit(rows, train.Parameters()), rows, tmp_path / "model")
+    told = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())["metadata"]["trained_with"]
+    assert told == trained_with()
+    assert (told["python"], told["platform"]) == (
+        platform.python_version(),
+        f"{platform.system()} {platform.machine()}",
+    )
+
+    (tmp_path / "site" / "some_package-1.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with_it = trained_with()["packages"]
+    (tmp_path / "site" / "some_package-1.0.dist-info").rename(tmp_path / "site" / "Some.Package-1.0.dist-info")
+    assert trained_with()["packages"] == with_it != told["packages"]
+    (tmp_path / "site" / "Some.Package-1.0.dist-info").rename(tmp_path / "site" / "some_package-1.1.dist-info")
+    assert trained_with()["packages"] != with_it
 
 
 def test_the_signature_does_not_depend_on_which_cells_the_first_rows_miss(

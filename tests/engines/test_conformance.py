@@ -381,7 +381,7 @@ def test_data_is_a_file_or_folder_beside_the_yaml_or_a_data_asset(jobs: JobRunne
     assert said == {"file": "a file", "folder": "a folder", "latest": "an asset", "fixed": "an asset"}
 
 
-def test_outcome_has_the_tags_that_its_job_was_submitted_with_and_the_environment(
+def test_outcome_has_the_tags_that_its_job_was_submitted_with_the_environment_and_the_engine(
     jobs: JobRunner, write: Write
 ) -> None:
     environment = "name: own\nimage: ubuntu:22.04\n"
@@ -390,8 +390,9 @@ def test_outcome_has_the_tags_that_its_job_was_submitted_with_and_the_environmen
     tags = jobs.run(jobs.request(tags={"tandem.data": "rows:1"})).outcome.tags
 
     version = environment_version(jobs.folder / "project" / "environment" / "own.yml")
-    assert {name: tags.get(name) for name in ("tandem.data", "tandem.environment")} == {
+    assert {name: tags.get(name) for name in ("tandem.data", "tandem.environment", "tandem.engine")} == {
         "tandem.data": "rows:1",
+        "tandem.engine": jobs.engine,
         "tandem.environment": f"own:{version}",
     }
 

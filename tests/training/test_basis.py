@@ -12,6 +12,7 @@ from flows.spec.model.job import DataReference
 from flows.spec.reading.reader import read_job
 from flows.training.basis import basis_of, changes, nothing_new
 from flows.training.gate import GatePolicy
+from tests.conftest import Write
 
 FILE = PROJECT / "aml_steps" / "train_pipeline.yml"
 ENVIRONMENTS = PROJECT / "environment"
@@ -27,6 +28,38 @@ def test_same_run_has_the_same_basis_and_there_is_nothing_new() -> None:
     assert changes(basis(), first) == ()
     assert "those of the champion" in nothing_new(basis(), first, None)
     assert "challenged before" in nothing_new(basis(), basis(reg_rate=5), first)
+
+
+# As it has always been: another basis would have every champion challenged once more, though nothing has changed.
+UNCHANGED = "data=b17ba17f48a4;code=33bd84f721b0;parameters=47bb81e7d3cb;environment=ad15725c3741"
+SMALL = {
+    "job.yml": """\
+        type: pipeline
+        inputs: {data: {type: uri_file, path: "azureml:rows:1"}, rate: 0.1}
+        jobs:
+          train:
+            component: ./train.yml
+            inputs: {data: "${{parent.inputs.data}}", rate: "${{parent.inputs.rate}}"}
+        """,
+    "train.yml": """\
+        type: command
+        name: train
+        version: "1"
+        code: ./code
+        command: python train.py ${{inputs.data}} ${{inputs.rate}} ${{outputs.model}}
+        environment: azureml:own@latest
+        inputs: {data: {type: uri_file}, rate: {type: number}}
+        outputs: {model: {type: mlflow_model}}
+        """,
+    "code/train.py": "print('trains')\n",
+    "environment/own.yml": "name: own\nimage: ubuntu:22.04\nconda_file: {dependencies: [python=3.11, pandas=2.3]}\n",
+}
+
+
+def test_basis_of_an_unchanged_project_is_what_it_was_in_every_version_of_tandem(write: Write) -> None:
+    folder = write(SMALL)
+    found = basis_of(read_job(folder / "job.yml"), DATA, GatePolicy(), folder / "environment")
+    assert str(found) == UNCHANGED
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def test_warnings_are_read_and_an_older_file_has_none(tmp_path: Path) -> None:
     assert read_evaluation(write(tmp_path, warnings=["two test rows"])).warnings == ("two test rows",)
 
 
+def test_what_the_challenger_was_trained_with_is_read_and_an_older_file_does_not_say_it(tmp_path: Path) -> None:
+    told = {"python": "3.11.9", "platform": "Linux x86_64", "packages": "abc"}
+    assert read_evaluation(write(tmp_path, trained_with=told)).trained_with == told
+    assert read_evaluation(write(tmp_path, trained_with=None)).trained_with == {}
+    assert read_evaluation(write(tmp_path)).trained_with == {}
+
+
 def test_no_champion_is_said_not_guessed(tmp_path: Path) -> None:
     assert read_evaluation(write(tmp_path)).champion is None
 

@@ -42,7 +42,7 @@ from flows.spec.bind import with_environment
 from flows.spec.graph import order
 from flows.spec.model.job import JobKind, JobSpec
 from flows.spec.text.names import inside
-from flows.tags import ENVIRONMENT, MADE_OF
+from flows.tags import ENGINE, ENVIRONMENT, MADE_OF
 
 CANCELED = frozenset({"CancelRequested", "Canceled"})
 CANCEL_SECONDS = 25.0  # Prefect grants 30 s between SIGTERM and SIGKILL
@@ -281,7 +281,7 @@ class AzureMlEngine:
                     f"There is no compute target {compute!r} in the workspace {self._workspace.name}; it has: {known}. "
                     f"Nothing was submitted. Make it with `tandem compute create {compute}`, or choose --compute_name."
                 )
-        spec, tags = request.spec, dict(request.tags)
+        spec, tags = request.spec, {**request.tags, ENGINE: self.name}
         for own in await asyncio.to_thread(own_environments, spec, self._settings.environments):
             await self._workspace.assets.ensure_environment(own.file, own.name, own.version)
             spec = with_environment(spec, own.label)

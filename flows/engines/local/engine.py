@@ -49,7 +49,7 @@ from flows.settings import Settings
 from flows.spec.graph import order
 from flows.spec.model.job import JobSpec, Step, StepOutput
 from flows.spec.text.names import inside
-from flows.tags import ENVIRONMENT
+from flows.tags import ENGINE, ENVIRONMENT
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.tracking import WorkspaceTracking
@@ -128,7 +128,7 @@ class LocalEngine:
             ) from error
         own = await asyncio.to_thread(own_environments, request.spec, self._settings.environments)
         named = {ENVIRONMENT: own[-1].label} if own else {}
-        return Submission(replace(request, tags={**request.tags, **named}))
+        return Submission(replace(request, tags={**request.tags, **named, ENGINE: self.name}))
 
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
         """None: what runs here ends with this process."""
