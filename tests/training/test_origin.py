@@ -1,15 +1,22 @@
 """A model trained here and one trained there can be told apart, and the gate says so without deciding otherwise."""
 
+import asyncio
+import platform
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from flows.engines.open_engine import open_engine
 from flows.orchestration.events import promotion_decided
+from flows.settings import Settings
+from flows.tags import ENGINE, PACKAGES, PLATFORM, PYTHON
 from flows.training.gate import GatePolicy, decide
 from flows.training.registration import provenance, told_apart
 from flows.training.run_account import run_account
 from flows.training.summary import RunSummary, summary_as_json, summary_as_markdown, summary_as_text
+from tests.terminal import JOB, Terminal
 from tests.training.summaries import SUMMARY
 
 HERE = {"python": "3.11.9", "platform": "Linux x86_64", "packages": "abc"}
@@ -92,3 +99,31 @@ def test_nothing_is_said_of_a_challenger_whose_evaluation_does_not_say_what_it_w
     assert SUMMARY.champion is not None
     champion = replace(SUMMARY.champion, tags=OTHERWISE)
     assert told_apart(decision, SUMMARY.outcome, SUMMARY.report, champion) == decision
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
+@pytest.mark.parametrize("name", ["local", "azureml"])
+def test_model_that_either_engine_trains_is_registered_with_where_and_with_what(
+    name: str, request: pytest.FixtureRequest, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace: Mapping[str, str] = {}
+    if name == "azureml":
+        workspace = request.getfixturevalue("azure_environment").environment
+        request.getfixturevalue("azure_client_allowed")
+    terminal = Terminal(tmp_path, prefect_api)
+    model = terminal.summary(JOB, "--engine", name, "--model_name", "origin", environment=workspace)["model"]
+    settings = Settings.from_environment({**terminal.environment, **workspace})
+
+    async def registered() -> Mapping[str, str]:
+        async with open_engine(name, settings) as engine:
+            version = await engine.registry.version("origin", model["version"])
+            return {} if version is None else version.tags
+
+    tags = asyncio.run(registered())
+    assert {tag: tags.get(tag) for tag in (ENGINE, PYTHON, PLATFORM)} == {
+        ENGINE: name,
+        PYTHON: platform.python_version(),
+        PLATFORM: f"{platform.system()} {platform.machine()}",
+    }
+    assert tags[PACKAGES]
