@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-FLOW_RUN = "tandem.flow_run"  # whose job it is: the id that its name is derived from
-COMPARED_WITH = "tandem.compared_with"  # the champion's version; of a version that was promoted, else `none`
+FLOW_RUN = "tandem.flow_run"  # the id of the flow run that the job belongs to; the job's name is derived from it
+COMPARED_WITH = "tandem.compared_with"  # the version of the champion; at a promoted version, `none` if there was none
 DATA = "tandem.data"
 DATA_FILE = "tandem.data_file"  # the name that a person gave the file
 DATA_SHA256 = "tandem.data_sha256"
@@ -18,12 +18,12 @@ DIFFERENCES = "tandem.differences"  # in what the champion was trained otherwise
 DECISION = "tandem.decision"  # Promoted, Rejected or Registered: what runs and versions are filtered by
 REASONS = "tandem.reasons"  # of the decision, as sentences
 WORSE = "tandem.worse"  # the metrics that are worse than the champion's, with both values
-MODEL = "tandem.model"  # of a run: the model that it was to become a version of; of a deployment: what it serves
-MODEL_VERSION = "tandem.model_version"  # likewise
+MODEL = "tandem.model"  # of a run: the name its model is registered under; of a deployment: the model that it serves
+MODEL_VERSION = "tandem.model_version"  # of a run: the version that it became; of a deployment: the one that it serves
 JOB = "tandem.job"
 MADE_OF = "tandem.made_of"  # the digest of all that a command job on Azure ML is made of
-BASIS = "tandem.basis"  # what the promotion rested on
-REJECTED_BASIS = "tandem.rejected_basis"  # at the champion: what the last rejection against it rested on
+BASIS = "tandem.basis"  # digests of data, code, parameters and environment, which the promotion rested on
+REJECTED_BASIS = "tandem.rejected_basis"  # at the champion: the same of the last challenger that was rejected
 TRAINS = "tandem.trains"  # of a flow run: the model and the basis that it trains, only at the flow run
 STUDIO_URL = "tandem.studio_url"  # of the job; only at the flow run
 WATCHED = "tandem.watched"  # a tag of the flow run: it was suspended, and `watch-jobs` looks after its job
@@ -34,7 +34,7 @@ RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its
 
 
 def job_tags(flow_run_id: str, data: str, champion: int | None = None) -> Mapping[str, str]:
-    """The tags of a job: whose it is, and what it was given, by which it is understood later.
+    """The tags of a job: its flow run, its data and the champion, from which a later try reads what it was given.
 
     Args:
         flow_run_id: The id that its flow run goes by.

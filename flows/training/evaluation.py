@@ -17,8 +17,8 @@ from flows.training.wrong_values import wrong_values
 
 FILE_NAME = "metrics.json"
 Count = Annotated[int, Field(ge=0)]
-_SHOWN_DIGITS = 4  # what no table shows is no difference to speak of
-_ROUNDING = 1e-9  # a mean of many ones may come out as 1.0000000000000002
+_SHOWN_DIGITS = 4  # decimals that tables show; a smaller difference counts as none
+_ROUNDING = 1e-9  # how far outside of its range a value may be: a mean of ones may be 1.0000000000000002
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ async def as_submitted(
 ) -> tuple[ResolvedData, ModelVersion | None]:
     """The data and the champion that the job was given.
 
-    Those that were found at the start, unless the job is that of an earlier try, for which there was another version.
+    Usually those that were found at the start; those in the job's tags, if an earlier try has submitted it with others.
     """
     tags = outcome.tags
     if tags.get(DATA, data.label) != data.label:
@@ -92,7 +92,7 @@ async def with_digest(engine: Engine, outcome: RunOutcome, data: ResolvedData) -
             files = [found] if found.is_file() else [file for file in found.rglob("*") if file.is_file()]
             return replace(data, sha256=json.loads(files[0].read_bytes())["source"]["sha256"])
     except (TandemError, OSError, ValueError, KeyError, IndexError, TypeError):
-        return data  # a model without this tag is better than none
+        return data  # the model is registered without this tag
 
 
 def told_apart(

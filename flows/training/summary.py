@@ -203,7 +203,7 @@ def _job(summary: RunSummary) -> Iterator[tuple[str, str]]:
 
 
 def worse_in_words(report: EvaluationReport) -> Iterator[str]:
-    """What got worse, whatever the gate has decided: the gate looks at one metric only."""
+    """Each metric by which the challenger is worse than the champion, whatever the gate decided by its one metric."""
     for row in worse_metrics(report):
         yield f"{METRICS[row.metric].label} {_number(row.challenger)}, the champion's {_number(row.champion)}"
 

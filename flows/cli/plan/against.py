@@ -1,7 +1,7 @@
-"""What ``tandem plan --against`` compares with: the steps of another checkout, recorded as if they had just been run.
+"""Baseline of ``tandem plan --against``: the steps of another checkout, recorded as if they had just been run.
 
-Nothing runs. What a step would deliver is not known, so its content key stands for each of its outputs: equal for two
-steps that deliver the same.
+Nothing runs. Since it is not known what a step would deliver, its content key is written in place of each output; two
+steps that deliver the same have the same key.
 """
 
 import tempfile

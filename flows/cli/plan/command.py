@@ -59,7 +59,7 @@ def why_step(step: str, job: str | None = None, *, as_json: bool = False) -> int
 
 
 def _next_command(plan: JobPlan, options: PlanOptions) -> list[str]:
-    """What to type next: the run, or once more the plan where a step cannot run yet."""
+    """What to type next: ``tandem run`` with the flags of the plan; ``tandem validate`` where a step cannot run."""
     flags = [word for pair in options.inputs for word in ("--set", pair)]
     flags += [word for pair in options.assets for word in ("--asset", pair)]
     flags += [] if options.output_dir is None else ["--output-dir", options.output_dir]

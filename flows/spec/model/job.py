@@ -193,7 +193,8 @@ class Step:
         instance_count: How many instances the step asks for.
         distribution: How many processes it asks for, if it says so.
         declared: What else the file says of the step, as plain values by key: resources, services, identity,
-            queue_settings, tags, comment, … It makes no difference to a local run; a plan shows it.
+            queue_settings, tags, comment, … It makes no difference to a local run; it is a part of what a command job
+            on Azure ML is made of.
     """
 
     name: str

@@ -32,7 +32,7 @@ from flows.spec.text.names import shown
 from flows.spec.text.section import Section
 from flows.spec.text.shape import by_type, of_shape
 
-# Keys of a job, step or component that a plan shows, and nothing else uses.
+# Keys of a job, step or component that only say what a command job on Azure ML is made of.
 DECLARED = frozenset(
     {
         "description",
