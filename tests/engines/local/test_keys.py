@@ -212,6 +212,26 @@ def test_key_that_is_ignored_is_found_in_its_file(path: str, project: Path) -> N
     assert (path, f"{name}.yml") in found
 
 
+@pytest.mark.parametrize(
+    ("name", "at", "honoured", "other"),
+    [
+        ("job", "resources.instance_count", 1, 2),
+        ("job", "outputs.out.path", "./here", "azureml://datastores/lake/paths/there"),
+        ("sweep", "sampling_algorithm", "random", "bayesian"),
+        ("sweep", "sampling_algorithm.type", "grid", "Bayesian"),
+        ("sweep", "sampling_algorithm.rule", "random", "sobol"),
+    ],
+)
+def test_key_that_is_honoured_for_some_values_is_named_for_the_others_alone(
+    name: str, at: str, honoured: object, other: object, project: Path
+) -> None:
+    def named(value: object) -> bool:
+        (project / f"{name}.yml").write_text(json.dumps(with_key(FILES[name], at, value)))
+        return at in {use.place.key for use in unlike_azure_ml(read_job(project / f"{name}.yml"))}
+
+    assert (named(honoured), named(other)) == (False, True)
+
+
 def test_steps_with_every_key_that_is_ignored_get_what_a_plain_step_gets(local_jobs: JobRunner, write: Write) -> None:
     said = "env | sort > ${{outputs.out}}/said; pwd >> ${{outputs.out}}/said; ulimit -a >> ${{outputs.out}}/said"
     more = {
