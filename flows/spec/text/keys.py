@@ -3,9 +3,9 @@
 They are taken from its schemas (``azure/ai/ml/_schema``). What a key's reader checks itself is marked as read.
 
 What this machine does with each key stands in :mod:`flows.engines.local.keys.table`, whose tests demand a row for
-every key here. A new key gets a row there, under its path; a new shape an entry in ``KINDS``, under its name here; a
-kind of step that does not run on this machine an entry with its refusal, and no rows. ``make docs-keys`` then writes
-``docs/keys.md`` anew.
+every key here. A new key gets a row there, under its path; a new shape an entry in ``KINDS`` of the module ``kinds``
+beside it, under its name here; a kind of step that does not run on this machine an entry with its refusal, and no rows.
+``make docs-keys`` then writes ``docs/keys.md`` anew.
 """
 
 from collections.abc import Mapping

@@ -10,8 +10,9 @@ import pytest
 from flows.any_yaml.local_data import check_runs_here, with_local_data
 from flows.data.given import given_assets
 from flows.engines.local.keys.in_files import unlike_azure_ml
+from flows.engines.local.keys.kinds import KINDS, rows_of
 from flows.engines.local.keys.page import page
-from flows.engines.local.keys.table import KINDS, ROWS, Row, Treatment, rows_of
+from flows.engines.local.keys.table import ROWS, Row, Treatment
 from flows.engines.local.sweep.search import trials
 from flows.engines.plan.steps import Planner
 from flows.errors import CannotRunHere

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from flows.engines.local.keys.table import KINDS, ROWS, KeyedKind, Row, Treatment, rows_of
+from flows.engines.local.keys.kinds import KINDS, KeyedKind, rows_of
+from flows.engines.local.keys.table import ROWS, Row, Treatment
 from flows.spec.reading.work.elsewhere import REFUSALS
 
 _BEGIN = """\
