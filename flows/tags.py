@@ -30,6 +30,11 @@ WATCHED = "tandem.watched"  # a tag of the flow run: it was suspended, and `watc
 WAKE_AT = "tandem.wake_at"  # of a suspended flow run: when a limit may have passed, in seconds since 1970
 LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seconds since 1970
 MODEL_DIGEST = "tandem.model_digest"  # of a deployment: the SHA-256 of its files
+FILE = "tandem.file"  # of a job: the YAML file that it was made from, as its project has it
+DEFINITION = "tandem.definition"  # of a job: the digest of that file, of what it names, and of the values it was given
+RESUMES = "tandem.resumes"  # of a job: the job after which it goes on, whose finished steps it does not run again
+INPUTS_FROM = "tandem.inputs_from"  # of a job of some steps of a file: the job whose outputs they read
+SELECTED = "tandem.selected"  # of such a job: `only STEP` or `from STEP`
 RESUBMISSIONS = "tandem.resubmissions"  # of a suspended flow run: how often its job was submitted again
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from flows.engines.runs import RunOutcome
+from flows.engines.runs import RunOutcome, RunStatus
 from flows.plain_text.table import aligned
 
 
@@ -25,7 +25,10 @@ def outcome_as_text(outcome: FileOutcome) -> str:
         for name, address in job.outputs.items()
     ]
     look = [f"  Look at it:  {job.url}"] if job.url else []
-    return "\n".join(["", *aligned(rows), "", *aligned(outputs), f"  job: {job.where}", *look, ""])
+    is_begun = any(step.status is RunStatus.COMPLETED for step in job.steps)
+    is_resumable = is_begun and job.status is RunStatus.FAILED
+    go_on = [f"  Go on after it:  tandem run --resume {job.job_name}"] if is_resumable else []
+    return "\n".join(["", *aligned(rows), "", *aligned(outputs), f"  job: {job.where}", *look, *go_on, ""])
 
 
 def outcome_as_json(outcome: FileOutcome) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from prefect.states import Completed, Failed
 
 from flows.any_yaml.outcome import FileOutcome
 from flows.any_yaml.outputs import deliver, lay_out, register_outputs
-from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders
+from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders, whole_job
+from flows.any_yaml.selection.asked import asked_part, flow_run_name, on_its_own, tell_prefect, write_down
 from flows.engines.engine import Engine
 from flows.engines.open_engine import open_engine
 from flows.engines.plan.interpreter import python_named
@@ -28,7 +30,7 @@ from flows.training.parameters import with_parameters
 
 @flow(
     name="run-file",
-    flow_run_name="{file}",
+    flow_run_name=flow_run_name,
     on_cancellation=[end_job(file_job_name)],
     on_crashed=[end_job(file_job_name)],
 )
@@ -43,17 +45,24 @@ async def run_file(parameters: FileParameters) -> State[Any]:
         open_engine(parameters.engine, settings, tracking=parameters.tracking, python=python) as engine,
         run_identity(engine, settings, parameters, Path(parameters.file).absolute()) as run_id,
     ):
-        request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id)
-        job = await _outcome_of(engine, request)
+        whole = await asyncio.to_thread(whole_job, parameters)
+        part = await asked_part(engine, whole, parameters, settings, run_id)
+        request = await asyncio.to_thread(file_request, parameters, settings, flow_run_id=run_id, part=part)
+        with on_its_own(engine, request, settings):
+            request = await asyncio.to_thread(write_down, engine, request, whole, parameters, settings)
+            await tell_prefect(part)
+            ended = await _outcome_of(engine, request, {} if part is None else part.tags)
+        job = ended if part is None else part.completed(ended, whole)
         folders = output_folders(parameters, settings)
         # Steps that run elsewhere have no outputs on this machine: then there is nothing to copy or to register.
-        copied = await asyncio.to_thread(deliver, job, request.spec, folders)
-        registered = await asyncio.to_thread(register_outputs, job, request.spec, settings)
+        copied = await asyncio.to_thread(deliver, job, whole, folders)
+        registered = await asyncio.to_thread(register_outputs, job, whole, settings)
         if folder is None:
             job = replace(job, outputs={**job.outputs, **copied})
         else:
             with tempfile.TemporaryDirectory() as place:
-                brought = await engine.bring(job, Path(place))
+                brought = await engine.bring(ended, Path(place))
+                brought = brought if part is None else part.completed(brought, whole)
                 job = await asyncio.to_thread(lay_out, brought, folder, folders, registered)
     outcome = FileOutcome(job, registered)
     try:
@@ -64,10 +73,10 @@ async def run_file(parameters: FileParameters) -> State[Any]:
     return Completed(message=f"{job.job_name}{reused}", data=outcome)
 
 
-async def _outcome_of(engine: Engine, request: PipelineRequest) -> RunOutcome:
+async def _outcome_of(engine: Engine, request: PipelineRequest, labels: Mapping[str, str]) -> RunOutcome:
     """How the job ended, also if a step has failed: what it has left is worth having."""
     try:
-        return await run_to_end(engine, request)
+        return await run_to_end(engine, request, labels=labels)
     except StepFailed as error:
         if not isinstance(error.outcome, RunOutcome):
             raise

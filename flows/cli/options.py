@@ -35,6 +35,17 @@ AllowOutput = Annotated[
     tuple[str, ...],
     Flag("Let outputs whose path is outside of the project of FILE.yml be written to DIR.", "DIR"),
 ]
+Only = Annotated[
+    str | None,
+    Flag("Run this step alone; what it reads of others, an earlier job has delivered.", "STEP", "--only", "part"),
+]
+From = Annotated[
+    str | None, Flag("Run this step and all that read from it, in the same way.", "STEP", "--from", "part")
+]
+Job = Annotated[
+    str | None,
+    Flag("The earlier job, for --only and --from; else the newest of FILE.yml that has what is needed.", "NAME"),
+]
 Python = Annotated[str | None, Flag("The interpreter that runs the steps on this machine.", "PATH")]
 
 
@@ -42,7 +53,10 @@ Python = Annotated[str | None, Flag("The interpreter that runs the steps on this
 class RunOptions:
     """Run a job, pipeline or component YAML."""
 
-    file: File
+    file: Annotated[
+        str | None,
+        Argument("Azure ML job, pipeline or component YAML; may be left out with --resume.", "FILE.yml", is_file=True),
+    ] = None
     inputs: Inputs = ()
     assets: Assets = ()
     output_dir: OutputDir = None
@@ -54,6 +68,13 @@ class RunOptions:
         Flag("Where MLflow keeps the runs of the local engine; azureml is the workspace."),
     ] = "local"
     force_rerun: Annotated[bool, Flag("Run every step, even if nothing has changed.")] = False
+    only: Only = None
+    from_step: From = None
+    job: Job = None
+    resume: Annotated[
+        str | None,
+        Flag("Go on after a job that has failed: its finished steps are not run again.", "JOB", group="part"),
+    ] = None
     json: Json = False
 
     def run(self) -> int:
@@ -92,6 +113,9 @@ class PlanOptions:
     allow_output: AllowOutput = ()
     python: Python = None
     force_rerun: Annotated[bool, Flag("As if nothing were to be reused.")] = False
+    only: Only = None
+    from_step: From = None
+    job: Job = None
     against: Annotated[
         str | None,
         Flag("Compare with the same file in another checkout of the project, DIR, and not with earlier runs.", "DIR"),

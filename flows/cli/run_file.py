@@ -1,15 +1,23 @@
-"""``tandem run``: run the job of a YAML file, and print its outcome."""
+"""``tandem run``: run the job of a YAML file or a part of it, and print its outcome."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 from flows.any_yaml.bound import settings_from_pairs
 from flows.any_yaml.outcome import FileOutcome, outcome_as_json, outcome_as_text
-from flows.any_yaml.request import FileParameters, file_request
+from flows.any_yaml.request import FileParameters, file_request, whole_job
+from flows.any_yaml.selection.part import part_of
+from flows.any_yaml.selection.submitted import Submitted, read_submitted
 from flows.cli.options import RunOptions
 from flows.cli.run import Run, check_writable, run_flow
-from flows.errors import StepFailed
+from flows.engines.local.earlier_jobs import LocalJobs
+from flows.engines.plan.definition import definition_parts
+from flows.engines.runs import PipelineRequest
+from flows.errors import ParameterError, StepFailed
+from flows.settings import Settings
+from flows.training.parameters import validated
 
 
 def run_yaml(options: RunOptions) -> int:
@@ -20,6 +28,24 @@ def run_yaml(options: RunOptions) -> int:
     """
     if options.output_dir:
         check_writable("--output-dir", Path(options.output_dir))
+    run = Run(_parameters(options), _request, _flow)
+    told = outcome_as_json if options.json else outcome_as_text
+    try:
+        outcome: FileOutcome = run_flow(run, quiet=options.json)
+    except StepFailed as error:
+        if isinstance(error.outcome, FileOutcome):
+            print(told(error.outcome))
+        raise
+    print(told(outcome))
+    return 0
+
+
+def _parameters(options: RunOptions) -> FileParameters:
+    record = None if options.resume is None else read_submitted(Settings.from_environment(), options.resume)
+    if record is not None:
+        return _as_submitted(options, record)
+    if options.file is None:
+        raise ParameterError(_no_file(options.resume))
     parameters = FileParameters(
         file=options.file,
         inputs=settings_from_pairs(options.inputs),
@@ -30,21 +56,65 @@ def run_yaml(options: RunOptions) -> int:
         engine=options.engine,
         tracking=options.tracking,
         force_rerun=options.force_rerun,
+        only=options.only,
+        from_step=options.from_step,
+        job=options.job,
+        resume=options.resume,
     )
-    run = Run(
-        parameters,
-        lambda parameters, settings: file_request(parameters, settings, flow_run_id=""),
-        _flow,
+    _ = parameters.part  # flags that exclude each other are refused here
+    return parameters
+
+
+def _as_submitted(options: RunOptions, record: Submitted) -> FileParameters:
+    """What the job before was asked for, which is all that the one after it may be asked for.
+
+    Raises:
+        ParameterError: Something else is asked for, or the definition has changed since.
+    """
+    what = f"--resume {options.resume}"
+    given = {
+        "--set": options.inputs,
+        "--asset": options.assets,
+        "--python": options.python,
+        "--force-rerun": options.force_rerun,
+        "--job": options.job,
+        "FILE.yml": options.file is not None and os.path.abspath(options.file) != record.parameters["file"],
+        "--engine": options.engine not in ("auto", record.engine),
+    }
+    file = record.parameters["file"]
+    if differing := [flag for flag, value in given.items() if value]:
+        raise ParameterError(
+            f"{what}: the job goes on with what it was submitted with: {file} on the engine {record.engine}. Nothing "
+            f"was run. Leave out {' and '.join(differing)}, or run it anew: tandem run {file}"
+        )
+    outputs = options.output_dir or record.parameters["output_dir"]
+    allowed = (*record.parameters["allow_output"], *map(os.path.abspath, options.allow_output))
+    own = {"engine": record.engine, "output_dir": outputs, "allow_output": allowed, "resume": options.resume}
+    parts = {"only": None, "from_step": None, "job": None}  # which the job itself says
+    parameters = validated(FileParameters, {**record.parameters, **parts, **own})
+    if changed := record.changed(definition_parts(whole_job(parameters))):
+        raise ParameterError(
+            f"{what}: what the job was made from has changed since: {', '.join(changed)} (beside {file}). Nothing was "
+            f"run. Put back what was submitted, or run what is there now: tandem run {file}"
+        )
+    return parameters
+
+
+def _no_file(resume: str | None) -> str:
+    if resume is None:
+        return "Name what to run: tandem run FILE.yml, or tandem run --resume JOB after a job that has failed."
+    return (
+        f"--resume {resume}: this machine has no record of a job {resume}. Nothing was run. If it was submitted from "
+        f"another machine, name its file, with the same --set: tandem run FILE.yml --resume {resume}"
     )
-    told = outcome_as_json if options.json else outcome_as_text
-    try:
-        outcome: FileOutcome = run_flow(run, quiet=options.json)
-    except StepFailed as error:
-        if isinstance(error.outcome, FileOutcome):
-            print(told(error.outcome))
-        raise
-    print(told(outcome))
-    return 0
+
+
+def _request(parameters: FileParameters, settings: Settings) -> PipelineRequest:
+    """What is known of a job on this machine before anything runs."""
+    part = None
+    if str(parameters.part):
+        part = asyncio.run(part_of(whole_job(parameters), parameters.part, LocalJobs(settings)))
+    return file_request(parameters, settings, flow_run_id="", part=part)
 
 
 def _flow() -> Any:

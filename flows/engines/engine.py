@@ -1,12 +1,14 @@
 """Engine protocol: what the flows ask of the place where a job runs."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from flows.data.assets import ResolvedData
+from flows.engines.earlier import EarlierJob
 from flows.engines.runs import KeptReport, PipelineRequest, RunAccount, RunOutcome, Submission, Unfinished
 from flows.mlflow_store.model_registry import ModelRegistry
+from flows.spec.model.job import JobSpec, StepOutput
 
 
 class Engine(Protocol):
@@ -116,4 +118,27 @@ class Engine(Protocol):
 
     async def keep_report(self, outcome: RunOutcome, report: Path, account: RunAccount) -> KeptReport:
         """Keep a report with the job: an HTML file, all that lies in the same folder, and what came of the job."""
+        ...
+
+    def earlier_jobs(self, spec: JobSpec, name: str | None = None) -> AsyncIterator[EarlierJob]:
+        """The jobs that were run here from the file of a spec, the newest first; or only the one of this name, if any.
+
+        Args:
+            spec: The job, whole: its steps and outputs are looked for.
+            name: The name of a job, which may have been made from another file.
+        """
+        ...
+
+    async def bring_output(self, job: EarlierJob, output: StepOutput, type: str, folder: Path) -> Path:
+        """The output of a step of an earlier job on this machine: where it is, or downloaded to ``folder``.
+
+        Args:
+            job: The earlier job, which this engine has found.
+            output: One of its outputs.
+            type: The type of the output, such as ``uri_folder``.
+            folder: A path that is not there yet, which the output gets if it is elsewhere.
+
+        Raises:
+            RunError: Nothing came, or it cannot be downloaded.
+        """
         ...

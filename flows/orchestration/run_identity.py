@@ -1,6 +1,5 @@
 """The id of a run, from which the name of its job is derived; retries and second starts have the same id."""
 
-import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +10,10 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 from pydantic import BaseModel
 
-from flows.data.snapshot import Snapshot
 from flows.engines.engine import Engine
+from flows.engines.plan.definition import definition_digest, definition_parts
 from flows.orchestration.journal import resumable_run
 from flows.settings import Settings
-from flows.spec.model.job import JobSpec
 from flows.spec.reading.reader import read_job
 from flows.tags import goes_on_with
 
@@ -33,7 +31,8 @@ async def run_identity(engine: Engine, settings: Settings, parameters: BaseModel
         yield own
         return
     asked = parameters.model_dump(mode="json")
-    wanted = (engine.name, file.name, _definition(read_job(file)), asked, dict(settings.workspace))
+    definition = definition_digest(definition_parts(read_job(file)))
+    wanted = (engine.name, file.name, definition, asked, dict(settings.workspace))
     with resumable_run(settings.begun_runs, wanted, own) as identity:
         if identity.resumed:
             get_run_logger().warning("going on with a run that was interrupted (%s)", identity.id)
@@ -45,15 +44,3 @@ async def _tell_prefect(run_id: str) -> None:
     """Tag the flow run, so that `tandem reap` on another machine sees that somebody waits for the job."""
     async with get_client() as client:
         await client.update_flow_run(UUID(str(flow_run.id)), tags={*flow_run.tags, goes_on_with(run_id)})
-
-
-def _definition(spec: JobSpec) -> str:
-    """The digest of the files that say what the job does."""
-    whole = hashlib.sha256()
-    files: set[Path] = {spec.source, *(step.component.source for step in spec.steps.values())}
-    codes = {(step.component.code, step.component.additional_includes) for step in spec.steps.values()}
-    for file in sorted(files):
-        whole.update(file.read_bytes())
-    for digest in sorted(Snapshot.of(*code).digest() for code in codes):
-        whole.update(digest.encode())
-    return whole.hexdigest()

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Any
 from prefect import get_run_logger
 
 from flows.data.assets import ResolvedData, asset_named, is_path, other_data_here, resolve_data
+from flows.engines.azureml.earlier_jobs import download_output, earlier_job, found_jobs, with_addresses
 from flows.engines.azureml.failures import is_infrastructure
 from flows.engines.azureml.made_of import what_it_is_made_of
 from flows.engines.azureml.refused_job import refusal_of
@@ -23,6 +24,7 @@ from flows.engines.azureml.sdk.retries import create_once, persistently
 from flows.engines.azureml.sdk.workspace import Workspace, open_workspace
 from flows.engines.azureml.steps import JobProgress, Steps
 from flows.engines.azureml.stopping import stop_job
+from flows.engines.earlier import EarlierJob
 from flows.engines.plan.environment import own_environments
 from flows.engines.polling import QUEUED, TERMINAL, Timeouts, Watch, covered_seconds
 from flows.engines.runs import (
@@ -40,7 +42,7 @@ from flows.machine.private import hand_out_text, make_folder
 from flows.settings import Settings
 from flows.spec.bind import with_environment
 from flows.spec.graph import order
-from flows.spec.model.job import JobKind, JobSpec
+from flows.spec.model.job import JobKind, JobSpec, StepOutput
 from flows.spec.text.names import inside
 from flows.tags import ENGINE, ENVIRONMENT, MADE_OF
 
@@ -236,6 +238,17 @@ class AzureMlEngine:
             return KeptReport(report.as_uri(), "on this machine")
         return KeptReport(outcome.url, "in Azure ML studio")
 
+    async def earlier_jobs(self, spec: JobSpec, name: str | None = None) -> AsyncIterator[EarlierJob]:
+        """See :meth:`Engine.earlier_jobs`. Of the jobs of a file, the newest are looked at."""
+        for job in await found_jobs(self._workspace.jobs, spec, name):
+            request = PipelineRequest(spec, job.name, "")
+            children = await persistently(lambda request=request, job=job: self._children(request, job))
+            yield earlier_job(spec, job, children)
+
+    async def bring_output(self, job: EarlierJob, output: StepOutput, type: str, folder: Path) -> Path:
+        """Downloaded to ``folder``."""
+        return await download_output(self._workspace.jobs, job, output, type, folder)
+
     async def _with_log(self, outcome: RunOutcome, step: StepOutcome, folder: Path) -> StepOutcome:
         """A step with its log in a folder, if it ran."""
         child = self._ended[outcome.job_name].children.get(step.name)
@@ -282,6 +295,8 @@ class AzureMlEngine:
                     f"Nothing was submitted. Make it with `tandem compute create {compute}`, or choose --compute_name."
                 )
         spec, tags = request.spec, {**request.tags, ENGINE: self.name}
+        if spec.left_out:
+            spec = await with_addresses(self._workspace.jobs, spec)
         for own in await asyncio.to_thread(own_environments, spec, self._settings.environments):
             await self._workspace.assets.ensure_environment(own.file, own.name, own.version)
             spec = with_environment(spec, own.label)

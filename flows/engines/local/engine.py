@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,9 @@ from prefect.client.schemas.objects import State
 from flows.data.assets import ResolvedData, resolve_data
 from flows.data.digests import change_since, data_digest
 from flows.data.store import DataStore
+from flows.engines.earlier import EarlierJob
 from flows.engines.kind import Where
+from flows.engines.local.earlier_jobs import LocalJobs, ended_outcome
 from flows.engines.local.host.processes import LocalProcesses, take_processes
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.shell_paths import ShellPaths
@@ -49,7 +51,7 @@ from flows.settings import Settings
 from flows.spec.graph import order
 from flows.spec.model.job import JobSpec, Step, StepOutput
 from flows.spec.text.names import inside
-from flows.tags import ENGINE, ENVIRONMENT
+from flows.tags import ENGINE, ENVIRONMENT, RESUMES
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.tracking import WorkspaceTracking
@@ -117,7 +119,10 @@ class LocalEngine:
         await self._tracking.track_into(self._workspace.uri)
 
     async def submit(self, request: PipelineRequest) -> Submission:
-        """Make the job's folder, and note the environment that it would have in a workspace; nothing runs yet."""
+        """Make the job's folder, and note the environment that it would have in a workspace; nothing runs yet.
+
+        A job that goes on after another is found if it has ended.
+        """
         folder = inside(self._settings.jobs, request.job_name)
         try:
             (folder / "steps").mkdir(parents=True, exist_ok=True)
@@ -128,7 +133,8 @@ class LocalEngine:
             ) from error
         own = await asyncio.to_thread(own_environments, request.spec, self._settings.environments)
         named = {ENVIRONMENT: own[-1].label} if own else {}
-        return Submission(replace(request, tags={**request.tags, **named, ENGINE: self.name}))
+        found = RESUMES in request.tags and ended_outcome(folder) is not None
+        return Submission(replace(request, tags={**request.tags, **named, ENGINE: self.name}), found=found)
 
     async def unfinished(self, submission: Submission, seconds: float) -> Unfinished | None:
         """None: what runs here ends with this process."""
@@ -137,6 +143,9 @@ class LocalEngine:
     async def wait(self, submission: Submission) -> RunOutcome:
         """Run the job's steps, each as soon as what it reads is there; return when all are over."""
         request = submission.request
+        if submission.found and (ended := ended_outcome(inside(self._settings.jobs, request.job_name))) is not None:
+            get_run_logger().info("job %s | has ended before", request.job_name)
+            return ended
         planner = Planner(request.spec, self._settings, request.force_rerun, request.python)
         plans = await asyncio.to_thread(planner.known)
         place = mlflow_place(self._settings)
@@ -199,6 +208,14 @@ class LocalEngine:
     async def bring(self, outcome: RunOutcome, folder: Path) -> RunOutcome:
         """The outcome as it is: all is here."""
         return outcome
+
+    def earlier_jobs(self, spec: JobSpec, name: str | None = None) -> AsyncIterator[EarlierJob]:
+        """See :meth:`Engine.earlier_jobs`."""
+        return LocalJobs(self._settings).earlier_jobs(spec, name)
+
+    async def bring_output(self, job: EarlierJob, output: StepOutput, type: str, folder: Path) -> Path:
+        """Where it is."""
+        return Path(job.outputs[output])
 
     async def resolve_data(self, text: str) -> ResolvedData:
         """Find a data asset under ``data/``, or a file."""

@@ -19,6 +19,8 @@ def as_sdk_job(spec: JobSpec) -> Any:
     # An input that is set on the loaded job is not sent with a command job, and ``azureml:name@latest`` is not found.
     job: Any = load_job(spec.source, params_override=list(_overrides(spec, of_file)))
     job.display_name = spec.display_name or job.display_name
+    if spec.left_out:
+        _leave_out(job, spec)
     if spec.kind is not JobKind.PIPELINE:
         (step,) = spec.steps.values()
         job.compute = _compute(step.compute)
@@ -40,6 +42,17 @@ def as_sdk_job(spec: JobSpec) -> Any:
         if step.kind == "command" and not isinstance(node.component, str):
             node.component.environment = _environment(step.component.environment, node.component.environment)
     return job
+
+
+def _leave_out(job: Any, spec: JobSpec) -> None:
+    """Take out of a pipeline the nodes that are not to be run, and its inputs and outputs that only these have."""
+    for nodes, kept in (
+        (job.jobs, job.jobs.keys() - spec.left_out),
+        (job.inputs, spec.inputs.keys()),
+        (job.outputs, spec.outputs.keys()),
+    ):
+        for name in nodes.keys() - kept:
+            del nodes[name]
 
 
 def _overrides(spec: JobSpec, of_file: JobSpec | None) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,6 +132,15 @@ class Jobs:
         jobs = await self._connection.call(lambda client: [_remote_job(client, job) for job in _listed(client, tag)])
         return tuple(job for job in jobs if tag in job.tags)
 
+    async def newest_tagged(self, tag: str, value: str, most: int) -> tuple[RemoteJob, ...]:
+        """The newest jobs whose tag has this value, at most so many."""
+
+        def look(client: Any) -> list[RemoteJob]:
+            jobs = (_remote_job(client, job) for job in _listed(client, tag))
+            return list(islice((job for job in jobs if job.tags.get(tag) == value), most))
+
+        return tuple(await self._connection.call(look))
+
     async def cancel(self, name: str) -> None:
         """Ask for a job to be canceled; no error if it is over. The caller looks until it is over."""
         try:
@@ -165,6 +175,10 @@ class Jobs:
         except TandemError:
             return ""
         return text if lines is None else "\n".join(text.splitlines()[-lines:])
+
+    async def address(self, name: str, output: str) -> str | None:
+        """Where a named output of a finished job or child job is stored; None if the service does not say."""
+        return await self._connection.call(lambda client: _address_of(client, name, output))
 
     async def download(self, name: str, output: str, target: Path, *, is_file: bool) -> bool:
         """Download a named output of a finished job to ``target``; whether anything came.

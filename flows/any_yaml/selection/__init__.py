@@ -1,0 +1,1 @@
+"""Run some steps of a job: one, those from one on, or those that an earlier job has not finished."""
