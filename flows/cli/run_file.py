@@ -12,7 +12,7 @@ from flows.any_yaml.selection.part import part_of
 from flows.any_yaml.selection.submitted import Submitted, read_submitted
 from flows.cli.options import RunOptions
 from flows.cli.run import Run, check_writable, run_flow
-from flows.engines.local.earlier_jobs import LocalJobs
+from flows.engines.local.earlier_jobs import LocalJobs, ended_outcome
 from flows.engines.plan.definition import definition_parts
 from flows.engines.runs import PipelineRequest
 from flows.errors import ParameterError, StepFailed
@@ -28,7 +28,10 @@ def run_yaml(options: RunOptions) -> int:
     """
     if options.output_dir:
         check_writable("--output-dir", Path(options.output_dir))
-    run = Run(_parameters(options), _request, _flow)
+    parameters, settings = _parameters(options), Settings.from_environment()
+    is_elsewhere = parameters.job is not None and ended_outcome(settings.jobs / parameters.job) is None
+    # What a job of the workspace has delivered is brought here by the flow: until then, nothing is known of the steps.
+    run = Run(parameters, None if is_elsewhere and not settings.missing_workspace else _request, _flow)
     told = outcome_as_json if options.json else outcome_as_text
     try:
         outcome: FileOutcome = run_flow(run, quiet=options.json)

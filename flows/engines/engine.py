@@ -139,6 +139,7 @@ class Engine(Protocol):
             folder: A path that is not there yet, which the output gets if it is elsewhere.
 
         Raises:
-            RunError: Nothing came, or it cannot be downloaded.
+            CannotRunHere: It cannot be downloaded.
+            RunError: Nothing came.
         """
         ...

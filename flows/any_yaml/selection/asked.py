@@ -1,24 +1,29 @@
 """What the flow of ``tandem run`` does for a part of a job: finds the earlier job, keeps a record, tells Prefect."""
 
+import asyncio
 import fcntl
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from flows.any_yaml.request import FileParameters, file_job_name
-from flows.any_yaml.selection.part import Part, PartAsked, part_of
+from flows.any_yaml.selection.part import Part, PartAsked, job_named, part_of
 from flows.any_yaml.selection.submitted import Submitted, read_submitted, write_submitted
 from flows.engines.engine import Engine
+from flows.engines.open_engine import ENGINES, open_engine
 from flows.engines.plan.definition import definition_digest, definition_parts
 from flows.engines.runs import PipelineRequest
 from flows.errors import ParameterError
 from flows.settings import Settings
-from flows.spec.model.job import JobSpec
+from flows.spec.model.job import JobSpec, StepOutput
 from flows.spec.text.names import inside
 from flows.tags import DEFINITION, INPUTS_FROM, RESUMES
 
@@ -30,14 +35,45 @@ async def asked_part(
 ) -> Part | None:
     """The part of a job that is asked for; None for all of it. A second start reads from the same job as the first.
 
+    What a job of another engine has delivered is brought to this machine, into the folder of the new job.
+
     Raises:
         ParameterError: See :func:`flows.any_yaml.selection.part.part_of`.
+        RunError: An output does not come.
+        CannotRunHere: It is a model, which cannot be downloaded.
     """
     asked = parameters.part
-    if asked.chosen and asked.job is None:
-        before = read_submitted(settings, file_job_name(parameters.model_dump(), settings, flow_run_id))
-        asked = asked if before is None else replace(asked, job=before.source)
+    if not asked.chosen:
+        return await part_of(whole, asked, engine)
+    name = file_job_name(parameters.model_dump(), settings, flow_run_id)
+    if asked.job is None and (before := read_submitted(settings, name)) is not None:
+        asked = replace(asked, job=before.source)
+    if asked.job is not None and await job_named(engine, whole, asked.job) is None:
+        for other in _other_engines(engine, settings):
+            async with open_engine(other, settings) as elsewhere:
+                if await job_named(elsewhere, whole, asked.job) is not None:
+                    part = await part_of(whole, asked, elsewhere)
+                    return part and await _brought(part, elsewhere, whole, inside(settings.jobs, name) / "inputs")
     return await part_of(whole, asked, engine)
+
+
+def _other_engines(engine: Engine, settings: Settings) -> list[str]:
+    usable = (kind for kind in ENGINES.values() if not (kind.needs_workspace and settings.missing_workspace))
+    return [kind.name for kind in usable if kind.name != engine.name]
+
+
+async def _brought(part: Part, elsewhere: Engine, whole: JobSpec, folder: Path) -> Part:
+    """The part with what it reads on this machine."""
+    assert part.source is not None or not part.delivered
+    paths: dict[StepOutput, str] = {}
+    for output in part.delivered:
+        assert part.source is not None
+        made = whole.steps[output.step].component.outputs[output.output]
+        place = inside(folder, output.step, output.output)
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)  # of a start that was killed meanwhile
+        get_run_logger().info("%s of %s | from the job %s", output.output, output.step, part.source.name)
+        paths[output] = str(await elsewhere.bring_output(part.source, output, made.type, place))
+    return replace(part, delivered=paths)
 
 
 def write_down(

@@ -3,15 +3,17 @@
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import TextWrapper
 from typing import Any
 
+from flows.any_yaml.selection.part import successor_name
 from flows.cli.plan.text import WIDTH, reason_lines, when
 from flows.engines.plan.reasons import Reason
 from flows.errors import ParameterError
 from flows.settings import Settings
+from flows.tags import RESUMES
 
 DESCRIPTION = "job.json"
 
@@ -21,13 +23,17 @@ class Explanation:
     """What became of a step in a job, and why.
 
     ``decision`` is what the job recorded when it planned the step (see
-    :meth:`flows.engines.plan.steps.StepPlan.as_json`); None if it ended before that.
+    :meth:`flows.engines.plan.steps.StepPlan.as_json`); None if it ended before that. ``asked`` is the job that was
+    asked about, where that goes on after this one; ``resumed_by`` is the job that goes on after this one, if there is
+    one on this machine.
     """
 
     job: str
     folder: Path
     outcome: Mapping[str, Any]
     decision: Mapping[str, Any] | None
+    asked: str | None = None
+    resumed_by: str | None = None
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -38,7 +44,8 @@ class Explanation:
         """The explanation for machines."""
         known = ("name", "status", "reused", "seconds", "message", "log")
         step = {key: self.outcome.get(key) for key in known}
-        return {"job": self.job, "folder": str(self.folder), "step": step, **(self.decision or {})}
+        links = {"asked": self.asked, "resumed_by": self.resumed_by}
+        return {"job": self.job, "folder": str(self.folder), "step": step, **links, **(self.decision or {})}
 
 
 def explain(settings: Settings, step: str, job: str | None = None) -> Explanation:
@@ -50,12 +57,17 @@ def explain(settings: Settings, step: str, job: str | None = None) -> Explanatio
     folder = _job_folder(settings.jobs, job)
     description = _description(folder)
     steps = {str(outcome.get("name")): outcome for outcome in description.get("steps", ())}
+    before = (description.get("tags") or {}).get(RESUMES)
+    if step not in steps and before is not None and (settings.jobs / before / DESCRIPTION).is_file():
+        return replace(explain(settings, step, before), asked=folder.name)
     if step not in steps:
         near = difflib.get_close_matches(step, steps, 3)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Its steps are: {', '.join(steps)}."
         raise ParameterError(f"The job {folder.name} has no step {step}. {hint}")
     decisions = description.get("decisions") or {}
-    return Explanation(folder.name, folder, steps[step], decisions.get(step))
+    after = successor_name(folder.name)
+    resumed_by = after if (settings.jobs / after).is_dir() else None
+    return Explanation(folder.name, folder, steps[step], decisions.get(step), resumed_by=resumed_by)
 
 
 def explanation_as_text(found: Explanation) -> str:
@@ -68,6 +80,8 @@ def _lines(found: Explanation) -> Iterator[str]:
     outcome, compared = found.outcome, (found.decision or {}).get("compared")
     name, status = outcome["name"], str(outcome.get("status"))
     earlier = None if compared is None else f"{compared['job']}, {when(compared['ended'])}"
+    if found.asked is not None:
+        yield f"{name} had finished before {found.asked}, which goes on after {found.job}."
     if outcome.get("reused"):
         yield f"{name} was reused in {found.job}: what it depends on is the same as in {earlier or 'an earlier run'}."
     elif status == "NotStarted":
@@ -80,6 +94,8 @@ def _lines(found: Explanation) -> Iterator[str]:
             yield f"compared with its run in {earlier}."
     if outcome.get("log"):
         yield f"Its log: {outcome['log']}"
+    if found.resumed_by is not None and found.asked is None:
+        yield f"The job {found.resumed_by} goes on after {found.job}."
 
 
 def _job_folder(jobs: Path, name: str | None) -> Path:

@@ -11,7 +11,7 @@ from flows.engines.azureml.sdk.retries import persistently
 from flows.engines.earlier import EarlierJob
 from flows.engines.plan.definition import file_label
 from flows.engines.runs import RunStatus, StepOutcome
-from flows.errors import RunError
+from flows.errors import CannotRunHere, RunError
 from flows.spec.model.job import DataReference, InputBinding, JobSpec, Step, StepOutput
 from flows.tags import FILE
 
@@ -68,11 +68,15 @@ async def download_output(jobs: Jobs, job: EarlierJob, output: StepOutput, type:
     """Download the output of a step of an earlier job to ``folder``, which is the path of a file if it is one.
 
     Raises:
-        RunError: It is a model, which the SDK cannot download, or nothing came.
+        CannotRunHere: It is a model, which the SDK cannot download.
+        RunError: Nothing came.
     """
     what = f"The output {output.output} of the step {output.step} of the job {job.name}"
     if type.endswith("_model"):
-        raise RunError(f"{what} is a model, which cannot be downloaded. Run the step with --engine azureml.")
+        raise CannotRunHere(
+            f"{what} is a model, and this version of the SDK cannot download models. Nothing was run. "
+            "Run the step where the job ran: --engine azureml"
+        )
     found = _OUTPUT.fullmatch(job.outputs[output])
     assert found is not None  # they are addresses of this module's
     child, name = found["job"], found["output"]
