@@ -14,7 +14,14 @@ from prefect.states import Completed, Failed
 from flows.any_yaml.outcome import FileOutcome
 from flows.any_yaml.outputs import deliver, lay_out, register_outputs
 from flows.any_yaml.request import FileParameters, file_job_name, file_request, output_folders, whole_job
-from flows.any_yaml.selection.asked import asked_part, flow_run_name, on_its_own, tell_prefect, write_down
+from flows.any_yaml.selection.asked import (
+    asked_part,
+    finished_outputs_here,
+    flow_run_name,
+    on_its_own,
+    tell_prefect,
+    write_down,
+)
 from flows.engines.engine import Engine
 from flows.engines.open_engine import open_engine
 from flows.engines.plan.interpreter import python_named
@@ -62,7 +69,9 @@ async def run_file(parameters: FileParameters) -> State[Any]:
         else:
             with tempfile.TemporaryDirectory() as place:
                 brought = await engine.bring(ended, Path(place))
-                brought = brought if part is None else part.completed(brought, whole)
+                if part is not None:
+                    finished = await finished_outputs_here(engine, part, whole, Path(place) / "finished")
+                    brought = finished.completed(brought, whole)
                 job = await asyncio.to_thread(lay_out, brought, folder, folders, registered)
     outcome = FileOutcome(job, registered)
     try:

@@ -24,6 +24,7 @@ from flows.engines.runs import PipelineRequest
 from flows.errors import ParameterError
 from flows.settings import Settings
 from flows.spec.model.job import JobSpec, StepOutput
+from flows.spec.text.locations import is_remote
 from flows.spec.text.names import inside
 from flows.tags import DEFINITION, INPUTS_FROM, RESUMES
 
@@ -74,6 +75,19 @@ async def _brought(part: Part, elsewhere: Engine, whole: JobSpec, folder: Path) 
         get_run_logger().info("%s of %s | from the job %s", output.output, output.step, part.source.name)
         paths[output] = str(await elsewhere.bring_output(part.source, output, made.type, place))
     return replace(part, delivered=paths)
+
+
+async def finished_outputs_here(engine: Engine, part: Part, whole: JobSpec, folder: Path) -> Part:
+    """The part with those outputs of the job on this machine that finished steps have delivered; models stay away."""
+    if part.source is None:
+        return part
+    outputs = dict(part.source.outputs)
+    for step in (whole.steps[name] for name in part.finished):
+        for port, target in step.outputs.items():
+            made, type = StepOutput(step.name, port), step.component.outputs[port].type
+            if is_remote(outputs.get(made, "")) and not type.endswith("_model"):
+                outputs[made] = str(await engine.bring_output(part.source, made, type, inside(folder, target.name)))
+    return replace(part, source=replace(part.source, outputs=outputs))
 
 
 def write_down(

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from flows.any_yaml.selection.graph import Need, downstream, need, steps_named
 from flows.engines.earlier import EarlierJob
-from flows.engines.plan.definition import definition_digest, definition_parts, file_label
+from flows.engines.plan.definition import definition_digest, definition_parts, file_label, same_file
 from flows.engines.runs import RunOutcome, RunStatus, StepOutcome
 from flows.errors import ParameterError
 from flows.spec.graph import order
@@ -238,7 +238,7 @@ def _delivered(outputs: Mapping[StepOutput, str], needs: Iterable[Need]) -> Mapp
 
 def _check_file(spec: JobSpec, job: EarlierJob, what: str) -> None:
     label = file_label(spec.source)
-    if (other := job.tags.get(FILE, label)) != label:
+    if not same_file(other := job.tags.get(FILE, label), label):
         raise ParameterError(
             f"{what}: the job {job.name} was made from {other}, and not from {label}. Name a job of this file."
         )

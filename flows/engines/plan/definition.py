@@ -15,12 +15,23 @@ from flows.engines.plan.output_places import project_of
 from flows.spec.model.job import JobSpec, Literal
 
 LONGEST_LABEL = 200  # characters; a workspace takes 256 in a tag
+_LONGEST_NAME = 60
 
 
 def file_label(file: Path) -> str:
-    """What the file of a job is called wherever its project is checked out: its path in the project."""
+    """What the file of a job is called: the name of its project's folder, a slash, and its path in the project.
+
+    Jobs of several projects are in one workspace, and many projects have a file of the same path.
+    """
     place = Path(os.path.realpath(file))
-    return place.relative_to(project_of(place)).as_posix()[-LONGEST_LABEL:]
+    project = project_of(place)
+    path = place.relative_to(project).as_posix()
+    return f"{project.name[:_LONGEST_NAME]}/{path[_LONGEST_NAME - LONGEST_LABEL :]}"
+
+
+def same_file(label: str, other: str) -> bool:
+    """Whether two labels may be of one file: the folder of a project is not called the same on every machine."""
+    return label.partition("/")[2] == other.partition("/")[2]
 
 
 def definition_parts(spec: JobSpec) -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
@@ -158,10 +157,13 @@ def test_job_that_is_not_over_or_has_completed_is_not_gone_on_with(row: JobSpec,
 
 
 def test_job_of_another_file_is_refused(row: JobSpec) -> None:
-    other = job("j", tags={"tandem.file": "pipelines/other.yml"}, a=DONE)
-    said = f"the job j was made from pipelines/other.yml, and not from {Path('job.yml')}. Name a job of this file."
+    other = job("j", tags={"tandem.file": "project/other.yml"}, a=DONE)
+    own = f"{row.source.parent.name}/job.yml"
+    said = f"the job j was made from project/other.yml, and not from {own}. Name a job of this file."
     assert refusal(row, other, resume="j") == f"--resume j: {said}"
     assert refusal(row, other, only="b", job="j") == f"--job j: {said}"
+    elsewhere = job("j", tags={"tandem.file": "another-name-of-the-project/job.yml"}, a=DONE)
+    assert part(row, elsewhere, only="b", job="j").source == elsewhere
 
 
 def test_job_whose_definition_has_changed_is_refused(row: JobSpec) -> None:

@@ -143,7 +143,9 @@ def test_resumed_job_runs_what_has_failed_and_not_what_has_finished_though_that_
         ("train", "reused"),
         ("report", "Completed"),
     ]
-    assert third.job.outputs.keys() == {"rows", "out"}
+    places = {name: str(runs.folder / "out" / "outputs" / name) for name in ("rows", "out")}
+    assert third.job.outputs == places
+    assert Path(places["rows"]).read_text().startswith("word of ")
     one, other, title = runs.said(third, "out", "out").splitlines()
     assert one == other
     assert one.startswith(f"word of {runs.folder.name} ")
@@ -239,8 +241,8 @@ def test_what_cannot_be_gone_on_with_is_told_and_starts_nothing(runs: Runs, writ
     failed = runs.run("StepFailed").job
     write({"other.yml": file.read_text()})
     assert runs.refused(file="other.yml", resume=failed.job_name) == (
-        f"--resume {failed.job_name}: the job {failed.job_name} was made from job.yml, and not from other.yml. "
-        "Name a job of this file."
+        f"--resume {failed.job_name}: the job {failed.job_name} was made from {file.parent.name}/job.yml, and not from "
+        f"{file.parent.name}/other.yml. Name a job of this file."
     )
     file.write_text(file.read_text().replace("first title", "second title"))
     said = runs.refused(resume=failed.job_name)

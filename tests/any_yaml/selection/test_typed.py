@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.any_yaml.selection.test_parts_on_engines import three_steps
+from tests.azure_ml_service.faults import JobFault
+from tests.azure_ml_service.service import Service
 from tests.conftest import Write
 from tests.waiting import until
 
@@ -84,9 +86,9 @@ def test_wrong_flags_end_with_exit_code_2_before_anything_is_started(typed: Type
     assert not typed.jobs.exists()
 
 
-def failed_job(typed: Typed) -> str:
+def failed_job(typed: Typed, engine: str = "local") -> str:
     """The name of a job whose second step has failed, as its outcome tells it."""
-    out, _ = typed.type("run", "job.yml", "--force-rerun", code=1)
+    out, _ = typed.type("run", "job.yml", "--force-rerun", "--engine", engine, code=1)
     found = re.search(r"Go on after it:  tandem run --resume (\S+)", out)
     assert found is not None, out
     return found[1]
@@ -162,3 +164,38 @@ def test_resumption_that_is_killed_and_typed_again_is_one_job_that_runs_no_finis
     assert (outcome["job_name"], outcome["status"]) == (f"{name}-s1", "Completed")
     assert {folder.name for folder in typed.jobs.iterdir()} == {name, f"{name}-s1"}
     assert typed.ran()["prep"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["submitted", "Running", "Completed"])
+def test_resumption_in_a_workspace_that_is_killed_and_typed_again_is_one_job(
+    typed: Typed, prefect_api: str, azure_ml: Service, moment: str
+) -> None:
+    typed.environment = {**typed.environment, **azure_ml.environment}
+    name = failed_job(typed, "azureml")
+    typed.allow("train")
+    typed.allow("report")
+    rest = f"{name}-s1"
+    if moment == "Running":
+        azure_ml.faults.add(JobFault("held", step="train", status="Running"))
+
+    def is_there() -> bool:
+        if moment == "submitted":
+            return azure_ml.count("PUT", f"/jobs/{rest}") > 0
+        return azure_ml.jobs.get(rest, {}).get("status") == moment
+
+    command = typed.start("run", "--resume", name)
+    until(lambda: is_there() or command.poll() is not None, pause=0.01)
+    command.send_signal(signal.SIGKILL)
+    command.communicate()
+    azure_ml.faults.clear()
+
+    outcome = json.loads(typed.type("run", "--resume", name, "--json", "--output-dir", "out")[0])
+
+    assert (outcome["job_name"], outcome["status"]) == (rest, "Completed")
+    assert azure_ml.count("PUT", f"/jobs/{rest}") == 1
+    assert sorted(azure_ml.children(rest)) == ["report", "train"]
+    assert typed.ran() == {"prep": 1, "train": 2, "report": 1}
+    assert (typed.folder / "out" / "outputs" / "out" / "said").read_text().endswith("first title\n")
+    assert azure_ml.jobs[rest]["tags"]["tandem.resumes"] == name
+    assert not azure_ml.violations
