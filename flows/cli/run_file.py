@@ -1,6 +1,5 @@
 """``tandem run``: run the job of a YAML file or a part of it, and print its outcome."""
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 from flows.any_yaml.bound import settings_from_pairs
 from flows.any_yaml.outcome import FileOutcome, outcome_as_json, outcome_as_text
 from flows.any_yaml.request import FileParameters, file_request, whole_job
-from flows.any_yaml.selection.part import part_of
+from flows.any_yaml.selection.here import part_here
 from flows.any_yaml.selection.submitted import Submitted, read_submitted
 from flows.cli.options import RunOptions
 from flows.cli.run import Run, check_writable, run_flow
-from flows.engines.local.earlier_jobs import LocalJobs, ended_outcome
+from flows.engines.local.earlier_jobs import ended_outcome
 from flows.engines.plan.definition import definition_parts
 from flows.engines.runs import PipelineRequest
 from flows.errors import ParameterError, StepFailed
@@ -114,9 +113,8 @@ def _no_file(resume: str | None) -> str:
 
 def _request(parameters: FileParameters, settings: Settings) -> PipelineRequest:
     """What is known of a job on this machine before anything runs."""
-    part = None
-    if str(parameters.part):
-        part = asyncio.run(part_of(whole_job(parameters), parameters.part, LocalJobs(settings)))
+    asked = parameters.part
+    part = part_here(whole_job(parameters), asked, settings) if str(asked) else None
     return file_request(parameters, settings, flow_run_id="", part=part)
 
 

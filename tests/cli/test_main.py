@@ -109,7 +109,7 @@ def test_command_line_becomes_the_options_of_its_command(words: list[str], meant
         (["doctor", "--jsn"], "usage: tandem doctor [-h] [--json]"),
         (["run", "a.yml", "--engine", "azurml"], "Did you mean azureml?"),
         (["why", "a", "b"], "unrecognized arguments: b"),
-        (["run"], "the following arguments are required: FILE.yml"),
+        (["plan"], "the following arguments are required: FILE.yml"),
         (["run", "a.yml", "--engine", "azure"], "argument --engine: invalid choice: 'azure'"),
         (["plan", "a.yml", "--json", "--mermaid"], "argument --mermaid: not allowed with argument --json"),
         (["compute", "create", "--max-instances", "0"], "argument --max-instances: '0' is no whole number from 1"),

@@ -1,6 +1,5 @@
 """``tandem plan`` and ``tandem why``: print what a run would do, or why a step of an earlier one ran."""
 
-import asyncio
 import json
 import os
 from contextlib import nullcontext
@@ -10,7 +9,8 @@ from pathlib import Path
 from flows.any_yaml.bound import bound_job, settings_from_pairs
 from flows.any_yaml.local_data import as_far_as_local
 from flows.any_yaml.selection.graph import selected
-from flows.any_yaml.selection.part import Part, PartAsked, part_of
+from flows.any_yaml.selection.here import part_here
+from flows.any_yaml.selection.part import Part, PartAsked
 from flows.cli.options import PlanOptions
 from flows.cli.plan.against import checkout_as_run
 from flows.cli.plan.markdown import plan_as_markdown
@@ -18,7 +18,6 @@ from flows.cli.plan.mermaid import flowchart
 from flows.cli.plan.text import plan_as_json, plan_as_text
 from flows.cli.plan.why import explain, explanation_as_text
 from flows.data.given import given_assets
-from flows.engines.local.earlier_jobs import LocalJobs
 from flows.engines.local.host.preload import preloaded_modules
 from flows.engines.local.host.seen_imports import SeenImports
 from flows.engines.local.keys.in_files import unlike_azure_ml
@@ -64,7 +63,7 @@ def _part(whole: JobSpec, options: PlanOptions, settings: Settings) -> Part | No
     asked = PartAsked(options.only, options.from_step, options.job)
     if str(asked) and options.against is not None:
         raise ParameterError("--against compares the whole job. Leave out --only and --from.")
-    return asyncio.run(part_of(whole, asked, LocalJobs(settings))) if str(asked) else None
+    return part_here(whole, asked, settings)
 
 
 def why_step(step: str, job: str | None = None, *, as_json: bool = False) -> int:

@@ -35,7 +35,7 @@ class LocalJobs:
         outcome = ended_outcome(self._folder / name)
         if outcome is not None:
             yield _earlier_job(outcome)
-        elif (self._folder / name / SUBMITTED).is_file():
+        elif _was_submitted(self._folder / name):
             yield EarlierJob(name, "Running", MappingProxyType(dict[str, str]()))
 
     def _of_file(self, label: str) -> Iterator[EarlierJob]:
@@ -59,6 +59,14 @@ def ended_outcome(folder: Path) -> RunOutcome | None:
         return RunOutcome(steps=steps, status=status, **values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _was_submitted(folder: Path) -> bool:
+    """Whether the job of a folder was submitted to this machine; of one in a workspace, there is a record here too."""
+    try:
+        return json.loads((folder / SUBMITTED).read_bytes())["engine"] == "local"
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _step(values: Mapping[str, Any]) -> StepOutcome:

@@ -254,7 +254,7 @@ def test_job_that_has_not_ended_is_not_gone_on_with(runs: Runs) -> None:
     if runs.service is None:
         folder = Settings.from_environment().jobs / "running"
         folder.mkdir(parents=True)
-        (folder / "submitted.json").write_text("{}")
+        (folder / "submitted.json").write_text('{"engine": "local"}')
         name = "running"
     else:
         name = runs.run("StepFailed").job.job_name
