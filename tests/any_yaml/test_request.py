@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from flows.any_yaml.request import FileParameters, file_request
-from flows.errors import SpecError
+from flows.any_yaml.selection.part import Part
+from flows.errors import CannotRunHere, SpecError
 from flows.settings import Settings
 
 JOBS = "jobs:\n  a: {type: command, command: date, environment: azureml:e:1}\n"
@@ -33,3 +34,19 @@ def test_what_only_azure_ml_needs_is_a_fault_there_and_none_here(
     assert file_request(here, settings, flow_run_id="f").spec.steps
     with pytest.raises(SpecError, match=fault):
         file_request(there, settings, flow_run_id="f")
+
+
+def test_part_of_a_nested_pipeline_runs_here_and_is_refused_where_it_is_one_node(
+    write: Callable[..., Path], home: Path
+) -> None:
+    inner = "type: pipeline\njobs:\n  one: {type: command, command: date, environment: azureml:e:1}\n"
+    inner += "  two: {type: command, command: date, environment: azureml:e:1}\n"
+    outer = "type: pipeline\nsettings: {default_compute: serverless}\njobs:\n  outer: {component: ./inner.yml}\n"
+    file = str(write({"job.yml": outer, "inner.yml": inner}) / "job.yml")
+    settings = Settings.from_environment({"TANDEM_HOME": str(home), **WORKSPACE})
+    one, both = (Part(frozenset(steps), {}, {}, None) for steps in ({"outer.one"}, {"outer.one", "outer.two"}))
+    here, there = (FileParameters.model_validate({"file": file, "engine": engine}) for engine in ("local", "azureml"))
+    assert file_request(here, settings, flow_run_id="f", part=one).spec.steps.keys() == {"outer.one"}
+    assert file_request(there, settings, flow_run_id="f", part=both).spec.steps.keys() == {"outer.one", "outer.two"}
+    with pytest.raises(CannotRunHere, match=r"the nested pipeline outer of job\.yml runs as a whole"):
+        file_request(there, settings, flow_run_id="f", part=one)
