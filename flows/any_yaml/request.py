@@ -1,5 +1,6 @@
 """The job that ``tandem run`` asks for, made from a YAML file, ``--set`` and ``--asset``."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from flows.engines.plan.output_places import OutputFolders, check_output_places
 from flows.engines.runs import PipelineRequest
 from flows.errors import CannotRunHere
 from flows.settings import Settings
-from flows.spec.model.job import JobSpec
+from flows.spec.model.job import DataReference, JobSpec
 from flows.spec.rules.lint import needed_by_azure_ml
 from flows.spec.text.faults import raise_faults
 from flows.tags import FILE, FLOW_RUN
@@ -63,6 +64,35 @@ def whole_job(parameters: FileParameters) -> JobSpec:
     """
     components = given_assets(parameters.assets, Path(parameters.file)).components
     return bound_job(parameters.file, parameters.inputs, components)
+
+
+def anywhere(parameters: FileParameters, whole: JobSpec) -> FileParameters:
+    """The parameters with absolute paths: they mean the same in whichever folder the command is typed again.
+
+    Args:
+        parameters: What is asked for in this folder.
+        whole: The job that they make, with all of its steps.
+    """
+    bound = {f"inputs.{name}": given.value for name, given in whole.inputs.items()}
+    bound |= {
+        f"jobs.{step.name}.inputs.{name}": it for step in whole.steps.values() for name, it in step.inputs.items()
+    }
+
+    def value(key: str, text: str) -> str:
+        found = bound.get(key, bound.get(f"inputs.{key}"))
+        return found.path if isinstance(found, DataReference) else text
+
+    assets = given_assets(parameters.assets, Path(parameters.file)).paths
+    return parameters.model_copy(
+        update={
+            "file": str(whole.source),
+            "inputs": {key: value(key, text) for key, text in parameters.inputs.items()},
+            "assets": tuple(f"{name}={path}" for name, path in assets.items()),
+            "output_dir": None if parameters.output_dir is None else os.path.abspath(parameters.output_dir),
+            "allow_output": tuple(map(os.path.abspath, parameters.allow_output)),
+            "python": None if parameters.python is None else str(python_named(parameters.python)),
+        }
+    )
 
 
 def file_request(

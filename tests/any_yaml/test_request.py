@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.any_yaml.request import FileParameters, file_request
+from flows.any_yaml.request import FileParameters, anywhere, file_request, whole_job
 from flows.any_yaml.selection.part import Part
 from flows.errors import CannotRunHere, SpecError
 from flows.settings import Settings
@@ -50,3 +50,32 @@ def test_part_of_a_nested_pipeline_runs_here_and_is_refused_where_it_is_one_node
     assert file_request(there, settings, flow_run_id="f", part=both).spec.steps.keys() == {"outer.one", "outer.two"}
     with pytest.raises(CannotRunHere, match=r"the nested pipeline outer of job\.yml runs as a whole"):
         file_request(there, settings, flow_run_id="f", part=one)
+
+
+def test_what_is_written_down_of_a_command_means_the_same_in_another_folder(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "inputs: {rows: {type: uri_file, path: azureml:rows:1}, word: a}\n"
+        "command: cat ${{inputs.rows}} ${{inputs.word}}\nenvironment: {image: ubuntu}\n"
+    )
+    files = {"project/job.yml": text, "here/a.csv": "", "here/b.csv": "", "here/tandem.assets.yml": "far: ./b.csv\n"}
+    folder = write(files)
+    monkeypatch.chdir(folder / "here")
+    asked = {
+        "file": "../project/job.yml",
+        "inputs": {"rows": "a.csv", "inputs.word": "a.csv"},
+        "assets": ["near=a.csv"],
+        "output_dir": "out",
+        "python": "./python",
+    }
+    typed = FileParameters.model_validate(asked)
+    kept = anywhere(typed, whole_job(typed))
+    here = str(folder / "here")
+    assert kept.model_dump(exclude_defaults=True) == {
+        "file": str(folder / "project" / "job.yml"),
+        "inputs": {"rows": f"{here}/a.csv", "inputs.word": "a.csv"},
+        "assets": (f"far={here}/b.csv", f"near={here}/a.csv"),
+        "output_dir": f"{here}/out",
+        "python": f"{here}/python",
+    }

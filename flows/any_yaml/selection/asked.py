@@ -1,4 +1,4 @@
-"""What the flow of ``tandem run`` does for a part of a job: finds the earlier job, keeps a record, tells Prefect."""
+"""Helps the flow of ``tandem run`` with a part of a job: finds the earlier job, keeps a record, tells Prefect."""
 
 import asyncio
 import fcntl
@@ -14,7 +14,7 @@ from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from flows.any_yaml.request import FileParameters, file_job_name
+from flows.any_yaml.request import FileParameters, anywhere, file_job_name
 from flows.any_yaml.selection.part import Part, PartAsked, job_named, part_of
 from flows.any_yaml.selection.submitted import Submitted, read_submitted, write_submitted
 from flows.engines.engine import Engine
@@ -99,8 +99,7 @@ def write_down(
         SettingsError: The local state cannot be written.
     """
     definition = definition_parts(whole)
-    outputs = None if parameters.output_dir is None else os.path.abspath(parameters.output_dir)
-    asked = parameters.model_copy(update={"file": str(whole.source), "output_dir": outputs}).model_dump(mode="json")
+    asked = anywhere(parameters, whole).model_dump(mode="json")
     source = request.tags.get(INPUTS_FROM)
     write_submitted(settings, request.job_name, Submitted(engine.name, asked, definition, source))
     return replace(request, tags={**request.tags, DEFINITION: definition_digest(definition)})

@@ -1,4 +1,4 @@
-"""The part of a job that is asked for, with the jobs of this machine: found without an event loop, which plans lack."""
+"""Finds the part of a job that is asked for among the jobs of this machine, without an event loop."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from flows.any_yaml.selection.part import successor_name
 from flows.cli.doctor.findings import Finding, Status, fail, finding_as_text, findings_as_json, ok, skip, warn
 from flows.cli.state.databases import databases, read_through
 from flows.cli.state.registry_log import LOG, folder_of, versions_in
 from flows.cli.state.usable import free_bytes, probe
+from flows.engines.local.earlier_jobs import DESCRIPTION, SUBMITTED, ended_outcome
 from flows.engines.plan.store import StepStore
+from flows.engines.runs import RunStatus
 from flows.errors import StateError
 from flows.machine.faults import Cause, remedy, state_error, user_name
 from flows.machine.living import Dead, Life, look
@@ -56,6 +59,7 @@ def examine_state(settings: Settings) -> Iterator[Finding]:
         ("mlflow db", lambda settings: _database("MLflow", settings)),
         ("models", _models),
         ("steps", _steps),
+        ("jobs", _jobs),
         ("processes", _processes),
         ("journal", _journal),
     )
@@ -145,6 +149,23 @@ def _steps(settings: Settings) -> Finding:
         told = f"{len(odd)} of {len(every)} records of finished steps cannot be read; those steps run again"
         return warn("steps", told, "Take them away", REPAIR)
     return ok("steps", f"{len(every)} records of finished steps; outputs are checked when they are reused")
+
+
+def _jobs(settings: Settings) -> Finding:
+    """How many jobs have ended here, and which of those that have failed can still be gone on with."""
+    files = sorted(settings.jobs.glob(f"*/{DESCRIPTION}"), key=lambda file: -file.stat().st_mtime_ns)
+    failed = [
+        file.parent.name
+        for file in files
+        if (file.parent / SUBMITTED).is_file()
+        and not (settings.jobs / successor_name(file.parent.name)).exists()
+        and (outcome := ended_outcome(file.parent)) is not None
+        and outcome.status is RunStatus.FAILED
+    ]
+    told = f"{counted(len(files), 'job')} ended here"
+    if failed:
+        told += f"; {len(failed)} failed and can be gone on with, the newest by: tandem run --resume {failed[0]}"
+    return ok("jobs", told)
 
 
 def _processes(settings: Settings) -> Finding:

@@ -15,6 +15,7 @@ from flows.any_yaml.outcome import FileOutcome
 from flows.any_yaml.run_file import run_file
 from flows.any_yaml.selection.part import successor_name
 from flows.engines import polling
+from flows.machine.locks import held
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
 from tests.conftest import Write
@@ -110,7 +111,7 @@ def three_steps(folder: Path) -> dict[str, str]:
     return {"job.yml": text, "prep.yml": json.dumps({**fresh, "name": "prep", "is_deterministic": False})}
 
 
-@pytest.fixture(params=["local", "azureml"])
+@pytest.fixture(params=["local", pytest.param("azureml", marks=pytest.mark.slow)])
 def runs(
     request: pytest.FixtureRequest, prefect_api: str, home: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runs]:
@@ -261,6 +262,22 @@ def test_job_that_has_not_ended_is_not_gone_on_with(runs: Runs) -> None:
         with runs.service.documents.change("jobs", name) as job:
             job["status"] = "Running"
     assert runs.refused(resume=name).startswith(f"--resume {name}: the job {name} has not ended (Running).")
+
+
+@pytest.mark.slow
+def test_one_process_at_a_time_goes_on_after_a_job_on_this_machine(runs: Runs) -> None:
+    if runs.service is not None:
+        pytest.skip("in a workspace, both wait for the same job")
+    name = runs.run("StepFailed").job.job_name
+    folder = Settings.from_environment().jobs / f"{name}-s1"
+    folder.mkdir()
+    with held(folder / ".resumed"):
+        assert runs.refused(resume=name) == (
+            f"Another process goes on after the job {name}, as {name}-s1. Nothing was started. Wait until it has ended."
+        )
+    runs.allow("train")
+    runs.allow("report")
+    assert runs.run(resume=name).job.job_name == f"{name}-s1"
 
 
 @pytest.mark.slow

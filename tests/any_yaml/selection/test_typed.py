@@ -101,6 +101,8 @@ def test_failed_job_is_gone_on_with_by_its_name_alone_with_what_it_was_submitted
     name = failed_job(typed)
     file = (typed.folder / "job.yml").read_text()
 
+    out, _ = typed.type("state", "check")
+    assert f"1 failed and can be gone on with, the newest by: tandem run --resume {name}" in " ".join(out.split())
     _, err = typed.type("run", "--resume", name, "--set", "word=other", "--python", "x", code=2)
     assert f"--resume {name}: the job goes on with what it was submitted with: {typed.folder}/job.yml on the" in err
     assert "Leave out --set and --python, or run it anew: tandem run" in err
