@@ -64,6 +64,6 @@ def test_job_of_some_steps_reads_what_an_earlier_job_of_the_file_has_left(jobs: 
     assert jobs.in_flow(brought).read_text() == f"{jobs.folder.name}\n"
     part = selected(whole, {"joins"}, job.outputs)
     ran = jobs.run(PipelineRequest(part, f"{request.job_name}-s1", "tests", force_rerun=True), fetch=("said",))
-    assert ran.statuses() == {"joins": "Completed"}
+    assert (str(ran.outcome.status), ran.statuses()) == ("Completed", {"joins": "Completed"})
     assert ran.outcome.outputs.keys() == {"said"}
     assert (ran.fetched["said"] / "said").read_text() == f"{jobs.folder.name}\n" * 2

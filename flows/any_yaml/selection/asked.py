@@ -143,5 +143,8 @@ async def tell_prefect(part: Part | None) -> None:
 def flow_run_name() -> str:
     """The name of a flow run of ``tandem run``: the file, and which part of it is run."""
     given = flow_run.parameters
-    part = PartAsked(given.get("only"), given.get("from_step"), given.get("job"), given.get("resume"))
+    try:
+        part = PartAsked(given.get("only"), given.get("from_step"), given.get("job"), given.get("resume"))
+    except ParameterError:
+        return str(given["file"])  # the flow itself will say what is wrong
     return ", ".join(filter(None, (str(given["file"]), str(part))))

@@ -1,6 +1,7 @@
 """Which earlier job the steps of a part read from, and what of a failed job is left to run."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -100,6 +101,20 @@ def test_rest_of_a_job_is_what_has_not_finished_in_it_or_in_those_before_it(row:
         ("a", "b", "beside"), ("reused", "Delivered by the job j-s2.")
     )
     assert part(row, *jobs, resume="j").chosen == {"b", "c"}
+
+
+def test_step_that_finished_without_what_a_failed_one_was_to_give_it_is_left_to_run(write: Write) -> None:
+    optional = {**command("true", outputs={"out": FOLDER}), "name": "o", "inputs": {"it": {**FILE, "optional": True}}}
+    steps = {
+        "a": command("true", outputs={"out": FILE}),
+        "tolerant": {"component": "./optional.yml", "inputs": {"it": delivered_by("a")}},
+        "other": command("true", outputs={"out": FILE}),
+    }
+    spec = read_job(write({"job.yml": pipeline(steps), "optional.yml": json.dumps(optional)}) / "job.yml")
+    found = part(spec, job("j", a=FAILED, tolerant=DONE, other=DONE), resume="j")
+    assert (found.chosen, found.finished.keys()) == ({"a", "tolerant"}, {"other"})
+    assert part(spec, job("j", a=FAILED), only="tolerant").delivered == {}
+    assert part(spec, job("j", a=DONE), only="tolerant").delivered == {StepOutput("a", "out"): "/j/a"}
 
 
 def test_finished_step_whose_output_was_deleted_runs_again(row: JobSpec) -> None:
