@@ -106,7 +106,9 @@ def lay_out(
 def _delivered(outcome: RunOutcome, spec: JobSpec) -> Iterator[tuple[OutputPort, Path]]:
     """The outputs that steps have delivered: each as its step has it, and as the job has it that delivers it too."""
     for done in outcome.steps:
-        step = spec.steps[done.name]
+        step = spec.steps.get(done.name)
+        if step is None:
+            continue  # an iteration, whose loop delivers what it has
         for name, path in done.outputs.items() if done.status is RunStatus.COMPLETED else ():
             own, target = step.component.outputs[name], step.outputs.get(name)
             of_job = None if target is None else spec.outputs.get(target.name)

@@ -87,7 +87,8 @@ class StepOutcome:
         outputs: What it delivered on this machine, by name; empty where it ran elsewhere.
         log: Where its output was written on this machine, if it was.
         mlflow_run_id: Its MLflow run, if it has one.
-        message: Why it failed or did not run.
+        message: Why it failed or did not run; of a choice or a loop that completed, what it came to.
+        left_out: Whether it did not run because a condition was not for it, which is no failure.
     """
 
     name: str
@@ -98,6 +99,12 @@ class StepOutcome:
     log: Path | None = None
     mlflow_run_id: str | None = None
     message: str = ""
+    left_out: bool = False
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the job can complete with it."""
+        return self.status is RunStatus.COMPLETED or self.left_out
 
     @property
     def state(self) -> str:

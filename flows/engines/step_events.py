@@ -24,6 +24,8 @@ class StepPhase(StrEnum):
     FAILED = "failed"
     CANCELED = "canceled"
     NOT_RUN = "did not run"
+    LEFT_OUT = "left out"
+    """A condition was not for it, which is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class StepEvent:
                 return f"completed after {self.seconds:.1f} s"
             case StepPhase.FAILED | StepPhase.CANCELED if self.seconds:
                 return f"{self.phase} after {self.seconds:.1f} s"
-            case StepPhase.NOT_RUN if self.message:
+            case StepPhase.NOT_RUN | StepPhase.LEFT_OUT if self.message:
                 return self.message
             case _:
                 return self.phase.value
@@ -86,13 +88,19 @@ def end_of(
     """
     return StepEvent(
         step=outcome.name,
-        phase=StepPhase.REUSED if outcome.reused else _PHASES[outcome.status],
+        phase=_phase(outcome),
         seconds=outcome.seconds,
         at=at or datetime.now(UTC),
         message=outcome.message or message,
         source=source,
         url=url,
     )
+
+
+def _phase(outcome: StepOutcome) -> StepPhase:
+    if outcome.left_out:
+        return StepPhase.LEFT_OUT
+    return StepPhase.REUSED if outcome.reused else _PHASES[outcome.status]
 
 
 _listener: ContextVar[Callable[[StepEvent], object] | None] = ContextVar("step_listener", default=None)

@@ -58,6 +58,8 @@ def task_state(event: StepEvent, upstream: Iterable[State[Any]] = (), started: d
             return Completed(name="Cached", message="Reused.", **at)
         case StepPhase.FAILED:
             return Failed(message=event.message, **at)
+        case StepPhase.LEFT_OUT:
+            return Cancelled(name="NotStarted", message=event.message)
         case StepPhase.NOT_RUN:
             lacks_input = not all(state.is_completed() for state in upstream)
             return Cancelled(name="NotReady" if lacks_input else None, message=event.message)

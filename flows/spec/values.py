@@ -38,4 +38,4 @@ def data_source(spec: JobSpec, step: Step, input_name: str) -> DataReference | S
 def input_key(spec: JobSpec, step: Step, input_name: str) -> str:
     """The dotted key under which the file gives a step's input: of the step, or of the job where it is no pipeline."""
     prefix = f"jobs.{step.name}." if spec.kind is JobKind.PIPELINE else ""
-    return f"{prefix}inputs.{input_name}"
+    return f"{prefix}{input_name}" if step.control else f"{prefix}inputs.{input_name}"

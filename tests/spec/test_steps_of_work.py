@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flows.settings import PROJECT
+from flows.spec.model.control import IfElse
 from flows.spec.model.job import Component, Distribution
 from flows.spec.model.parallel import Parallel
 from flows.spec.model.sweep import Objective, Sweep
@@ -19,6 +20,7 @@ def test_a_step_has_every_field_of_its_work() -> None:
         "kind": "sweep",
         "parallel": Parallel("score.py", "files"),
         "sweep": Sweep({}, Objective("maximize", "auc"), 4),
+        "control": IfElse(("a",)),
         "refusal": "is refused",
         "instance_count": 3,
         "distribution": Distribution("mpi", 2),

@@ -17,6 +17,7 @@ _STYLES: Mapping[StepPhase, str] = {
     StepPhase.FAILED: "bold red",
     StepPhase.CANCELED: "red",
     StepPhase.NOT_RUN: "dim",
+    StepPhase.LEFT_OUT: "dim",
 }
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from flows.data.store import DataStore
 from flows.engines.earlier import EarlierJob
 from flows.engines.kind import Where
 from flows.engines.local.earlier_jobs import LocalJobs, ended_outcome
+from flows.engines.local.control.flow import ControlFlow, Ended
 from flows.engines.local.host.processes import LocalProcesses, take_processes
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.shell_paths import ShellPaths
@@ -48,7 +50,7 @@ from flows.mlflow_store.pages import run_page
 from flows.mlflow_store.places import mlflow_place
 from flows.prefect_api.server import served_mlflow
 from flows.settings import Settings
-from flows.spec.graph import order
+from flows.spec.graph import order_of
 from flows.spec.model.job import JobSpec, Step, StepOutput
 from flows.spec.text.names import inside
 from flows.tags import ENGINE, ENVIRONMENT, RESUMES
@@ -70,8 +72,9 @@ class _Job:
     runs: JobRuns
     runner: StepRunner
     slots: asyncio.Semaphore
-    steps: dict[str, "asyncio.Task[tuple[StepOutcome, State[Any]]]"] = field(default_factory=dict[str, Any])
+    steps: dict[str, asyncio.Task[Ended]] = field(default_factory=dict[str, asyncio.Task[Ended]])
     delivered: dict[StepOutput, Path] = field(default_factory=dict[StepOutput, Path])
+    flow: ControlFlow = field(init=False)
     stopped: bool = False
 
     @property
@@ -80,6 +83,14 @@ class _Job:
 
     def step_folder(self, name: str) -> Path:
         return inside(self.folder / "steps", name)
+
+    def note(self, outcome: StepOutcome) -> None:
+        """Take note of what a step has delivered, and whether it stops the job."""
+        self.delivered.update({StepOutput(outcome.name, name): path for name, path in outcome.outputs.items()})
+        if outcome.left_out:
+            self.flow.leave_out(outcome.name)
+        if outcome.status is RunStatus.FAILED and not self.spec.continue_on_step_failure:
+            self.stopped = True
 
 
 class LocalEngine:
@@ -163,6 +174,7 @@ class LocalEngine:
             slots=asyncio.Semaphore(max(4, os.cpu_count() or 1)),
             delivered=planner.delivered(plans),
         )
+        job.flow = ControlFlow(request.spec.steps, planner, job.delivered, lambda steps: self._start(job, steps))
         # A job that runs nothing has no MLflow run of its own, unless MLflow is in use anyway, or a server keeps models
         # among the artifacts of runs.
         reused = all(name in plans and plans[name].reused for name in request.spec.steps)
@@ -172,12 +184,14 @@ class LocalEngine:
         if page := runs.page or mlflow_page:
             get_run_logger().info("job %s | %s", request.job_name, page)
         try:
-            for name in order(request.spec):
-                job.steps[name] = asyncio.create_task(self._step(job, request.spec.steps[name]), name=name)
-            ended = [await asyncio.shield(running) for running in job.steps.values()]
+            running = self._start(job, request.spec.steps)
+            for each in running:
+                await asyncio.shield(each)
+            names = job.flow.in_order(each.get_name() for each in running)
+            ended = [job.steps[name].result() for name in names]
         except BaseException:
-            for running in job.steps.values():
-                running.cancel()
+            for each in job.steps.values():
+                each.cancel()
             await asyncio.gather(*job.steps.values(), return_exceptions=True)
             await runs.close(runs.run_id, "KILLED")
             raise
@@ -266,16 +280,21 @@ class LocalEngine:
             return None
         return run_page(base, await self._tracking.page_of_run(run_id))
 
-    async def _step(self, job: _Job, step: Step) -> tuple[StepOutcome, State[Any]]:
+    def _start(self, job: _Job, steps: Mapping[str, Step]) -> list[asyncio.Task[Ended]]:
+        """Start steps, each of which waits for those before it; what a loop repeats is left to that loop."""
+        names = [name for name in order_of(steps) if steps[name].when.loop is None]
+        for name in names:
+            job.steps[name] = asyncio.create_task(self._step(job, steps[name]), name=name)
+        return [job.steps[name] for name in names]
+
+    async def _step(self, job: _Job, step: Step) -> Ended:
         """Wait for the upstream steps, then run this one as a Prefect task, or say why it does not run."""
-        upstream = [await asyncio.shield(job.steps[name]) for name in sorted(step.upstream)]
-        missing = _missing_upstream(job, step)
-        if missing or job.stopped:
-            reason = f"The step {step.name} did not run: " + (
-                f"{' and '.join(missing)} did not deliver." if missing else "another step failed."
-            )
-            outcome = StepOutcome(step.name, RunStatus.NOT_STARTED, message=reason)
-            return outcome, await self._show_not_run(end_of(outcome), [state for _, state in upstream])
+        upstream = [await asyncio.shield(job.steps[name]) for name in sorted(step.upstream) if name in job.steps]
+        if (outcome := _why_not_run(job, step)) is not None:
+            job.note(outcome)
+            return outcome, await self._show_ended(end_of(outcome), [state for _, state in upstream])
+        if step.control is not None:
+            return await self._control(job, step, [state for _, state in upstream])
         plan = job.plans.get(step.name) or await asyncio.to_thread(job.planner.plan, step, job.delivered)
         outcomes: list[StepOutcome] = []
 
@@ -320,10 +339,19 @@ class LocalEngine:
         else:
             outcome = StepOutcome(step.name, RunStatus.FAILED, message=state.message or f"The step {step.name} failed.")
             report(end_of(outcome))
-        job.delivered.update({StepOutput(step.name, name): path for name, path in outcome.outputs.items()})
-        if outcome.status is RunStatus.FAILED and not job.spec.continue_on_step_failure:
-            job.stopped = True
+        job.note(outcome)
         return outcome, state
+
+    async def _control(self, job: _Job, step: Step, upstream: Sequence[State[Any]]) -> Ended:
+        """Decide a choice, or run a loop, and show it below what it waited for and ran."""
+        states: Sequence[State[Any]] = ()
+        try:
+            outcome, states = await job.flow.run(step, job.step_folder(step.name))
+            get_run_logger().info("%s | %s", step.name, outcome.message)
+        except TandemError as error:
+            outcome = StepOutcome(step.name, RunStatus.FAILED, message=f"The step {step.name} failed: {error}")
+        job.note(outcome)
+        return outcome, await self._show_ended(end_of(outcome), [*upstream, *states])
 
     async def _run(self, job: _Job, plan: StepPlan) -> StepOutcome:
         folder = job.step_folder(plan.step.name)
@@ -348,11 +376,11 @@ class LocalEngine:
             message=f"Reused from the job {record.job_name}.",
         )
 
-    async def _show_not_run(self, event: StepEvent, upstream: Sequence[State[Any]]) -> State[Any]:
-        """Show a step that does not run."""
+    async def _show_ended(self, event: StepEvent, upstream: Sequence[State[Any]]) -> State[Any]:
+        """Show a step that runs nothing, below those that it waited for."""
 
         async def over() -> State[Any]:
-            return task_state(event, upstream)
+            return task_state(event, upstream, datetime.now(UTC))
 
         as_task: Any = Task(over, name=event.step, task_run_name=event.step)
         report(event)
@@ -364,6 +392,20 @@ def _delivered(outcome: RunOutcome, output: str) -> Path:
     if output not in outcome.outputs or not path.exists():
         raise RunError(f"The job {outcome.job_name} delivered no output {output!r}; see {outcome.where}.")
     return path
+
+
+def _why_not_run(job: _Job, step: Step) -> StepOutcome | None:
+    """The outcome of a step that does not run: a choice leaves it out, or another step failed; None if it runs."""
+    missing = _missing_upstream(job, step)
+    if (why := job.flow.why_left_out(step, missing)) is not None:
+        message = f"The step {step.name} did not run: {why}."
+        return StepOutcome(step.name, RunStatus.NOT_STARTED, left_out=True, message=message)
+    undecided = job.flow.why_undecided(step)
+    if missing or undecided or job.stopped:
+        reason = f"{' and '.join(missing)} did not deliver." if missing else "another step failed."
+        reason = f"{undecided} was not decided." if undecided and not missing else reason
+        return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run: {reason}")
+    return None
 
 
 def _missing_upstream(job: _Job, step: Step) -> list[str]:
@@ -381,7 +423,7 @@ def _missing_upstream(job: _Job, step: Step) -> list[str]:
 
 def _outcome_of(job: _Job, steps: Iterable[StepOutcome], mlflow_page: str | None) -> RunOutcome:
     ended = tuple(steps)
-    failed = any(step.status is not RunStatus.COMPLETED for step in ended)
+    failed = not all(step.is_fine for step in ended)
     outputs = {
         binding.name: str(job.delivered[StepOutput(step.name, name)])
         for step in job.spec.steps.values()

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from flows.engines.local.step_variables import wanted
 from flows.engines.local.working_folders import WorkingFolders
 from flows.engines.plan.environment import defined_environment
 from flows.engines.plan.interpreter import interpreter
-from flows.engines.plan.steps import StepInput, StepPlan
+from flows.engines.plan.steps import StepInput, StepPlan, literal_in
 from flows.engines.plan.store import StepRecord, StepStore
 from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.engines.step_events import StepEvent, StepPhase
@@ -37,9 +37,10 @@ from flows.engines.task_runs import report
 from flows.machine.own_folders import claim_empty, copy_by_links
 from flows.machine.private import tighten
 from flows.settings import Settings
-from flows.spec.model.job import Step
+from flows.spec.literals import misfit
+from flows.spec.model.job import InputPort, Step
 from flows.spec.render import render_command
-from flows.spec.text.names import inside
+from flows.spec.text.names import inside, shown
 
 TERMINATION_GRACE_SECONDS = 5.0
 ARTIFACTS = "artifacts"
@@ -83,9 +84,7 @@ class StepRunner:
         await asyncio.to_thread(claim_empty, folder)  # an earlier try of this very job may have left something
         outputs = {name: inside(folder / "outputs", name) for name in step.component.outputs}
         for name, path in outputs.items():
-            (path.parent if step.component.outputs[name].type == "uri_file" else path).mkdir(
-                parents=True, exist_ok=True
-            )
+            (path.parent if step.component.outputs[name].is_file else path).mkdir(parents=True, exist_ok=True)
         log.parent.mkdir(parents=True)
         log.touch()
         code = self._working_folders.place(folder)
@@ -289,10 +288,21 @@ def _failure(step: Step, ended: Ended, timed_out: bool, outputs: Mapping[str, Pa
         what = f"failed with exit code {ended.code}"
     else:
         missing = [name for name, path in outputs.items() if not path.exists()]
-        if not missing:
+        misfits = [] if missing else list(_misfits(step, outputs))
+        if not missing and not misfits:
             return ""
-        what = f"ended well but did not write its output {', '.join(missing)}"
+        what = f"ended well but did not write its output {', '.join(missing)}" if missing else misfits[0]
     return f"The step {step.name} {what}." + "".join(f"\n    {line}" for line in last_lines(log))
+
+
+def _misfits(step: Step, outputs: Mapping[str, Path]) -> Iterator[str]:
+    """The literal outputs whose text is no value of their type, each as the end of a sentence about the step."""
+    for name, path in outputs.items():
+        port = step.component.outputs[name]
+        if port.is_literal:
+            text = literal_in(path, port.type)
+            if (reason := misfit(text, InputPort(name, port.type))) is not None:
+                yield f"wrote {shown(text)!r} to its output {name}, which {reason}"
 
 
 async def _end(host: StepHost, process: Process) -> Ended:

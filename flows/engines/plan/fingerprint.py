@@ -34,6 +34,8 @@ EXCLUDED: Mapping[type, Mapping[str, str]] = {
         "compute": "this machine has one compute",
         "timeout_seconds": "a step that was in time delivers the same within another limit",
         "place": "where the file says it",
+        "control": "a choice or a loop runs nothing itself",
+        "when": "when a step runs does not change what it delivers",
         "refusal": "a step that is refused never runs",
         "instance_count": "how much runs at once",
         "declared": "describes the step, or asks for what only Azure ML has",

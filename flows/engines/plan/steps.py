@@ -131,7 +131,8 @@ class Planner:
         delivered: dict[StepOutput, Path] = {}
         for name in order(self.spec):
             step = self.spec.steps[name]
-            if step.refusal is None and all(before in plans and plans[before].reused for before in step.upstream):
+            runs_itself = step.refusal is None and step.control is None and step.when.loop is None
+            if runs_itself and all(before in plans and plans[before].reused for before in step.upstream):
                 plans[name] = self.plan(step, delivered)
                 delivered.update(self.delivered({name: plans[name]}))
         return plans
@@ -168,7 +169,7 @@ class Planner:
             DataAssetError: Data that it reads is not there.
             SettingsError: Its code cannot be read.
         """
-        inputs = {name: self._input(step, name, delivered) for name in step.component.inputs}
+        inputs = {name: self.received(step, name, delivered) for name in step.component.inputs}
         unknown = {
             name: binding.step
             for name, binding in step.inputs.items()
@@ -211,9 +212,17 @@ class Planner:
         yield from differences(compared.fingerprint, fingerprint, self.store.part, frozenset(unknown))
         yield from (Reason(ReasonKind.UPSTREAM, name) for name in dict.fromkeys(unknown.values()))
 
-    def _input(self, step: Step, name: str, delivered: Mapping[StepOutput, Path]) -> StepInput | None:
-        if step.component.inputs[name].is_literal:
+    def received(self, step: Step, name: str, delivered: Mapping[StepOutput, Path]) -> StepInput | None:
+        """What an input of a step receives; None for an optional one without a value.
+
+        Raises:
+            DataAssetError: It is not there, or cannot be read.
+        """
+        port = step.component.inputs[name]
+        if port.is_literal:
             text = literal_text(self.spec, step, name)
+            if isinstance(written := step.inputs.get(name), StepOutput) and written in delivered:
+                text = literal_in(delivered[written], port.type)
             return None if text is None else StepInput(text)
         source = data_source(self.spec, step, name)
         if isinstance(source, StepOutput):
@@ -264,6 +273,22 @@ class Planner:
     def defined(self, environment: Environment | None) -> Environment | None:
         """What an environment's name stands for on this machine; itself where there is no definition of that name."""
         return None if environment is None else self._defined(environment)
+
+
+def literal_in(path: Path, kind: str) -> str:
+    """The value that a step has written to a literal output, as text.
+
+    The client's own wrapper of Python functions (mldesigner) writes ``str(value)``. What a shell adds is taken off:
+    the line break at the end of a string, all white space around a value of another type.
+
+    Raises:
+        DataAssetError: It cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataAssetError(f"The value in {path} cannot be read: {error}.") from error
+    return text.removesuffix("\n") if kind == "string" else text.strip()
 
 
 def _digest(path: Path) -> str:

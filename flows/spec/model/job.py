@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from flows.errors import Place
+from flows.spec.model.control import ALWAYS, Control, When
 from flows.spec.model.parallel import Parallel
 from flows.spec.model.sweep import Sweep
 
@@ -65,7 +66,7 @@ class InputPort:
 
 @dataclass(frozen=True, slots=True)
 class OutputPort:
-    """An output, with all that the component and the step or job say of it.
+    """An output, with all that the component and the step or job say of it. A literal is the content of a file.
 
     ``path`` is where the YAML wants it stored, if it says so: a URI, or an absolute local path. With an ``asset_name``,
     the output is registered as a data asset or model under that name when the job has completed; without an
@@ -79,6 +80,16 @@ class OutputPort:
     asset_name: str | None = None
     asset_version: str | None = None
     place: Place | None = field(default=None, compare=False)
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the step writes a value, rather than data, which others read as text."""
+        return self.type in LITERAL_TYPES
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its path is that of a file, which the step makes; else that of a folder, which is there."""
+        return self.type == "uri_file" or self.is_literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,8 @@ class Step:
         kind: The type in the words of Azure ML: command, sweep, parallel, spark, automl, …
         sweep: What is searched, where the step is a sweep. Else None.
         parallel: What is called on which mini-batches, where the step is parallel. Else None.
+        control: Which other steps run, where the step is a choice or a loop, and runs no command. Else None.
+        when: When it runs, where the job has choices or loops.
         refusal: Why the step cannot run on this machine, as the end of a sentence that begins with its name
             (``is a Spark job, which …``); None where it can. A valid file may hold such a step.
         instance_count: How many instances the step asks for.
@@ -208,6 +221,8 @@ class Step:
     kind: str = "command"
     sweep: Sweep | None = None
     parallel: Parallel | None = None
+    control: Control | None = None
+    when: When = ALWAYS
     refusal: str | None = None
     instance_count: int = 1
     distribution: Distribution | None = None
@@ -219,9 +234,14 @@ class Step:
         return tuple(self.name.split("."))
 
     @property
-    def upstream(self) -> frozenset[str]:
+    def reads(self) -> frozenset[str]:
         """The names of the steps whose outputs this step reads."""
         return frozenset(binding.step for binding in self.inputs.values() if isinstance(binding, StepOutput))
+
+    @property
+    def upstream(self) -> frozenset[str]:
+        """The names of the steps that end before this one begins."""
+        return self.reads | self.when.after
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from flows.spec.reading.work.component import (
     registered_work,
     work_kind,
 )
-from flows.spec.reading.work.elsewhere import CONTROL_FLOW, REFUSALS, inline_elsewhere
+from flows.spec.reading.work.elsewhere import REFUSALS, inline_elsewhere
 from flows.spec.reading.work.environments import environment_from
 from flows.spec.reading.work.references import References, Registered
 from flows.spec.reading.work.sweep import sweep_from, sweep_timeout, trial_work
@@ -50,7 +50,7 @@ _KNOWN = {
 }
 # The keys that tell what a file is.
 _TELLING = ("type", "jobs", "command", "trial", "task", "component")
-_ELSEWHERE = REFUSALS.keys() - CONTROL_FLOW - {"promptflow_parallel"}
+_ELSEWHERE = REFUSALS.keys() - {"promptflow_parallel"}
 _SCHEMA = re.compile(r"(?P<kind>command|sweep|parallel|pipeline)(Job|Component)\.schema", re.IGNORECASE)
 # The preview's spelling, which the client still rewrites in a job: {inputs.x} for ${{inputs.x}}.
 _SINGLE_BRACES = re.compile(r"(?<!\{)\{((?:inputs|outputs|search_space)\.[^{}]*)\}(?!\})")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from flows.errors import Fault, Place
+from flows.spec.control import renamed, with_order
+from flows.spec.model.control import Body, DoWhile, ParallelFor, Port
 from flows.spec.model.job import (
     InputBinding,
     JobSpec,
@@ -57,7 +59,7 @@ def flat(spec: JobSpec, graph: Graph, faults: list[Fault]) -> JobSpec:
     found = _flat(graph, faults)
     return replace(
         spec,
-        steps=MappingProxyType(dict(found.steps)),
+        steps=MappingProxyType(with_order(found.steps)),
         nested=MappingProxyType({name: nested.node for name, nested in found.inner.items()}),
         places=MappingProxyType({**spec.places, **found.places}),
     )
@@ -68,12 +70,14 @@ def _flat(graph: Graph, faults: list[Fault]) -> Graph:
     places = dict(graph.places)
     inner: dict[str, Pipeline] = {}
     delivered: dict[StepOutput, StepOutput] = {}
+    bodies: dict[str, Body] = {}
     for name, node in graph.steps.items():
         nested = graph.inner.get(name)
         if nested is None:
             steps[name] = node
             continue
         below = _flat(nested.graph, faults)
+        bodies[name] = _body(node, below)
         inner[name] = nested
         inner |= {f"{name}.{key}": _renamed(pipeline, f"{name}.{key}") for key, pipeline in below.inner.items()}
         places |= {_lifted_key(name, key): place for key, place in below.places.items() if key.startswith("jobs.")}
@@ -81,8 +85,32 @@ def _flat(graph: Graph, faults: list[Fault]) -> Graph:
             steps[f"{name}.{step.name}"] = _lifted(node, step)
             for output, target in step.outputs.items():
                 delivered[StepOutput(name, target.name)] = StepOutput(f"{name}.{step.name}", output)
-    steps = {name: _rebound(step, graph, delivered, faults) for name, step in steps.items()}
+    steps = {name: _with_body(_rebound(step, graph, delivered, faults), bodies) for name, step in steps.items()}
     return Graph(steps, places, inner)
+
+
+def _body(node: Step, below: Graph) -> Body:
+    """A nested pipeline as the body of a loop: what its steps take of its inputs, and which make its outputs."""
+    takes: dict[str, list[Port]] = {name: [] for name in node.component.inputs}
+    delivers: dict[str, Port] = {}
+    for step in below.steps.values():
+        own = f"{node.name}.{step.name}"
+        for name, binding in step.inputs.items():
+            if isinstance(binding, ParentInput) and binding.name in takes:
+                takes[binding.name].append((own, name))
+        delivers |= {target.name: (own, output) for output, target in step.outputs.items()}
+    return Body(
+        node.name,
+        MappingProxyType({name: tuple(ports) for name, ports in takes.items()}),
+        MappingProxyType(delivers),
+    )
+
+
+def _with_body(step: Step, bodies: Mapping[str, Body]) -> Step:
+    """A loop over a nested pipeline, with the steps of that pipeline as its body."""
+    if not isinstance(step.control, DoWhile | ParallelFor) or step.control.body.name not in bodies:
+        return step
+    return replace(step, control=replace(step.control, body=bodies[step.control.body.name]))
 
 
 def _lifted(node: Step, step: Step) -> Step:
@@ -111,6 +139,7 @@ def _lifted(node: Step, step: Step) -> Step:
         component=replace(step.component, outputs=MappingProxyType(ports)),
         inputs=MappingProxyType({name: binding for name, binding in bound.items() if binding is not None}),
         outputs=MappingProxyType(outputs),
+        control=renamed(step.control, lambda name: f"{node.name}.{name}"),
     )
 
 

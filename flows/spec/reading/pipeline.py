@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from flows.spec.control import with_order
 from flows.spec.model.job import (
     Component,
     InputPort,
@@ -32,7 +33,8 @@ from flows.spec.reading.work.component import (
     registered_work,
     work_kind,
 )
-from flows.spec.reading.work.elsewhere import CONTROL_FLOW, REFUSALS, inline_elsewhere
+from flows.spec.reading.work.control import CONTROL_FLOW, is_control, with_control
+from flows.spec.reading.work.elsewhere import REFUSALS, inline_elsewhere
 from flows.spec.reading.work.environments import environment_from
 from flows.spec.reading.work.parallel import parallel_from
 from flows.spec.reading.work.references import References, Registered
@@ -48,7 +50,7 @@ from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import Node, load_yaml
 
 _STEP_NAME = re.compile(r"[a-z_][a-z0-9_]*")
-_KINDS = frozenset({"command", "sweep", "parallel", "pipeline", *REFUSALS})
+_KINDS = frozenset({"command", "sweep", "parallel", "pipeline", *CONTROL_FLOW, *REFUSALS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class _Nodes:
         self._places = places_within(section.node)
         self._inner: dict[str, Pipeline] = {}
         self._deferred: dict[str, dict[str, StepInputBinding]] = {}
+        self._controls: dict[str, Section] = {}
 
     def read(self) -> Graph:
         if (not self._section.entries and "jobs" not in self._pipeline) or self._section.node.value == {}:
@@ -91,8 +94,14 @@ class _Nodes:
         read = {name: self._node(name, node) for name, node in self._section.entries.items()}
         known = {name: step for name, step in read.items() if step is not None}
         steps = resolved(known, self._deferred, self._section)
-        found = {name: steps.get(name) or _stand_in(name) for name in self._section.entries}
-        return Graph(with_asked_outputs(found), self._places, self._inner)
+        found = {
+            name: steps.get(name) or _stand_in(name) for name in self._section.entries if name not in self._controls
+        }
+        found = with_asked_outputs(found)
+        if self._controls:
+            whole = with_asked_outputs(with_control(found, self._controls))
+            found = with_order({name: whole[name] for name in self._section.entries})
+        return Graph(found, self._places, self._inner)
 
     def _node(self, name: str, node: Node) -> Step | None:
         self._scope.references.count_step()
@@ -104,6 +113,9 @@ class _Nodes:
             return None
         if not _STEP_NAME.fullmatch(name):
             self._section.fault(name, f"{name} cannot name a step", "Use small letters, digits and underscores.")
+        if is_control(section):
+            self._controls[name] = section
+            return None
         section = with_bound_settings(section, self._scope.inputs, self._scope.is_component)
         kind = section.text("type")
         kind = kind.lower() if kind is not None else _kind(section)
@@ -165,9 +177,6 @@ class _Nodes:
                 "Add component: ./<file>.yml.",
             )
             return None
-        if kind in CONTROL_FLOW:
-            component = Component(name, "", Path(), is_open=True)
-            return Work(component, kind, refusal=REFUSALS[kind]).step(name, section.node.place)
         inputs, outputs = self._inferred(section)
         match kind:
             case "command":

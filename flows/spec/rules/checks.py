@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from flows.errors import Fault, Place
+from flows.spec.control import body_of, given_by_items, is_within
 from flows.spec.graph import cycle
 from flows.spec.literals import misfit
+from flows.spec.model.control import ParallelFor
 from flows.spec.model.job import (
     LITERAL_TYPES,
     DataReference,
@@ -92,10 +94,12 @@ def known_bindings(spec: JobSpec) -> Iterator[Fault]:
 
 
 def required_inputs(spec: JobSpec) -> Iterator[Fault]:
-    """Every input of a component that is neither optional nor has a default is bound."""
+    """Every input of a component that is neither optional nor has a default is bound, or given by items of a loop."""
+    of_items = given_by_items(spec.steps.values())
     for step in spec.steps.values():
         for port in _required(step):
-            if port.name not in step.inputs and port.name not in _searched(step):
+            given = port.name in step.inputs or port.name in _searched(step) or (step.name, port.name) in of_items
+            if not given and step.control is None:
                 message = f"the required input {port.name} ({port.type}) of {step.component.name} is not given"
                 yield Fault(_place(spec, step, port.name), message, f"Add {port.name}: under inputs.")
 
@@ -195,9 +199,24 @@ def fitting_mini_batches(spec: JobSpec) -> Iterator[Fault]:
             yield Fault(_command_place(spec, step), message, nearest(parallel.append_row_to, outputs, "outputs"))
 
 
+def collected_outputs(spec: JobSpec) -> Iterator[Fault]:
+    """What a loop over items repeats is read through the loop alone, which collects what it delivers."""
+    for step in spec.steps.values():
+        for name, binding in step.inputs.items():
+            read = spec.steps.get(binding.step) if isinstance(binding, StepOutput) else None
+            loop = None if read is None or read.when.loop is None else spec.steps[read.when.loop]
+            body = None if loop is None else body_of(loop)
+            if body is None or loop is None or is_within(step.name, body.name):
+                continue
+            if isinstance(loop.control, ParallelFor) and isinstance(binding, StepOutput):
+                message = f"{binding.step} runs once for each item of {loop.name}, and has no output of its own"
+                remedy = f"Read what the loop collects: ${{{{parent.jobs.{loop.name}.outputs.{binding.output}}}}}."
+                yield Fault(_place(spec, step, name), message, remedy)
+
+
 def no_cycles(spec: JobSpec) -> Iterator[Fault]:
     """No step reads what it, or a step after it, delivers."""
-    own = [step for step in spec.steps.values() if step.name in step.upstream]
+    own = [step for step in spec.steps.values() if step.name in step.reads]
     for step in own:
         name = next(name for name, binding in step.inputs.items() if _reads(binding, step.name))
         yield Fault(_place(spec, step, name), f"the step {step.name} reads its own output")
@@ -229,6 +248,7 @@ RULES: tuple[Rule, ...] = (
     guarded_optionals,
     fitting_search_spaces,
     fitting_mini_batches,
+    collected_outputs,
     no_cycles,
 )
 

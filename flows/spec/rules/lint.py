@@ -36,7 +36,7 @@ def unread_outputs(spec: JobSpec) -> Iterator[Fault]:
     }
     inner = {binding.step for binding in read}
     for step in spec.steps.values():
-        if step.name not in inner or step.component.is_open:
+        if step.name not in inner or step.component.is_open or step.control or step.when.loop:
             continue
         for name, port in step.component.outputs.items():
             kept = name in step.outputs or port.path is not None or port.asset_name is not None

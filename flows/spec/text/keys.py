@@ -271,6 +271,14 @@ _ELSEWHERE: Shape = {**PIPELINE_NODE, **_read("source", "is_deterministic", "ver
 DATA_TRANSFER: Shape = {**_ELSEWHERE, **_read("task", "sink", "data_copy_mode")}
 IMPORT: Shape = {**_ELSEWHERE, **_read("output")}
 
+# Steps that run no command, but say which others run. The client takes any other key.
+CONTROL_NODES: Mapping[str, Shape] = {
+    "if_else": _read("type", "condition", "true_block", "false_block"),
+    "do_while": _read("type", "body", "condition", "mapping", "limits"),
+    "parallel_for": _read("type", "body", "items", "max_concurrency", "outputs"),
+}
+DO_WHILE_LIMITS: Shape = {"max_iteration_count": Kind.READ}
+
 TRIAL: Shape = {**_COMMAND, "$schema": Kind.SHOWN}
 OBJECTIVE = _read("goal", "primary_metric")
 SWEEP_LIMITS: Shape = dict.fromkeys(
@@ -297,6 +305,8 @@ RETRY_SETTINGS = _read("timeout", "max_retries")
 LITERAL_PORT: Shape = {**_read("type", "optional", "default", "min", "max", "enum"), "description": Kind.TEXT}
 DATA_PORT: Shape = {**_read("type", "optional", "mode", "default"), "description": Kind.TEXT}
 OUTPUT_PORT: Shape = {**_read("type", "mode"), "description": Kind.TEXT}
+# What a component writes as a value; the client keeps both flags, which only old versions of the service look at.
+LITERAL_OUTPUT_PORT: Shape = {**OUTPUT_PORT, "is_control": Kind.FLAG, "early_available": Kind.FLAG}
 DATA_VALUE: Shape = {**_read("type", "path", "mode"), "path_on_compute": Kind.PATH, "datastore": Kind.TEXT}
 MODEL_VALUE: Shape = {**_read("type", "path", "mode"), "datastore": Kind.TEXT}
 OUTPUT_VALUE = _read("type", "path", "mode", "name", "version")

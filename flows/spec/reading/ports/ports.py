@@ -138,7 +138,8 @@ def _input_port(name: str, section: Section) -> InputPort:
 
 def _output_port(name: str, section: Section) -> OutputPort:
     kind = section.choice("type", _PORT_TYPES, "type", exact=True)
-    of_shape(section, keys.OUTPUT_PORT, "an output", ignored=kind in LITERAL_TYPES)
+    literal = kind in LITERAL_TYPES
+    of_shape(section, keys.LITERAL_OUTPUT_PORT if literal else keys.OUTPUT_PORT, "an output", ignored=literal)
     if kind is None and "type" not in section:
         section.fault("", f"the output {name} has no type", "Add type: uri_file, uri_folder, mlflow_model, ….")
     mode = section.choice("mode", keys.PORT_MODES, "mode", exact=True)

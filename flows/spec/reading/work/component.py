@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from flows.errors import Place
+from flows.spec.model.control import Control
 from flows.spec.model.job import (
-    LITERAL_TYPES,
     Component,
     Distribution,
     Environment,
@@ -60,6 +60,7 @@ class Work:
     kind: str = "command"
     parallel: Parallel | None = None
     sweep: Sweep | None = None
+    control: Control | None = None
     refusal: str | None = None
     instance_count: int = 1
     distribution: Distribution | None = None
@@ -171,9 +172,6 @@ def command_work(
         section.missing("environment", "there is no environment", "Add environment: azureml:<name>@latest.")
     code, refusal = _code(section)
     component = _component(section, name, inputs, outputs, code, environment)
-    literal = next((port for port in outputs.values() if port.type in LITERAL_TYPES), None)
-    if refusal is None and literal is not None:
-        refusal = f"delivers the {literal.type} {literal.name} as a value, which only Azure ML can"
     return Work(replace(component, command=command or ""), refusal=refusal).with_settings(section, is_component)
 
 

@@ -24,18 +24,13 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
         "automl": "is an AutoML job, which only Azure ML runs",
         "import": "imports data through a connection of the workspace",
         "data_transfer": "moves data between stores of the workspace",
-        "if_else": "chooses between steps while the pipeline runs, which only Azure ML does",
-        "do_while": "repeats steps while the pipeline runs, which only Azure ML does",
-        "parallel_for": "repeats a step for each item while the pipeline runs, which only Azure ML does",
         "finetuning": "fine-tunes a model of a registry, which only Azure ML does",
         "distillation": "distils a model of a registry, which only Azure ML does",
         "promptflow_parallel": "runs a prompt flow, which only Azure ML does",
     }
 )
-# Those that have no inputs and outputs of their own, but name other steps.
-CONTROL_FLOW = frozenset({"if_else", "do_while", "parallel_for"})
 
-# AutoML and control flow have keys of their own for each task; what is wrong with those is left to the service.
+# AutoML has keys of its own for each task; what is wrong with those is left to the service.
 _KEYS = {
     "spark": keys.SPARK,
     "data_transfer": keys.DATA_TRANSFER,
