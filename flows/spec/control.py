@@ -88,6 +88,11 @@ def in_iteration(name: str, body: Body, iteration: str) -> str:
     return f"{body.name}-{iteration}{name[len(body.name) :]}"
 
 
+def is_iteration_of(name: str, body: Body) -> bool:
+    """Whether a name is that of a step in some iteration of a body."""
+    return name.startswith(f"{body.name}-")
+
+
 def delivered_in(body: Body, iteration: str, output: str) -> StepOutput:
     """The output of a step that is an output of the body in an iteration."""
     step, port = body.delivers[output]

@@ -142,6 +142,8 @@ def _bound(arm: Arm, given: Json, parent: Json, delivered: Mapping[str, Mapping[
         above = (parent.get("inputs") or {}).get(match[2])
         return None if above is None else _given(arm, above)
     output = delivered.get(match[2], {}).get(match[3])
+    if output is not None and output["type"] in _LITERALS:
+        return Value(arm.path_of(output["uri"]).read_text(encoding="utf-8").strip())
     return None if output is None else Value(arm.long_uri(output["uri"]), is_data=True)
 
 

@@ -22,6 +22,7 @@ from tests.azure_ml_service.state import Documents
 
 _LOG = "user_logs/std_log.txt"
 _GRACE_SECONDS = 2.0
+FILES = frozenset({"uri_file", "string", "number", "integer", "boolean"})  # outputs whose path is that of a file
 # Imported before the first step comes; a step then waits for less.
 _PRELOAD = ("skops.io", "pandas", "sklearn.linear_model", "mlflow", "mlflow.sklearn", "pyarrow.parquet")
 
@@ -71,7 +72,7 @@ class JobProcesses:
         found: dict[str, Json] = {}
         for output, port in definition.outputs.items():
             address = port["path"] or f"azureml://datastores/workspaceblobstore/paths/azureml/{name}/{output}"
-            if not port["path"] and port["type"] != "uri_file":
+            if not port["path"] and port["type"] not in FILES:
                 address += "/"
             address = address.replace("${{name}}", name).replace("${{output_name}}", output)
             found[output] = {"type": port["type"], "uri": address}
@@ -105,7 +106,7 @@ class JobProcesses:
         outputs: dict[str, str] = {}
         for output, address in addresses.items():
             path = self._arm.path_of(address["uri"])
-            (path.parent if address["type"] == "uri_file" else path).mkdir(parents=True, exist_ok=True)
+            (path.parent if address["type"] in FILES else path).mkdir(parents=True, exist_ok=True)
             outputs[output] = str(path)
         with self._documents.change("jobs", name) as document:
             document["outputs"] = addresses

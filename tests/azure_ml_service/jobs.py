@@ -273,6 +273,8 @@ class Jobs:
         """Refuse what Azure refuses on arrival: code, components and computes that are not there."""
         computes = [submitted.get("computeId"), (submitted.get("settings") or {}).get("default_compute")]
         for node in (submitted.get("jobs") or {}).values():
+            if "componentId" not in node:
+                continue  # a choice or a loop
             self._check_component(node["componentId"])
             computes.append(node.get("computeId"))
         if submitted.get("codeId"):

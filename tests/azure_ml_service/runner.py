@@ -7,8 +7,11 @@ import uuid
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from flows.engines.local.control.collected import collect
+from flows.spec.model.job import OutputPort
+from tests.azure_ml_service import control_flow
 from tests.azure_ml_service.arm import Arm
-from tests.azure_ml_service.definitions import Definition, bound_output, of_command_job, of_node, upstream
+from tests.azure_ml_service.definitions import Definition, bound_output, of_command_job, of_node
 from tests.azure_ml_service.faults import Faults, JobFault
 from tests.azure_ml_service.job_process import JobFailed, JobProcesses, exit_message
 from tests.azure_ml_service.jobs import (
@@ -218,20 +221,33 @@ class Runner:
         ended: dict[str, str] = {}
         delivered: dict[str, dict[str, Json]] = {}
         running: dict[asyncio.Task[None], tuple[str, str]] = {}
-        waiting = dict(nodes)
+        bodies = {repeated for node in nodes.values() if (repeated := control_flow.body(node))}
+        waiting = {step: node for step, node in nodes.items() if step not in bodies}
         for child in children_of(self._documents, name):  # of before the service was stopped
-            if child["status"] == "Completed":
+            if child["status"] == "Completed" and child["step"] in waiting:
                 self._deliver(name, nodes, child, ended, delivered)
                 del waiting[child["step"]]
         try:
             while waiting or running:
                 for step, node in list(waiting.items()):
-                    needs = upstream(node)
+                    needs = control_flow.waits_for(nodes, step)
                     if not set(needs.values()) <= ended.keys():
                         continue
                     del waiting[step]
-                    if not self._can_run(node, needs, ended):
+                    repeated = control_flow.body(node)
+                    if not self._can_run(nodes[repeated] if repeated else node, needs, ended):
+                        ended |= dict.fromkeys(filter(None, (step, repeated)), "NotStarted")
+                        continue
+                    if node.get("type") == "if_else":
+                        self._decide(node, submitted, delivered, ended)
+                        ended[step] = "Completed"
+                        continue
+                    if ended.get(f"{step} is chosen") == "no":
                         ended[step] = "NotStarted"
+                        continue
+                    if repeated:
+                        loop = self._repeat(parent, step, forced, delivered, ended)
+                        running[self._loop_task(loop)] = (step, "")
                         continue
                     definition = of_node(self._arm, node, submitted, delivered)
                     child = self._make_child(parent, step, node, definition)
@@ -241,7 +257,10 @@ class Runner:
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     step, child = running.pop(task)
-                    self._deliver(name, nodes, self._job(child), ended, delivered)
+                    if child:
+                        self._deliver(name, nodes, self._job(child), ended, delivered)
+                    else:
+                        task.result()
                     if ended[step] != "Completed" and not goes_on:
                         for other in running:
                             other.cancel()
@@ -249,12 +268,15 @@ class Runner:
                         waiting.clear()
         finally:
             for task, (_, child) in running.items():
+                if not child:
+                    task.cancel()
+                    continue
                 with contextlib.suppress(KeyError):
                     self._set(child, "CancelRequested")
                 task.cancel()
             if running:
                 await asyncio.gather(*running, return_exceptions=True)
-        failed = [child for child in children_of(self._documents, name) if ended[child["step"]] == child["status"]]
+        failed = [child for child in children_of(self._documents, name) if ended.get(child["step"]) == child["status"]]
         failed = [child for child in failed if child["status"] != "Completed"]
         if failed:
             names = ", ".join(f"/{child['step']}" for child in failed)
@@ -263,8 +285,141 @@ class Runner:
             text = f"Pipeline has failed child jobs. Failed nodes: {names}. For more details and logs, please go to "
             raise JobFailed(text + "the job detail page and check the child jobs.", code)
 
+    def _decide(
+        self, choice: Json, submitted: Json, delivered: Mapping[str, Mapping[str, Json]], ended: dict[str, str]
+    ) -> None:
+        """Look at the condition of a choice, and note the nodes that it does not choose."""
+        values = self._literals(delivered)
+        holds = control_flow.is_true(control_flow.bound(choice["condition"], submitted.get("inputs") or {}, values))
+        for node in control_flow.block(choice, "false_block" if holds else "true_block"):
+            ended[f"{node} is chosen"] = "no"
+
+    def _literals(self, delivered: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, str]]:
+        """The literal outputs of the nodes that have completed."""
+        return {
+            step: {
+                name: self._arm.path_of(output["uri"]).read_text(encoding="utf-8")
+                for name, output in outputs.items()
+                if output["type"] in control_flow.LITERALS
+            }
+            for step, outputs in delivered.items()
+        }
+
+    def _loop_task(self, loop: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return self._loop.create_task(loop)
+
+    async def _repeat(
+        self,
+        parent: Json,
+        name: str,
+        forced: bool,
+        delivered: dict[str, dict[str, Json]],
+        ended: dict[str, str],
+    ) -> None:
+        """Run a loop: its body again and again, or for each of its items."""
+        submitted: Json = parent["submitted"]
+        nodes: dict[str, Json] = submitted["jobs"]
+        node, body = nodes[name], str(control_flow.body(nodes[name]))
+        # Iterations of before the service was stopped.
+        earlier = iter(
+            [
+                child
+                for child in children_of(self._documents, parent["name"])
+                if child["step"] == body and child["status"] == "Completed"
+            ]
+        )
+
+        async def iterate(number: str, iteration: Json) -> bool:
+            child = next(earlier, None)
+            if child is None:
+                definition = of_node(self._arm, iteration, submitted, delivered)
+                made = self._make_child(parent, body, iteration, definition)
+                task = self._create(made, self._run(made, definition, forced))
+                try:
+                    await asyncio.shield(task)
+                except asyncio.CancelledError:
+                    with contextlib.suppress(KeyError):
+                        self._set(made, "CancelRequested")
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+                    raise
+                child = self._job(made)
+            statuses.append(child["status"])
+            delivered[f"{body}-{number}"] = child["outputs"]
+            return child["status"] == "Completed"
+
+        statuses: list[str] = []
+        if node["type"] == "do_while":
+            outputs = await self._do_while(node, nodes[body], body, iterate, delivered)
+        else:
+            outputs = await self._for_each(parent, name, node, nodes[body], body, iterate, delivered)
+        status = next((one for one in statuses if one != "Completed"), "Completed")
+        ended[name] = ended[body] = status
+        if status == "Completed":
+            delivers = body if node["type"] == "do_while" else name
+            delivered[delivers] = outputs
+            self._deliver_outputs(parent["name"], nodes[delivers], outputs)
+
+    async def _do_while(
+        self, node: Json, body_node: Json, body: str, iterate: Any, delivered: Mapping[str, Mapping[str, Json]]
+    ) -> dict[str, Json]:
+        iteration, last = body_node, ""
+        for number in range(1, int(node["limits"]["max_iteration_count"]) + 1):
+            last = f"{body}-{number}"
+            if not await iterate(str(number), iteration):
+                break
+            condition = node.get("condition")
+            if condition is not None and not control_flow.is_true(self._literals(delivered)[last][condition]):
+                break
+            iteration = control_flow.with_mapping(body_node, node["mapping"], last)
+        return dict(delivered[last])
+
+    async def _for_each(
+        self,
+        parent: Json,
+        name: str,
+        node: Json,
+        body_node: Json,
+        body: str,
+        iterate: Any,
+        delivered: Mapping[str, Mapping[str, Json]],
+    ) -> dict[str, Json]:
+        value = control_flow.bound(node["items"], parent["submitted"].get("inputs") or {}, self._literals(delivered))
+        items = control_flow.items_of(value)
+        lanes = asyncio.Semaphore(node.get("max_concurrency") or len(items))
+
+        async def one(item: str, values: Json) -> bool:
+            async with lanes:
+                return await iterate(item, control_flow.with_values(body_node, values))
+
+        fine = await asyncio.gather(*(one(item, values) for item, values in items.items()))
+        if not all(fine):
+            return {}
+        found: dict[str, Json] = {}
+        for output, made in delivered[f"{body}-{next(iter(items))}"].items():
+            is_literal = made["type"] in control_flow.LITERALS
+            address = f"azureml://datastores/workspaceblobstore/paths/azureml/{parent['name']}/{name}/{output}"
+            target = self._arm.path_of(address)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sources = {item: self._arm.path_of(delivered[f"{body}-{item}"][output]["uri"]) for item in items}
+            await asyncio.to_thread(collect, OutputPort(output, made["type"]), sources, target)
+            found[output] = (
+                {"type": "string", "uri": address} if is_literal else {"type": "mltable", "uri": f"{address}/"}
+            )
+        return found
+
+    def _deliver_outputs(self, name: str, node: Json, outputs: Mapping[str, Json]) -> None:
+        """Note what a node delivers as outputs of its pipeline."""
+        with self._documents.change("jobs", name) as parent:
+            for output, given in (node.get("outputs") or {}).items():
+                above = bound_output(given)
+                if above is not None:
+                    parent["outputs"][above] = outputs[output]
+
     def _can_run(self, node: Json, needs: Mapping[str, str], ended: Mapping[str, str]) -> bool:
         """Whether all that a node cannot do without has completed."""
+        if control_flow.is_control(node):
+            return all(ended[other] == "Completed" for other in needs.values())
         spec: Json = self._arm.by_id("components", node["componentId"])["properties"]["componentSpec"]
         ports: Json = spec.get("inputs") or {}
         return all(
@@ -292,11 +447,7 @@ class Runner:
         if child["status"] != "Completed":
             return
         delivered[step] = child["outputs"]
-        with self._documents.change("jobs", name) as parent:
-            for output, given in (nodes[step].get("outputs") or {}).items():
-                above = bound_output(given)
-                if above is not None:
-                    parent["outputs"][above] = child["outputs"][output]
+        self._deliver_outputs(name, nodes[step], child["outputs"])
 
     def _reuse(self, name: str, definition: Definition) -> bool:
         """Whether an earlier job stands for this one, which then has that one's outputs."""

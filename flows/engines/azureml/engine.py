@@ -15,6 +15,7 @@ from prefect import get_run_logger
 from flows.data.assets import ResolvedData, asset_named, is_path, other_data_here, resolve_data
 from flows.engines.azureml.earlier_jobs import download_output, earlier_job, found_jobs, with_addresses
 from flows.engines.azureml.failures import is_infrastructure
+from flows.engines.azureml.iterations import children_by_step, expected
 from flows.engines.azureml.made_of import what_it_is_made_of
 from flows.engines.azureml.refused_job import refusal_of
 from flows.engines.azureml.registry import AzureModelRegistry
@@ -64,7 +65,8 @@ class _EndedJob:
     def made_by(self, output: str) -> Iterator[tuple[str, str]]:
         """The child job that has made an output of a pipeline, and its own name for it."""
         for name, child in self.children.items() if self.spec.kind is JobKind.PIPELINE else ():
-            for port, bound in self.spec.steps[name].outputs.items():
+            step = self.spec.steps.get(name)
+            for port, bound in {} if step is None else step.outputs.items():
                 if bound.name == output:
                     yield child.name, port
 
@@ -163,7 +165,7 @@ class AzureMlEngine:
         progress, watch = JobProgress(job, children), await self._watch_of(submission, job, children)
         watching = asyncio.create_task(self._watch(request, progress, watch))
         steps = Steps(self._workspace.jobs, request, progress)
-        shown = asyncio.gather(*(steps.start(name) for name in order(request.spec)))
+        shown = asyncio.create_task(steps.show_all())
         try:
             await watching
             outcomes = await shown
@@ -174,6 +176,7 @@ class AzureMlEngine:
             raise
         finally:
             await steps.close()
+            shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)
         error = await self._failure(progress, steps)
         by_machine = bool(error) and all(map(is_infrastructure, error))
@@ -263,19 +266,11 @@ class AzureMlEngine:
         """The child jobs by the name of their step; the child of a job that is no pipeline is the job itself."""
         if request.spec.kind is not JobKind.PIPELINE:
             return dict.fromkeys(request.spec.steps, job)
-        found: dict[str, RemoteJob] = {}
-        pipelines = [("", job.name)]
-        while pipelines:
-            prefix, name = pipelines.pop()
-            for child in await self._workspace.jobs.children(name):
-                step = f"{prefix}{child.display_name}"
-                if step in found and _is_newer(found[step], child):
-                    continue
-                if step in request.spec.steps:
-                    found[step] = child if child.url else replace(child, url=_sibling_page(job, child.name))
-                elif step in request.spec.nested:
-                    pipelines.append((f"{step}.", child.name))
-        return found
+        found = await children_by_step(request.spec, job.name, self._workspace.jobs.children)
+        return {
+            name: child if child.url else replace(child, url=_sibling_page(job, child.name))
+            for name, child in found.items()
+        }
 
     async def _failure(self, progress: JobProgress, steps: Steps) -> tuple[str, ...]:
         """What Azure ML says of each step that failed; if none did, what it says of the job."""
@@ -414,10 +409,9 @@ def _is_newer(known: RemoteJob, other: RemoteJob) -> bool:
 
 
 def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:
-    """Whether the job is over, but the run history does not yet show all of its children as over."""
-    known = [children[name].status for name in spec.steps if name in children]
-    is_missing = job.status == "Completed" and len(known) < len(spec.steps)
-    return job.status in TERMINAL and (is_missing or any(status not in TERMINAL for status in known))
+    """Whether the run history does not know yet what became of the children of a job that is over."""
+    is_missing = job.status == "Completed" and not expected(spec) <= children.keys()
+    return job.status in TERMINAL and (is_missing or any(it.status not in TERMINAL for it in children.values()))
 
 
 def _effective_status(job: RemoteJob, children: "Any") -> str:
@@ -429,9 +423,9 @@ def _effective_status(job: RemoteJob, children: "Any") -> str:
 def _progress_line(request: PipelineRequest, status: str, children: Mapping[str, RemoteJob]) -> str:
     done = sum(child.status == "Completed" for child in children.values())
     running = [name for name, child in children.items() if child.status not in QUEUED | TERMINAL]
-    return f"{status}, {done} of {len(request.spec.steps)} steps done" + (
-        f", running {', '.join(running)}" if running else ""
-    )
+    steps = request.spec.steps.values()
+    of_all = "" if any(step.control for step in steps) else f" of {len(steps)}"  # loops may run any number
+    return f"{status}, {done}{of_all} steps done" + (f", running {', '.join(running)}" if running else "")
 
 
 @asynccontextmanager

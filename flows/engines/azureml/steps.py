@@ -12,11 +12,14 @@ from prefect.artifacts import acreate_link_artifact
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 
+from flows.engines.azureml.iterations import expected, iterations
 from flows.engines.azureml.sdk.jobs import Jobs, RemoteJob
 from flows.engines.polling import QUEUED, RUNNING, TERMINAL
 from flows.engines.runs import PipelineRequest, RunStatus, StepOutcome
 from flows.engines.step_events import StepEvent, StepPhase, end_of
 from flows.engines.task_runs import report, shown_after, task_state
+from flows.spec.control import body_of, is_iteration_of
+from flows.spec.graph import order
 from flows.spec.model.job import Step
 
 FAILED = frozenset({"Failed", "NotResponding"})
@@ -52,14 +55,28 @@ class Steps:
         self._jobs = jobs
         self._request = request
         self._progress = progress
+        self._expected = expected(request.spec)
         self.errors: dict[str, str] = {}
         self._running: dict[str, asyncio.Task[tuple[StepOutcome, State[Any]]]] = {}
 
-    async def start(self, name: str) -> StepOutcome:
-        """Show one step; returns when its child job is over."""
-        step = self._request.spec.steps[name]
-        self._running[name] = asyncio.create_task(self._show(step), name=name)
-        return (await asyncio.shield(self._running[name]))[0]
+    async def show_all(self) -> list[StepOutcome]:
+        """Show every step, and what loops repeat as it appears; returns when the job and all that is shown are over."""
+        spec = self._request.spec
+        for name in order(spec):
+            if spec.steps[name].when.loop is None:
+                self._start(spec.steps[name])
+        over = False
+        while not over:
+            over, known = self._progress.over, self._progress.children
+            for step in iterations(spec, known.keys() - self._running.keys()):
+                self._start(step)
+            await self._until(lambda known=known: self._progress.over or self._progress.children is not known)
+        return [(await asyncio.shield(running))[0] for running in self._running.values()]
+
+    def _start(self, step: Step) -> None:
+        if step.name not in self._running:
+            show = self._show if step.control is None else self._show_control
+            self._running[step.name] = asyncio.create_task(show(step), name=step.name)
 
     async def close(self) -> None:
         """Cancel the tasks of steps that have not ended."""
@@ -67,8 +84,48 @@ class Steps:
             running.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
+    async def _upstream(self, step: Step) -> list[State[Any]]:
+        """The states of the steps before one, when they are over."""
+        names = (name for name in sorted(step.upstream) if name in self._running)
+        return [(await asyncio.shield(self._running[name]))[1] for name in names]
+
+    async def _show_control(self, step: Step) -> tuple[StepOutcome, State[Any]]:
+        """Show a choice or a loop, which is over when a step after it begins, or the job is over."""
+        upstream = await self._upstream(step)
+        after = [name for name, other in self._request.spec.steps.items() if step.name in other.upstream]
+        await self._until(lambda: self._progress.over or any(name in self._progress.children for name in after))
+        outcome = self._of_control(step)
+        event = end_of(outcome)
+        report(event)
+
+        async def over() -> State[Any]:
+            return task_state(event, upstream, datetime.now(UTC))
+
+        as_task: Any = Task(over, name=step.name, task_run_name=step.name)
+        return outcome, await as_task(wait_for=shown_after(upstream), return_state=True)
+
+    def _of_control(self, step: Step) -> StepOutcome:
+        """What became of a choice or a loop, as the child jobs that it has run tell it."""
+        name, job, children = step.name, self._progress.job, self._progress.children
+        own, body = children.get(name), body_of(step)
+        if body is None:
+            bound = (other.name for other in self._request.spec.steps.values() if name in other.when.after)
+            statuses = ["Completed" for other in bound if other in children]
+        else:
+            statuses = [child.status for one, child in children.items() if is_iteration_of(one, body)]
+        statuses += [] if own is None else [own.status]
+        if failed := [status for status in statuses if status in FAILED or status == "Canceled"]:
+            status = RunStatus.CANCELED if "Canceled" in failed else RunStatus.FAILED
+            return StepOutcome(name, status, message=f"The step {name} {status.lower()}: what it repeats did.")
+        if statuses or job.status == "Completed":
+            left_out = not statuses and name not in self._expected
+            if not left_out or body is None:
+                return StepOutcome(name, RunStatus.COMPLETED)
+            return StepOutcome(name, RunStatus.NOT_STARTED, left_out=True, message=_why_not_run(step, True))
+        return StepOutcome(name, RunStatus.NOT_STARTED, message=_why_not_run(step, False))
+
     async def _show(self, step: Step) -> tuple[StepOutcome, State[Any]]:
-        upstream = [(await asyncio.shield(self._running[name]))[1] for name in sorted(step.upstream)]
+        upstream = await self._upstream(step)
         outcomes: list[StepOutcome] = []
         await self._until(lambda: self._progress.over or step.name in self._progress.children)
         if not self._progress.over and not self._started(step.name):
@@ -118,7 +175,11 @@ class Steps:
     async def _outcome(self, step: Step) -> StepOutcome:
         child = self._progress.children.get(step.name)
         if child is None:
-            return StepOutcome(step.name, RunStatus.NOT_STARTED, message=f"The step {step.name} did not run.")
+            # A job that completes has run all but what its choices left out.
+            left_out = self._progress.job.status == "Completed" and step.name not in self._expected
+            return StepOutcome(
+                step.name, RunStatus.NOT_STARTED, left_out=left_out, message=_why_not_run(step, left_out)
+            )
         if child.status == "Completed":
             return StepOutcome(step.name, RunStatus.COMPLETED, reused=child.reused, seconds=child.seconds)
         if child.status == "Canceled":
@@ -137,6 +198,16 @@ class Steps:
         if child.status == "NotResponding":
             return "NotResponding: its machine does not answer any more"
         return child.error or await self._jobs.error_of(child.name)
+
+
+def _why_not_run(step: Step, left_out: bool) -> str:
+    """Why a step has no child job: which condition was not for it, if that is known."""
+    if not left_out:
+        return f"The step {step.name} did not run."
+    if len(step.when.only_if) == 1:
+        choice, wanted = step.when.only_if[0]
+        return f"The step {step.name} did not run: the condition of {choice} was {str(not wanted).lower()}."
+    return f"The step {step.name} did not run: a condition was not for it, or for a step that it reads from."
 
 
 def _end(outcome: StepOutcome, child: RemoteJob) -> StepEvent:
