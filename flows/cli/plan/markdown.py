@@ -50,6 +50,7 @@ def _lines(plan: JobPlan, spec: JobSpec) -> Iterator[str]:
 
 
 def _why(step: PlannedStep) -> str:
-    if step.plan is not None:
-        return "<br>".join(plain(line) for line in reason_lines(step.plan.reasons, in_short=True))
+    if step.plan is not None or step.state is not StepState.CANNOT_RUN:
+        reasons = reason_lines(step.plan.reasons, in_short=True) if step.plan else []
+        return "<br>".join(plain(line) for line in (*reasons, *([step.note] if step.note else [])))
     return plain(step.refusal or f"it needs {', '.join(step.needs)}")

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from flows.engines.plan.control import how_often
 from flows.engines.plan.job import JobPlan, StepState
+from flows.spec.model.control import IfElse
 from flows.spec.model.job import DataReference, JobSpec, Step
 from flows.spec.text.locations import is_remote
 from flows.spec.values import source
@@ -34,18 +36,38 @@ def _lines(plan: JobPlan, spec: JobSpec) -> Iterator[str]:
     data = {reference: f"d{at}" for at, reference in enumerate(dict.fromkeys(_references(spec)))}
     outputs = {name: f"o{at}" for at, name in enumerate(spec.outputs)}
     yield from (f"{node}[({_quoted(_label(reference))})]" for reference, node in data.items())
-    yield from (f"{node}[{_quoted(name)}]" for name, node in steps.items())
+    yield from (f"{node}{_shape(spec.steps[name])}" for name, node in steps.items())
     yield from (f"{node}([{_quoted(name)}])" for name, node in outputs.items())
     for name, node in steps.items():
         step = spec.steps[name]
         yield from (f"{data[found]} --> {node}" for found in dict.fromkeys(_read(spec, step)))
-        yield from (f"{before} --> {node}" for before in sorted((steps[it] for it in step.upstream), key=_number))
+        before = sorted((it for it in step.upstream if it in steps), key=lambda it: _number(steps[it]))
+        yield from (f"{steps[it]} -->{_label_of_edge(spec, it, step)} {node}" for it in before)
         yield from (f"{node} --> {outputs[bound.name]}" for bound in step.outputs.values() if bound.name in outputs)
     for state, name in _CLASSES.items():
         nodes = [steps[step.name] for step in plan.steps if step.state is state]
         if nodes:
             yield f"classDef {name} {_STYLES[state]}"
             yield f"class {','.join(nodes)} {name}"
+
+
+def _shape(step: Step) -> str:
+    """The form of a step: a choice is a diamond, a loop a box in a box."""
+    match step.control:
+        case None:
+            return f"[{_quoted(step.name)}]"
+        case IfElse():
+            return f"{{{_quoted(step.name)}}}"
+        case _:
+            return f"[[{_quoted(step.name)}]]"
+
+
+def _label_of_edge(spec: JobSpec, before: str, step: Step) -> str:
+    """What a choice or a loop says of an edge: the value of the condition, or how often the body runs."""
+    wanted = dict(step.when.only_if).get(before)
+    if wanted is not None and before not in step.reads:
+        return f"|{str(wanted).lower()}|"
+    return f"|{_quoted(how_often(step))}|" if spec.steps[before].when.loop == step.name else ""
 
 
 def _references(spec: JobSpec) -> Iterator[DataReference]:

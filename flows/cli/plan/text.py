@@ -124,6 +124,12 @@ def _table(steps: Sequence[PlannedStep]) -> list[str]:
 
 
 def _why(step: PlannedStep) -> list[str]:
+    return [*_reasons(step), *([step.note] if step.note else [])]
+
+
+def _reasons(step: PlannedStep) -> list[str]:
+    if step.plan is None and step.state is not StepState.CANNOT_RUN:
+        return []
     if step.plan is None:
         return [f"{_names(step.needs)} cannot run" if step.needs else "see below"]
     if step.plan.record is not None:
@@ -206,6 +212,7 @@ def _step_as_json(step: PlannedStep) -> dict[str, Any]:
         **_decision_as_json(step.plan),
         "refusal": step.refusal,
         "needs": list(step.needs),
+        "note": step.note,
     }
 
 

@@ -84,6 +84,9 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"{name} had finished before {found.asked}, which goes on after {found.job}."
     if outcome.get("reused"):
         yield f"{name} was reused in {found.job}: what it depends on is the same as in {earlier or 'an earlier run'}."
+    elif status == "Completed" and found.decision is None and outcome.get("message"):
+        yield f"{name} ran no command in {found.job}, but decided what runs."
+        yield f"  {outcome.get('message')}"
     elif status == "NotStarted":
         yield f"{name} did not run in {found.job}."
         yield f"  {outcome.get('message')}"

@@ -403,11 +403,6 @@ def _sibling_page(job: RemoteJob, name: str) -> str | None:
     return job.url.replace(page, f"/runs/{name}") if job.url and page in job.url else None
 
 
-def _is_newer(known: RemoteJob, other: RemoteJob) -> bool:
-    """Whether a child was made after another child of the same step. The service lists children in no order."""
-    return known.created is not None and other.created is not None and known.created > other.created
-
-
 def _lag_behind(children: Mapping[str, RemoteJob], job: RemoteJob, spec: JobSpec) -> bool:
     """Whether the run history does not know yet what became of the children of a job that is over."""
     is_missing = job.status == "Completed" and not expected(spec) <= children.keys()

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from flows.engines.plan.control import as_planned, when_it_runs
 from flows.engines.plan.environment import Shortfall, shortfalls
 from flows.engines.plan.output_places import OutputPlace
 from flows.engines.plan.steps import Baseline, Planner, StepPlan
@@ -33,9 +34,11 @@ class PlannedStep:
         step: The step.
         wave: Its wave, from 1: it needs only steps of earlier ones.
         state: Whether it would run or be reused.
-        plan: What it depends on; None for one that cannot run.
+        plan: What it depends on; of one that a loop repeats, in the first iteration. None for one that cannot run, for
+            a choice or a loop, and for one whose values are not known yet.
         refusal: Why it cannot run here, as the end of a sentence that begins with its name.
         needs: The steps that cannot run and whose outputs it reads.
+        note: When and how often it would run, where choices or loops decide that; empty where they do not.
     """
 
     step: Step
@@ -44,6 +47,7 @@ class PlannedStep:
     plan: StepPlan | None = None
     refusal: str | None = None
     needs: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -118,18 +122,22 @@ def plan_job(
 def _planned(
     planner: Planner, step: Step, wave: int, planned: Mapping[str, PlannedStep], delivered: Mapping[StepOutput, Path]
 ) -> PlannedStep:
+    note = when_it_runs(planner.spec, step)
     refusal = step.refusal
     needs = tuple(name for name in sorted(step.upstream) if planned[name].state is StepState.CANNOT_RUN)
-    if refusal is None and not needs:
+    first = None if step.control else as_planned(planner.spec, step)
+    if refusal is None and not needs and first is None:
+        return PlannedStep(step, wave, StepState.RUN, note=note)
+    if refusal is None and not needs and first is not None:
         pending = frozenset(name for name in step.upstream if planned[name].state is not StepState.REUSE)
         try:
-            plan = planner.plan(step, delivered, pending)
+            plan = planner.plan(first, delivered, pending)
         except UserError as error:
             refusal = f"cannot be planned: {error}"
         else:
             state = StepState.REUSE if plan.reused else StepState.MAY_RUN if plan.may_be_reused else StepState.RUN
-            return PlannedStep(step, wave, state, plan)
-    return PlannedStep(step, wave, StepState.CANNOT_RUN, None, refusal, needs)
+            return PlannedStep(step, wave, state, plan, note=note)
+    return PlannedStep(step, wave, StepState.CANNOT_RUN, None, refusal, needs, note)
 
 
 def _environments(planner: Planner) -> Iterator[AskedEnvironment]:
