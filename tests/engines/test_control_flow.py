@@ -1,6 +1,9 @@
 """Choices and loops run on both engines, with the same steps, values and outputs."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -196,3 +199,46 @@ def test_a_step_that_fails_in_an_iteration_fails_its_loop_and_what_reads_from_it
     statuses = ran.statuses()
     assert (statuses["body-1"], statuses["body-2"], statuses["after"]) == ("Completed", "Failed", "NotStarted")
     assert statuses["loop"] != "Completed"
+
+
+DSL = """
+from azure.ai.ml import load_component
+from azure.ai.ml.dsl import pipeline
+from azure.ai.ml.dsl._condition import condition
+from azure.ai.ml.dsl._do_while import do_while
+from azure.ai.ml.dsl._parallel_for import parallel_for
+
+count, say = load_component("count.yml"), load_component("say.yml")
+
+@pipeline(default_compute="cpu-cluster-01")
+def whole(word: str = "more"):
+    body = count(number=0, limit=2)
+    do_while(
+        body=body,
+        condition=body.outputs.more,
+        mapping={body.outputs.next: body.inputs.number, body.outputs.out: [body.inputs.before]},
+        max_iteration_count=5,
+    )
+    each = say()
+    parallel_for(body=each, items=[{"word": "a"}, {"word": word}])
+    yes, no = say(word=word), say(word="fewer")
+    condition(condition=body.outputs.more, true_block=yes, false_block=[no])
+    return {"out": body.outputs.out}
+
+whole().dump("job.yml")
+"""
+
+
+def test_a_pipeline_of_the_clients_own_python_functions_runs_from_the_yaml_that_it_is_dumped_to(
+    jobs: JobRunner, write: Write
+) -> None:
+    write({"count.yml": COUNT, "say.yml": SAY, "dsl.py": DSL})
+    # Without this, the client dumps no control flow.
+    variables = {**os.environ, "AZURE_ML_CLI_PRIVATE_FEATURES_ENABLED": "true"}
+    subprocess.run([sys.executable, "-W", "ignore", "dsl.py"], cwd=jobs.folder, env=variables, check=True, timeout=300)
+
+    ran = jobs.run(fetch=("out",))
+
+    completed = ("body-1", "body-2", "dowhile", "each-1", "each-2", "parallelfor", "conditionnode", "no")
+    assert ran.statuses() == {**dict.fromkeys(completed, "Completed"), "yes": "NotStarted"}
+    assert (ran.fetched["out"] / "said").read_text() == "1\n2\n"
