@@ -19,7 +19,6 @@ from types import MappingProxyType
 from flows.errors import ParameterError
 from flows.spec.graph import order
 from flows.spec.model.job import DataReference, InputBinding, JobKind, JobSpec, ParentInput, Step, StepOutput
-from flows.spec.reading.work.elsewhere import CONTROL_FLOW
 from flows.spec.text.section import nearest
 
 
@@ -53,7 +52,7 @@ def steps_named(spec: JobSpec, name: str, flag: str) -> frozenset[str]:
     what = f"{flag} {name}"
     if spec.kind is not JobKind.PIPELINE:
         raise ParameterError(f"{what}: {spec.source.name} is no pipeline, so it has one step. Run it without {flag}.")
-    if control := next((step for step in spec.steps.values() if step.kind in CONTROL_FLOW), None):
+    if control := next((step for step in spec.steps.values() if step.control is not None), None):
         raise ParameterError(
             f"{what}: {spec.source.name} has the {control.kind} {control.name}, which decides while the pipeline runs "
             f"what else runs, and how often. Such a pipeline runs as a whole: leave out {flag}."

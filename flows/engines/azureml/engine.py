@@ -42,7 +42,6 @@ from flows.errors import DataAssetError, RunError, ServiceError, SettingsError, 
 from flows.machine.private import hand_out_text, make_folder
 from flows.settings import Settings
 from flows.spec.bind import with_environment
-from flows.spec.graph import order
 from flows.spec.model.job import JobKind, JobSpec, StepOutput
 from flows.spec.text.names import inside
 from flows.tags import ENGINE, ENVIRONMENT, MADE_OF

@@ -19,8 +19,8 @@ from flows.data.digests import change_since, data_digest
 from flows.data.store import DataStore
 from flows.engines.earlier import EarlierJob
 from flows.engines.kind import Where
-from flows.engines.local.earlier_jobs import LocalJobs, ended_outcome
 from flows.engines.local.control.flow import ControlFlow, Ended
+from flows.engines.local.earlier_jobs import LocalJobs, ended_outcome
 from flows.engines.local.host.processes import LocalProcesses, take_processes
 from flows.engines.local.job_runs import JobRuns
 from flows.engines.local.shell_paths import ShellPaths

@@ -11,7 +11,7 @@ from azure.ai.ml._schema.pipeline.control_flow_job import DoWhileSchema, Paralle
 from azure.ai.ml._schema.pipeline.pipeline_component import (
     PipelineComponentSchema,
     RestPipelineComponentSchema,
-    _AnonymousPipelineComponentSchema,
+    _AnonymousPipelineComponentSchema,  # pyright: ignore[reportPrivateUsage]
 )
 from azure.ai.ml._schema.pipeline.pipeline_job import PipelineJobSchema
 from marshmallow import INCLUDE
