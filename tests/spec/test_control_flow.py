@@ -390,8 +390,8 @@ WRONG: Mapping[str, tuple[str, str]] = {
     ),
     "a body that is neither command nor pipeline": (
         f"{EACH.replace('jobs.b', 'jobs.s')}, items: [{{i: 1}}]}}\n"
-        "  s: {type: spark, code: ., entry: {file: a.py}}",
-        "9: jobs.e.body: the body s is of type spark | The body of a loop is a command or a pipeline.",
+        "  s: {type: import, source: {type: s3, connection: 'azureml:c', path: x}, output: {type: uri_folder}}",
+        "9: jobs.e.body: the body s is of type import | The body of a loop is a command or a pipeline.",
     ),
     "a reader of what is repeated for each item": (
         f"{EACH}, items: [{{number: 1}}]}}\n"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flows.any_yaml.selection.graph import cut_pipelines, downstream, need, selected, steps_named
 from flows.errors import ParameterError
+from flows.spec.model.control import Body, DoWhile
 from flows.spec.model.job import Component, DataReference, InputPort, JobKind, JobSpec, OutputPort, Step, StepOutput
 from flows.spec.reading.reader import read_job
 from tests.engines.jobs import FILE, FOLDER, command, delivered_by, pipeline
@@ -154,7 +155,8 @@ def test_job_that_is_no_pipeline_has_no_steps_to_choose_from(write: Write) -> No
 
 def test_pipeline_with_a_loop_or_a_condition_runs_as_a_whole() -> None:
     spec = chain(2, [(0, 1)])
-    loop = replace(spec.steps["s1"], kind="do_while")
+    control = DoWhile(Body("s0", frozenset({"s0"})), "more", {}, 3)
+    loop = replace(spec.steps["s1"], kind="do_while", control=control)
     spec = replace(spec, steps={**spec.steps, "s1": loop})
     with pytest.raises(ParameterError, match=r"p\.yml has the do_while s1, which decides while the pipeline runs"):
         steps_named(spec, "s0", "--only")

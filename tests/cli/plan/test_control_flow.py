@@ -13,8 +13,8 @@ type: pipeline
 settings: {default_compute: serverless}
 jobs:
   check: {component: ./count.yml, inputs: {number: 1}}
-  choice: {type: if_else, condition: '${{parent.jobs.check.outputs.more}}', true_block: '${{parent.jobs.yes}}'}
-  yes: {component: ./count.yml, inputs: {number: 2}}
+  choice: {type: if_else, condition: '${{parent.jobs.check.outputs.more}}', true_block: '${{parent.jobs.then}}'}
+  then: {component: ./count.yml, inputs: {number: 2}}
   again: {component: ./count.yml, inputs: {number: 3}}
   while: {type: do_while, body: '${{parent.jobs.again}}', condition: more, mapping: {next: number},
     limits: {max_iteration_count: 5}}
@@ -37,7 +37,7 @@ def test_a_plan_tells_how_often_and_under_which_condition_a_step_would_run(
     assert main(["plan", job]) == 0
     said = " ".join(capsys.readouterr().out.split())
     for note in (
-        "yes if check.more is true, else nothing",
+        "then if check.more is true, else nothing",
         "only if check.more is true (choice)",
         "up to 5 times, while more is true (while)",
         "runs again up to 5 times, while more is true",
@@ -51,11 +51,11 @@ def test_a_graph_draws_choices_and_loops_with_what_they_decide(job: str, capsys:
     lines = capsys.readouterr().out.splitlines()
     node = {
         name: next(line.split("[")[0].split("{")[0] for line in lines if f'"{name}"' in line)
-        for name in ("choice", "yes", "again", "while", "each", "loop")
+        for name in ("choice", "then", "again", "while", "each", "loop")
     }
     node = {name: text.strip() for name, text in node.items()}
     edges = {line.strip() for line in lines}
-    assert f"{node['choice']} -->|true| {node['yes']}" in edges
+    assert f"{node['choice']} -->|true| {node['then']}" in edges
     assert f'{node["again"]} -->|"up to 5 times, while more is true"| {node["while"]}' in edges
     assert f'{node["each"]} -->|"for each of 3 items, 2 at once"| {node["loop"]}' in edges
     assert f'    {node["choice"]}{{"choice"}}' in lines

@@ -76,7 +76,11 @@ PARALLEL: dict[str, Any] = {
     "task": {"type": "run_function", "code": "./code", "entry_script": "score.py", "environment": IMAGE},
 }
 COMPONENT = {
-    **command("cat ${{inputs.rows}} > ${{outputs.out}}", inputs={"rows": FILE}, outputs={"out": FILE}),
+    **command(
+        "cat ${{inputs.rows}} > ${{outputs.out}}; echo 1 > ${{outputs.many}}",
+        inputs={"rows": FILE},
+        outputs={"out": FILE, "many": {"type": "boolean"}},
+    ),
     "name": "component",
     "version": "1",
 }
@@ -132,6 +136,8 @@ ADDED: dict[str, tuple[str, str, Any]] = {
     "inputs.*.description": ("component", "inputs.rows.description", "The rows."),
     "outputs.*.mode": ("job", "outputs.out.mode", "upload"),
     "outputs.*.description": ("component", "outputs.out.description", "The rows."),
+    "outputs.*.is_control": ("component", "outputs.many.is_control", True),
+    "outputs.*.early_available": ("component", "outputs.many.early_available", True),
     "sampling_algorithm.logbase": ("sweep", "sampling_algorithm.logbase", "e"),
     "task.model": ("parallel", "task.model", "azureml:m:1"),
     "environment.$schema": ("environment/own", "$schema", "https://azuremlschemas.azureedge.net/x.json"),
@@ -273,7 +279,6 @@ REFUSED: dict[str, tuple[str, str, Any]] = {
     "distribution": ("job", "resources", {"instance_count": 2}),
     "resources.instance_count": ("job", "resources", {"instance_count": 2}),
     "inputs.*.path": ("job", "inputs.rows.path", "azureml:elsewhere:1"),
-    "outputs.*.type": ("component", "outputs.flag", {"type": "boolean"}),
     "trial": ("sweep", "trial", "azureml:fit:1"),
     "search_space.*.values": ("sweep", "search_space.rate.values", [{"deep": {"type": "choice", "values": [1]}}]),
     "task.model": ("parallel", "task", {"type": "model", "model": "azureml:m:1", "environment": IMAGE}),

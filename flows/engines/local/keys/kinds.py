@@ -65,7 +65,11 @@ KINDS: Mapping[str, KeyedKind] = MappingProxyType(
         "QUEUE_SETTINGS": KeyedKind("queue settings", "queue_settings", keys.QUEUE_SETTINGS),
         "ENVIRONMENT": KeyedKind("environment", "environment", keys.ENVIRONMENT),
         "DATA_ASSET": KeyedKind("data asset", "data", keys.DATA_ASSET),
+        "CONTROL_NODES": KeyedKind("choice or loop", "jobs.*", ByType("control node", keys.CONTROL_NODES)),
+        "DO_WHILE_LIMITS": KeyedKind("limits of a loop", "limits", keys.DO_WHILE_LIMITS),
+        "LITERAL_OUTPUT_PORT": KeyedKind("declared output, a value", "outputs.*", keys.LITERAL_OUTPUT_PORT),
         "SPARK": KeyedKind("spark", "jobs.*", keys.SPARK, REFUSALS["spark"]),
+        "SPARK_RESOURCES": KeyedKind("resources of spark", "resources", keys.SPARK_RESOURCES, REFUSALS["spark"]),
         "DATA_TRANSFER": KeyedKind("data transfer", "jobs.*", keys.DATA_TRANSFER, REFUSALS["data_transfer"]),
         "IMPORT": KeyedKind("import", "jobs.*", keys.IMPORT, REFUSALS["import"]),
     }

@@ -149,7 +149,11 @@ ROWS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
         },
         "Outputs": {
             "outputs": _honoured("The step gets the path of a new file or folder."),
-            "outputs.*.type": _honoured("It says whether it is a file or a folder.", "it is the type of a value"),
+            "outputs.*.type": _honoured(
+                "It says whether it is a file, a folder, or a value that the step writes into a file."
+            ),
+            "outputs.*.is_control": _ignored("A choice or a loop may go by any output that is true or false."),
+            "outputs.*.early_available": _ignored("A value is read when its step has ended."),
             "outputs.*.path": Row(
                 Treatment.EMULATED,
                 "The output is kept in the local state.",
@@ -160,6 +164,16 @@ ROWS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
             "outputs.*.name": _emulated("The output is registered on this machine."),
             "outputs.*.version": _emulated("The output is registered on this machine."),
             "outputs.*.description": _DESCRIBES,
+        },
+        "Choices and loops": {
+            "jobs.*.condition": _honoured("The value of it decides which steps run, or whether the body runs again."),
+            "jobs.*.true_block": _honoured("The steps run where the condition is true."),
+            "jobs.*.false_block": _honoured("The steps run where the condition is false."),
+            "jobs.*.body": _honoured("It runs again and again, or for each item."),
+            "jobs.*.mapping": _honoured("The body reads what it has delivered the time before."),
+            "jobs.*.items": _honoured("The body runs for each."),
+            "jobs.*.max_concurrency": _honoured("The body runs no more times at once."),
+            "limits.max_iteration_count": _honoured("The body runs no more times."),
         },
         "Sweeps": {
             "trial": _honoured("Each trial runs it.", "it is registered, and no file was given for it"),
