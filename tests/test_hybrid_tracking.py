@@ -21,6 +21,7 @@ from flows.engines.local.host.processes import step_environment, tracking_enviro
 from flows.engines.open_engine import ENGINES, EngineChoice, chosen_engine
 from flows.errors import SettingsError
 from flows.settings import WORKSPACE_VARIABLES, Settings
+from tests.azure_ml_service.arm import WORKSPACE_GUID
 from tests.azure_ml_service.blobs import DATASTORES
 from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.history import artifact_folder
@@ -271,7 +272,8 @@ def test_workspace_tells_where_its_mlflow_is(azure_environment: Service) -> None
     tracking = found()
     assert tracking.uri.endswith(f".api.azureml.ms/mlflow/v1.0{workspace.path}")
     where = f"/subscriptions/{workspace.subscription}/resourcegroups/{workspace.resource_group}"
-    assert tracking.page("a-run") == f"https://ml.azure.com/runs/a-run?wsid={where}/workspaces/{workspace.name}"
+    shown = f"https://ml.azure.com/runs/a-run?wsid={where}/workspaces/{workspace.name}"
+    assert tracking.page("a-run") == f"{shown}&tid={WORKSPACE_GUID}"
 
 
 @pytest.mark.parametrize(

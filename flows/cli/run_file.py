@@ -82,7 +82,8 @@ def _as_submitted(options: RunOptions, record: Submitted) -> FileParameters:
         "--job": options.job,
         "FILE.yml": options.file is not None and os.path.abspath(options.file) != record.parameters["file"],
         "--engine": options.engine not in ("auto", record.engine),
-        "--tracking": options.tracking not in ("local", record.parameters["tracking"]),
+        "--tracking": options.tracking
+        not in (FileParameters.model_fields["tracking"].default, record.parameters["tracking"]),
     }
     file = record.parameters["file"]
     if differing := [flag for flag, value in given.items() if value]:

@@ -155,7 +155,7 @@ def test_job_that_is_no_pipeline_has_no_steps_to_choose_from(write: Write) -> No
 
 def test_pipeline_with_a_loop_or_a_condition_runs_as_a_whole() -> None:
     spec = chain(2, [(0, 1)])
-    control = DoWhile(Body("s0", frozenset({"s0"})), "more", {}, 3)
+    control = DoWhile(Body("s0"), {}, "more", 3)
     loop = replace(spec.steps["s1"], kind="do_while", control=control)
     spec = replace(spec, steps={**spec.steps, "s1": loop})
     with pytest.raises(ParameterError, match=r"p\.yml has the do_while s1, which decides while the pipeline runs"):
