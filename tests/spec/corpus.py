@@ -195,8 +195,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the folder; every .yml and .yaml file below it is read")
     parser.add_argument("--list", action="store_true", help="name each file, and what is said against it")
     given = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)  # the client logs what it refuses as well
     folder: Path = given.folder.resolve()
     found = [verdicts_of(path) for path in sorted(folder.rglob("*.y*ml")) if path.is_file()]
     both = [one.path for one in found if one.loader == "load_job" and not one.here and not one.there]
@@ -209,4 +207,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)  # the client logs what it refuses as well
     sys.exit(main())
