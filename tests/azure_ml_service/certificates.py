@@ -15,6 +15,7 @@ HOSTS = (
     "login.microsoftonline.com",
     "*.api.azureml.ms",
     "*.blob.core.windows.net",
+    "*.westeurope.inference.ml.azure.com",
     "localhost",
 )
 

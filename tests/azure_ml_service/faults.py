@@ -2,13 +2,14 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tests.azure_ml_service.messages import Request
 
 FaultKind: TypeAlias = Literal["status", "reset", "slow", "expired", "empty", "overtaken", "call", "answer", "hold"]
+EndpointFaultKind: TypeAlias = Literal["fail", "hang", "build", "probe", "quota", "taken", "answer", "slow", "reset"]
 JobFaultKind: TypeAlias = Literal[
     "fail", "fail_silently", "hang", "preempt", "held", "stuck_queued", "not_responding", "paused", "slow_cancel"
 ]
@@ -78,6 +79,42 @@ class JobFault:
         return self.job is not None and re.fullmatch(self.job, job) is not None
 
 
+@dataclass(slots=True)
+class EndpointFault:
+    """What happens to the next ``times`` (None: to all) changes or requests of an endpoint, or of a deployment of it.
+
+    Of what is put: ``fail``: the making fails, with ``error`` and ``message``; ``hang``: it goes on for ``seconds``, or
+    until the fault is taken back or it is deleted; ``build``: the image cannot be built; ``probe``: the code never
+    answers; ``quota``: too few cores are left; ``taken``: somebody else has an endpoint of this name. Of what is
+    scored: ``answer``: the answer is ``code``, with ``message``, and the model is not asked; ``slow``: the answer takes
+    ``seconds`` more; ``reset``: the connection is cut. ``endpoint`` and ``deployment`` are patterns; without
+    ``deployment``, changes are those of the endpoint itself, and requests those to any deployment.
+    """
+
+    kind: EndpointFaultKind
+    endpoint: str = ".*"
+    deployment: str | None = None
+    times: int | None = 1
+    code: int = 500
+    error: str = "InternalServerError"
+    message: str = "An injected fault."
+    seconds: float | None = None
+    hits: int = 0
+
+    def matches(self, kinds: Collection[str], endpoint: str, deployment: str | None) -> bool:
+        """Whether this fault is for this change (``kinds`` are those of a change) or request."""
+        if self.kind not in kinds or (self.times is not None and self.hits >= self.times):
+            return False
+        if self.deployment is None:
+            fits = deployment is None or self.kind in REQUEST_FAULTS
+        else:
+            fits = deployment is not None and re.fullmatch(self.deployment, deployment) is not None
+        return fits and re.fullmatch(self.endpoint, endpoint) is not None
+
+
+REQUEST_FAULTS = ("answer", "slow", "reset")
+
+
 class Faults:
     """The faults in force."""
 
@@ -85,20 +122,25 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._job_faults: list[JobFault] = []
+        self._endpoint_faults: list[EndpointFault] = []
 
-    def add(self, fault: Fault | JobFault) -> None:
+    def add(self, fault: Fault | JobFault | EndpointFault) -> None:
         """Put a fault in force."""
         with self._lock:
-            if isinstance(fault, Fault):
-                self._faults.append(fault)
-            else:
-                self._job_faults.append(fault)
+            match fault:
+                case Fault():
+                    self._faults.append(fault)
+                case JobFault():
+                    self._job_faults.append(fault)
+                case EndpointFault():
+                    self._endpoint_faults.append(fault)
 
     def clear(self) -> None:
-        """Take all faults back; jobs that they hold go on."""
+        """Take all faults back; jobs and deployments that they hold go on."""
         with self._lock:
             self._faults.clear()
             self._job_faults.clear()
+            self._endpoint_faults.clear()
 
     def take(self, request: Request) -> Fault | None:
         """The fault that hits this request, counted."""
@@ -117,7 +159,18 @@ class Faults:
                 fault.hits += 1
             return found
 
-    def holds(self, fault: JobFault) -> bool:
-        """Whether a fault that hit a job is still in force."""
+    def take_for_endpoint(
+        self, kinds: Collection[str], endpoint: str, deployment: str | None = None
+    ) -> EndpointFault | None:
+        """The fault of one of these kinds that hits this change or request, counted."""
         with self._lock:
-            return any(fault is other for other in self._job_faults)
+            for fault in self._endpoint_faults:
+                if fault.matches(kinds, endpoint, deployment):
+                    fault.hits += 1
+                    return fault
+        return None
+
+    def holds(self, fault: JobFault | EndpointFault) -> bool:
+        """Whether a fault that hit a job, or something of an endpoint, is still in force."""
+        with self._lock:
+            return any(fault is other for other in (*self._job_faults, *self._endpoint_faults))

@@ -146,7 +146,7 @@ class JobProcesses:
         """Start the step host, which imports while jobs are still queued."""
         if self._host is None:
             helper = Command(["cat"], self._folder, dict(os.environ), self._folder / "helper.log")
-            self._host = StepHost.start(Path(sys.executable), _machine_environment(), _PRELOAD, helper)
+            self._host = StepHost.start(Path(sys.executable), machine_environment(), _PRELOAD, helper)
         return self._host
 
     async def _step_host(self) -> StepHost:
@@ -161,7 +161,7 @@ class JobProcesses:
         experiment = self._mlflow.make_run(job)
         token = make_token("https://management.azure.com", 12 * 3600.0)
         return {
-            **_machine_environment(),
+            **machine_environment(),
             **self._client_environment,
             **{f"AZURE_ML_INPUT_{name}": value for name, value in inputs.items() if value is not None},
             **{f"AZURE_ML_OUTPUT_{name}": value for name, value in outputs.items()},
@@ -185,7 +185,7 @@ class JobProcesses:
         }
 
 
-def _machine_environment() -> dict[str, str]:
+def machine_environment() -> dict[str, str]:
     """What a step has of this machine: as much as a container would have."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "USER") if name in os.environ}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))

@@ -16,6 +16,7 @@ LOCATION = "westeurope"
 ARM_HOST = r"management\.azure\.com"
 API_HOST = r"[\w-]+\.api\.azureml\.ms"
 BLOB_HOST = r"[\w-]+\.blob\.core\.windows\.net"
+SCORING_HOST = r"[\w-]+\.[\w-]+\.inference\.ml\.azure\.com"
 LOGIN_HOST = r"login\.microsoftonline\.com"
 LOOPBACK = r"127\.0\.0\.1(?::\d+)?|localhost(?::\d+)?"
 
@@ -104,7 +105,7 @@ class Refused(Exception):
         self.answer = Answer.workspace_error(*told, inner) if is_ours else Answer.error(*told)
 
 
-Handler: TypeAlias = Callable[..., Answer]
+Handler: TypeAlias = Callable[..., Answer | None]  # None: the connection is cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ from tests.azure_ml_service.job_process import JobProcesses
 from tests.azure_ml_service.jobs import Executor, Jobs, children_of
 from tests.azure_ml_service.messages import API_HOST, ARM_HOST, Answer, Json, Refused, Request, Route
 from tests.azure_ml_service.mlflow_part import Mlflow
+from tests.azure_ml_service.online import Online
+from tests.azure_ml_service.online_processes import OnlineProcesses
+from tests.azure_ml_service.online_scoring import OnlineScoring
+from tests.azure_ml_service.operations import Operations
 from tests.azure_ml_service.proxy import Proxy
 from tests.azure_ml_service.runner import Runner
 from tests.azure_ml_service.state import Documents
@@ -79,6 +83,10 @@ class Service:
         processes = JobProcesses(folder / "work", self.documents, self.arm, self.blobs, self.mlflow, self._way_in())
         self.runner = Runner(self.documents, self.arm, processes, self.mlflow, self.faults)
         self.job_routes = Jobs(self.arm, self.documents, executor or self.runner)
+        self.operations = Operations(self.arm, self.documents, self.faults)
+        self.online_processes = OnlineProcesses(folder / "online")
+        online = Online(self.arm, self.documents, self.operations, self.online_processes, self.faults)
+        self.scoring = OnlineScoring(self.documents, online, self.online_processes, self.faults)
         self._thread = threading.Thread(target=self._proxy.serve_forever, name="azure-ml-service", daemon=True)
         parts = (
             self.identity,
@@ -88,6 +96,9 @@ class Service:
             History(self.arm, self.documents, self.blobs),
             self.mlflow,
             self.blobs,
+            self.operations,
+            online,
+            self.scoring,
             Control(self),
         )
         self._routes: list[Route] = [found for part in parts for found in part.routes()]
@@ -104,6 +115,8 @@ class Service:
     def stop(self) -> None:
         """Stop, with every process that was started. Jobs that have not ended go on with the next start."""
         self.runner.stop()
+        self.operations.stop()
+        self.online_processes.stop_all()
         self._proxy.shutdown()
         self._proxy.server_close()
         self._thread.join(10)
@@ -159,6 +172,8 @@ class Service:
         self.runner.step_seconds = 0.05
         self.arm.page_size = 100
         self.computes.reset()
+        self.operations.reset()
+        self.scoring.scored.clear()
 
     def forget_all(self) -> None:
         """Delete every asset, job and blob, and forget what was recorded."""
@@ -228,7 +243,7 @@ class Service:
         answer = self._work(request)
         return answer if fault is None else _failure(fault)
 
-    def _work(self, request: Request) -> Answer:
+    def _work(self, request: Request) -> Answer | None:
         found = self._find(request)
         if found is None:
             self.contract.report(f"nothing answers {request.method} https://{request.host}{request.path}")
@@ -238,7 +253,7 @@ class Service:
             self._check_access(request, groups)
             self._observe(request, True, request.body)
             answer = way.handler(request, **groups)
-            if answer.status in (200, 201):
+            if answer is not None and answer.status in (200, 201):
                 self._observe(request, False, answer.body)
         except Refused as refused:
             return refused.answer

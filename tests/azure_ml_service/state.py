@@ -45,6 +45,12 @@ class Documents:
             os.replace(partial, path)
             self._kinds.setdefault(kind, {})[key] = text
 
+    def remove(self, kind: str, key: str) -> None:
+        """Take a document away, if there is one."""
+        with self.lock:
+            (self._folder / kind / f"{quote(key, safe='')}.json").unlink(missing_ok=True)
+            self._kinds.get(kind, {}).pop(key, None)
+
     @contextmanager
     def change(self, kind: str, key: str) -> Generator[Json]:
         """Change a document that exists; nobody else does meanwhile."""

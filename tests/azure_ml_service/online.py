@@ -1,0 +1,318 @@
+"""Online endpoints and their deployments, as Azure Resource Manager shows them."""
+
+import re
+import uuid
+from typing import Any
+
+from tests.azure_ml_service.arm import LOCATION, PROVIDER, Arm, system_data
+from tests.azure_ml_service.computes import SIZES
+from tests.azure_ml_service.faults import EndpointFault, Faults
+from tests.azure_ml_service.identity import make_token
+from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
+from tests.azure_ml_service.online_processes import OnlineProcesses, WorkerFiles
+from tests.azure_ml_service.operations import OperationFailed, Operations, refuse_while_changing
+from tests.azure_ml_service.state import Documents, now
+
+ENDPOINTS, DEPLOYMENTS = "onlineEndpoints", "onlineDeployments"
+SUBMITTED, KEYS = "online-submitted", "online-keys"
+MAKING_FAULTS = ("fail", "hang", "build", "probe", "quota")
+_AUTH = {"key": "Key", "amltoken": "AMLToken", "aadtoken": "AADToken"}
+_DEFAULT_PROBE = {
+    "initialDelay": "PT10S",
+    "period": "PT10S",
+    "timeout": "PT2S",
+    "successThreshold": 1,
+    "failureThreshold": 30,
+}
+
+
+class Online:
+    """Answers for online endpoints and deployments."""
+
+    def __init__(
+        self, arm: Arm, documents: Documents, operations: Operations, processes: OnlineProcesses, faults: Faults
+    ) -> None:
+        self._arm = arm
+        self._documents = documents
+        self._operations = operations
+        self._processes = processes
+        self._faults = faults
+
+    def routes(self) -> list[Route]:
+        """Who answers what."""
+        endpoint = f"W/{ENDPOINTS}/{{name}}"
+        deployment = f"W/{ENDPOINTS}/{{endpoint}}/deployments/{{name}}"
+        return [
+            route("GET", ARM_HOST, f"W/{ENDPOINTS}", self.list_endpoints),
+            route("GET", ARM_HOST, endpoint, self.get_endpoint),
+            route("PUT", ARM_HOST, endpoint, self.put_endpoint),
+            route("DELETE", ARM_HOST, endpoint, self.delete_endpoint),
+            route("POST", ARM_HOST, f"{endpoint}/listKeys", self.list_keys),
+            route("POST", ARM_HOST, f"{endpoint}/regenerateKeys", self.regenerate_keys),
+            route("POST", ARM_HOST, f"{endpoint}/token", self.token),
+            route("GET", ARM_HOST, f"{endpoint}/deployments", self.list_deployments),
+            route("GET", ARM_HOST, deployment, self.get_deployment),
+            route("PUT", ARM_HOST, deployment, self.put_deployment),
+            route("DELETE", ARM_HOST, deployment, self.delete_deployment),
+            route("POST", ARM_HOST, f"{deployment}/getLogs", self.logs),
+        ]
+
+    # Endpoints
+
+    def endpoint(self, name: str) -> Json:
+        """An endpoint.
+
+        Raises:
+            Refused: There is none.
+        """
+        found = self._documents.get(ENDPOINTS, name)
+        if found is None:
+            raise Refused(404, "UserError", f"The endpoint {name} was not found in the workspace.")
+        return found
+
+    def list_endpoints(self, request: Request) -> Answer:
+        return Answer.of({"value": self._documents.all(ENDPOINTS)})
+
+    def get_endpoint(self, request: Request, name: str) -> Answer:
+        return Answer.of(self.endpoint(name))
+
+    def put_endpoint(self, request: Request, name: str) -> Answer:
+        asked, before = request.json, self._documents.get(ENDPOINTS, name)
+        _check_name(name)
+        refuse_while_changing(before, f"the endpoint {name}")
+        if before is None and self._faults.take_for_endpoint(("taken",), name):
+            text = "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
+            raise Refused(400, "UserError", f"{text} Try some other name.")
+        given: Json = asked["properties"]
+        traffic, mirror = given.get("traffic") or {}, given.get("mirrorTraffic") or {}
+        self._check_traffic(name, traffic, mirror)
+        mode = _AUTH[str(given["authMode"]).lower()]
+        properties = {
+            "authMode": mode,
+            "description": given.get("description"),
+            "properties": given.get("properties") or {},
+            "publicNetworkAccess": given.get("publicNetworkAccess") or "Enabled",
+            "scoringUri": before and before["properties"]["scoringUri"],
+            "swaggerUri": before and before["properties"]["swaggerUri"],
+            # As recorded: the answer to a PUT still tells the traffic from before.
+            "traffic": before["properties"]["traffic"] if before else {},
+            "mirrorTraffic": before["properties"]["mirrorTraffic"] if before else {},
+            "provisioningState": "Updating" if before else "Creating",
+        }
+        with self._documents.lock:
+            resource = {
+                **self._arm.resource(ENDPOINTS, name, properties),
+                "location": asked["location"],
+                "tags": asked.get("tags") or {},
+                "identity": {"type": "SystemAssigned"},
+                "kind": "Managed",
+                "systemData": before["systemData"] if before else system_data(now()),
+            }
+            self._documents.put(ENDPOINTS, name, resource)
+            if before is None:
+                self._documents.put(KEYS, name, {"primaryKey": _key(), "secondaryKey": _key()})
+            fault = self._faults.take_for_endpoint(MAKING_FAULTS, name)
+
+            def work() -> None:
+                self._suffer(fault, ENDPOINTS, name)
+                base = f"https://{name.lower()}.{LOCATION}.inference.ml.azure.com"
+                addresses = {"scoringUri": f"{base}/score", "swaggerUri": f"{base}/swagger.json"}
+                with self._documents.change(ENDPOINTS, name) as made:
+                    made["properties"] |= {"traffic": traffic, "mirrorTraffic": mirror, **addresses}
+
+            return self._operations.change(request, "oe", ENDPOINTS, name, work)
+
+    def _check_traffic(self, endpoint: str, traffic: dict[str, int], mirror: dict[str, int]) -> None:
+        for name in (*traffic, *mirror):
+            found = self._documents.get(DEPLOYMENTS, f"{endpoint}/{name}")
+            if found is None or found["properties"]["provisioningState"] in ("Creating", "Deleting"):
+                raise Refused(400, "UserError", f"Traffic is given to {name}, which is no deployment that is made.")
+        if sum(traffic.values()) not in (0, 100):
+            raise Refused(400, "UserError", f"The traffic must sum to 0 or 100, not {sum(traffic.values())}.")
+        if len(mirror) > 1 or any(share > 50 or traffic.get(name) for name, share in mirror.items()):
+            text = "Traffic is mirrored to one deployment, at most 50 percent, and not to one with live traffic."
+            raise Refused(400, "UserError", text)
+
+    def delete_endpoint(self, request: Request, name: str) -> Answer:
+        keys = [key for key in self._documents.keys(DEPLOYMENTS) if key.partition("/")[0] == name]
+
+        def work() -> None:
+            for key in keys:
+                self._processes.stop(key)
+                self._documents.remove(DEPLOYMENTS, key)
+                self._documents.remove(SUBMITTED, key)
+            self._documents.remove(KEYS, name)
+
+        return self._operations.delete(request, "oe", ENDPOINTS, name, work)
+
+    def list_keys(self, request: Request, name: str) -> Answer:
+        if self.endpoint(name)["properties"]["authMode"] != "Key":
+            raise Refused(400, "UserError", f"The endpoint {name} has no keys.")
+        return Answer.of(self._documents.get(KEYS, name))
+
+    def regenerate_keys(self, request: Request, name: str) -> Answer:
+        self.endpoint(name)
+        which = "primaryKey" if request.json["keyType"] == "Primary" else "secondaryKey"
+        with self._documents.change(KEYS, name) as keys:
+            keys[which] = _key()
+        return Answer(204)
+
+    def token(self, request: Request, name: str) -> Answer:
+        if self.endpoint(name)["properties"]["authMode"] != "AMLToken":
+            raise Refused(400, "UserError", f"The endpoint {name} hands out no tokens.")
+        token, times = make_token(f"aml:{name}"), {"expiryTimeUtc": 4102444800, "refreshAfterTimeUtc": 4102444800}
+        return Answer.of({"accessToken": token, "tokenType": "Bearer", **times})
+
+    # Deployments
+
+    def deployment(self, endpoint: str, name: str) -> Json:
+        """A deployment.
+
+        Raises:
+            Refused: There is none.
+        """
+        self.endpoint(endpoint)
+        found = self._documents.get(DEPLOYMENTS, f"{endpoint}/{name}")
+        if found is None:
+            raise Refused(404, "UserError", f"The deployment {name} of the endpoint {endpoint} was not found.")
+        return found
+
+    def list_deployments(self, request: Request, name: str) -> Answer:
+        self.endpoint(name)
+        keys = [key for key in self._documents.keys(DEPLOYMENTS) if key.partition("/")[0] == name]
+        return Answer.of({"value": [found for key in keys if (found := self._documents.get(DEPLOYMENTS, key))]})
+
+    def get_deployment(self, request: Request, endpoint: str, name: str) -> Answer:
+        return Answer.of(self.deployment(endpoint, name))
+
+    def put_deployment(self, request: Request, endpoint: str, name: str) -> Answer:
+        self.endpoint(endpoint)
+        _check_name(name)
+        asked, key = request.json, f"{endpoint}/{name}"
+        before = self._documents.get(DEPLOYMENTS, key)
+        refuse_while_changing(before, f"the deployment {name}")
+        given: Json = asked["properties"]
+        size = str(given.get("instanceType")).upper()
+        if not any(size in sizes for sizes in SIZES.values()):
+            raise Refused(400, "UserError", f"The requested VM size {given.get('instanceType')} is not supported here.")
+        files = self._files(given)
+        # As recorded: these are told once it is made.
+        hidden = {"requestSettings": {"requestTimeout": "PT0S"}, "livenessProbe": None, "readinessProbe": None}
+        properties = {
+            **given,
+            **hidden,
+            "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"},
+            "properties": given.get("properties") or {},
+            "provisioningState": "Updating" if before else "Creating",
+        }
+        with self._documents.lock:
+            resource = {
+                "id": f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{name}",
+                "name": name,
+                "type": f"{PROVIDER}/{ENDPOINTS}/deployments",
+                "location": asked["location"],
+                "tags": asked.get("tags") or {},
+                "kind": "Managed",
+                "sku": {**asked["sku"], "tier": None, "size": None, "family": None},
+                "properties": properties,
+                "systemData": before["systemData"] if before else system_data(now()),
+            }
+            self._documents.put(DEPLOYMENTS, key, resource)
+            fault = self._faults.take_for_endpoint(MAKING_FAULTS, endpoint, name)
+
+            def work() -> None:
+                self._suffer(fault, DEPLOYMENTS, key)
+                if self._processes.start(key, files) is None:
+                    raise _not_ready(self._processes.log(key, "InferenceServer").read_text(errors="replace"))
+                self._documents.put(SUBMITTED, key, {"given": given, "capacity": asked["sku"]["capacity"]})
+                settings = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S"}
+                with self._documents.change(DEPLOYMENTS, key) as made:
+                    made["properties"]["requestSettings"] = settings | _given(given.get("requestSettings"))
+                    for probe in ("livenessProbe", "readinessProbe"):
+                        made["properties"][probe] = _DEFAULT_PROBE | _given(given.get(probe))
+
+            return self._operations.change(request, "od", DEPLOYMENTS, key, work)
+
+    def files(self, key: str) -> WorkerFiles | None:
+        """What the process of a deployment that was made works with."""
+        submitted = self._documents.get(SUBMITTED, key)
+        return None if submitted is None else self._files(submitted["given"])
+
+    def _files(self, given: Json) -> WorkerFiles:
+        configuration = given.get("codeConfiguration")
+        if not configuration or not given.get("environmentId"):
+            raise Refused(400, "UserError", "A deployment without code and environment cannot be made here.")
+        code = self._arm.by_id("codes", configuration["codeId"])["properties"]["codeUri"]
+        self._arm.by_id("environments", given["environmentId"])
+        model, name = None, "none/1"
+        if given.get("model"):
+            found = self._arm.by_id("models", given["model"])
+            model, name = self._arm.path_of(found["properties"]["modelUri"]), "/".join(_asset(found["id"]))
+        variables = given.get("environmentVariables") or {}
+        return WorkerFiles(self._arm.path_of(code), configuration["scoringScript"], model, name, variables)
+
+    def _suffer(self, fault: EndpointFault | None, kind: str, key: str) -> None:
+        """Let a fault of the making have its way; returns if it can go on."""
+        if fault is None:
+            return
+        match fault.kind:
+            case "hang":
+                self._operations.hold(fault, lambda: self._documents.get(kind, key) is not None)
+                if self._documents.get(kind, key) is None:
+                    raise OperationFailed("Canceled", "It was deleted while it was made.")
+            case "build":
+                raise OperationFailed("ImageBuildFailure", "Image build failed: see the build log in the workspace.")
+            case "probe":
+                log = self._processes.log(key, "InferenceServer")
+                log.write_text("ModuleNotFoundError: No module named 'azureml.ai'\n", encoding="utf-8")
+                raise _not_ready("HTTP probe failed with statuscode: 502")
+            case "quota":
+                raise OperationFailed("OutOfQuota", "Not enough quota available for the size in this subscription.")
+            case _:
+                raise OperationFailed(fault.error, fault.message)
+
+    def delete_deployment(self, request: Request, endpoint: str, name: str) -> Answer:
+        found, key = self._documents.get(ENDPOINTS, endpoint), f"{endpoint}/{name}"
+        if found is not None and self._documents.get(DEPLOYMENTS, key) is not None:
+            properties = found["properties"]
+            if (properties["traffic"] or {}).get(name) or (properties["mirrorTraffic"] or {}).get(name):
+                text = f"The deployment {name} has traffic. Set its traffic to 0 before it is deleted."
+                raise Refused(400, "UserError", text)
+
+        def work() -> None:
+            self._processes.stop(key)
+            self._documents.remove(SUBMITTED, key)
+
+        return self._operations.delete(request, "od", DEPLOYMENTS, key, work)
+
+    def logs(self, request: Request, endpoint: str, name: str) -> Answer:
+        self.deployment(endpoint, name)
+        container = request.json.get("containerType") or "InferenceServer"
+        log = self._processes.log(f"{endpoint}/{name}", container)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        return Answer.of({"content": "\n".join(lines[-int(request.json.get("tail") or 100) :])})
+
+
+def _not_ready(why: str) -> OperationFailed:
+    tail = "\n".join(why.splitlines()[-5:])
+    text = f"User container has crashed or terminated: Liveness probe failed. {tail}"
+    return OperationFailed("ResourceNotReady", text)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-zA-Z]([-a-zA-Z0-9]{1,30}[a-zA-Z0-9])", name):
+        raise Refused(400, "UserError", f"{name} cannot be a name: 3 to 32 letters, digits and hyphens.")
+
+
+def _given(settings: Json | None) -> dict[str, Any]:
+    return {key: value for key, value in (settings or {}).items() if value is not None}
+
+
+def _asset(identifier: str) -> tuple[str, str]:
+    match = re.search(r"/models/([^/]+)/versions/([^/]+)$", identifier)
+    assert match is not None
+    return match[1], match[2]
+
+
+def _key() -> str:
+    return uuid.uuid4().hex
