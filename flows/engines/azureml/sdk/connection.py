@@ -31,7 +31,7 @@ from flows.engines.azureml.error_answers import ErrorAnswer, Told, read_error
 from flows.engines.azureml.sdk.refusals import TRIED, no_credential, why_no_token
 from flows.engines.azureml.sdk.retries import TRANSIENT, AlreadyThereError, CreateOnce
 from flows.errors import ServiceError, SettingsError, TandemError, UserError
-from flows.settings import Settings
+from flows.settings import WORKSPACE_VARIABLES, Settings
 
 R = TypeVar("R")
 
@@ -92,6 +92,11 @@ class Connection:
         self._client_options: dict[str, Any] = client_options
         self._renewing = threading.Lock()
         self._credentials = [self._new_credential()]
+
+    @property
+    def workspace_path(self) -> str:
+        """Which workspace it is, in one text: subscription, resource group and name."""
+        return "/".join(self._workspace[name] for name in WORKSPACE_VARIABLES)
 
     @property
     def credential(self) -> DefaultAzureCredential:

@@ -1,5 +1,6 @@
 """Core quotas of the workspace's region."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +38,15 @@ class Quotas:
 
     async def size(self, name: str) -> VmSize | None:
         """The VM size of this name, if the region has it."""
+        return (await self.sizes()).get(name.lower())
+
+    async def sizes(self) -> Mapping[str, VmSize]:
+        """The VM sizes that the region has, by their names in lower case."""
         found = await self._connection.call(lambda client: list(client.compute.list_sizes(location=self._location)))
-        sizes = {str(size.name).lower(): size for size in found}
-        size = sizes.get(name.lower())
-        return None if size is None else VmSize(str(_told(size, "family")), int(_told(size, "v_cp_us", "vCPUs")))
+        return {
+            str(size.name).lower(): VmSize(str(_told(size, "family")), int(_told(size, "v_cp_us", "vCPUs")))
+            for size in found
+        }
 
     async def cores(self) -> tuple[CoreQuota, ...]:
         """The quotas of cores that hold for this workspace."""

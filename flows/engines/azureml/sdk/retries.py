@@ -4,8 +4,8 @@ A call is repeated at three levels, each for what the one below cannot know:
 
 - A request: azure-core repeats it up to three times within some 5 seconds, or after the seconds of ``Retry-After``, if
   the connection fails or the answer is one of :data:`TRANSIENT`. It takes every PUT for one that may be repeated.
-  :class:`CreateOnce` excepts those that create a job or a model version: they may have taken effect though no answer
-  came.
+  :class:`CreateOnce` excepts those that create a job or a model version, or change an endpoint: they may have taken
+  effect though no answer came.
 - A call of the SDK, which is many requests: :meth:`Connection.call` makes it once more, with a new token, if the token
   was refused.
 - What the caller wants: :func:`persistently` repeats what may be repeated freely. :func:`create_once` repeats what
@@ -38,7 +38,9 @@ LONGEST_SECONDS = 8.0
 JITTER = 0.2  # so that those whom one outage has stopped do not all come back at once
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-_CREATES = re.compile(r"/(jobs/[^/?]+|models/[^/?]+/versions/[^/?]+)(\?|$)")
+_CREATES = re.compile(
+    r"/(jobs/[^/?]+|models/[^/?]+/versions/[^/?]+|(online|batch)Endpoints/[^/?]+(/deployments/[^/?]+)?)(\?|$)"
+)
 
 
 class AlreadyThereError(UserError):
@@ -46,7 +48,7 @@ class AlreadyThereError(UserError):
 
 
 class CreateOnce(SansIOHTTPPolicy[Any, Any]):
-    """Keeps azure-core from repeating a PUT that creates a job or a model version."""
+    """Keeps azure-core from repeating a PUT that creates a job or a model version, or that changes an endpoint."""
 
     def on_request(self, request: "PipelineRequest[Any]") -> None:
         """Set an option of one request, before azure-core's own retry policy reads it."""

@@ -1,0 +1,1 @@
+"""Endpoints in an Azure ML workspace."""
