@@ -1,4 +1,4 @@
-"""The processes of deployments: one each, however many instances, running the scoring script where Azure has containers."""
+"""Processes of deployments: one each, however many instances, with the scoring script, where Azure has containers."""
 
 import os
 import shutil
@@ -62,7 +62,7 @@ class OnlineProcesses:
         return path
 
     def start(self, key: str, files: WorkerFiles) -> Worker | None:
-        """Start the process of a deployment in place of the one there is; None, and that one stays, if it ends first."""
+        """Start the process of a deployment in place of the one there is. None if it ends first: the other stays."""
         folder = self._folder / key
         shutil.rmtree(folder / "app", ignore_errors=True)
         shutil.copytree(files.code, folder / "app" / "code")

@@ -46,7 +46,7 @@ def main() -> None:
     script, descriptor = Path(sys.argv[1]), int(sys.argv[2])
 
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # not by sys.stdin, whose lock would stand in the way of an exit
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

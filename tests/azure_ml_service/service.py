@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.azure_ml_service.arm import Arm, Workspace
+from tests.azure_ml_service.batch import Batch
 from tests.azure_ml_service.blobs import Blobs
 from tests.azure_ml_service.certificates import authority_file, server_context
 from tests.azure_ml_service.computes import Computes
@@ -87,6 +88,7 @@ class Service:
         self.online_processes = OnlineProcesses(folder / "online")
         online = Online(self.arm, self.documents, self.operations, self.online_processes, self.faults)
         self.scoring = OnlineScoring(self.documents, online, self.online_processes, self.faults)
+        self.batch = Batch(self.arm, self.documents, self.blobs, self.operations, self.runner, self.faults)
         self._thread = threading.Thread(target=self._proxy.serve_forever, name="azure-ml-service", daemon=True)
         parts = (
             self.identity,
@@ -99,6 +101,7 @@ class Service:
             self.operations,
             online,
             self.scoring,
+            self.batch,
             Control(self),
         )
         self._routes: list[Route] = [found for part in parts for found in part.routes()]
@@ -174,6 +177,7 @@ class Service:
         self.computes.reset()
         self.operations.reset()
         self.scoring.scored.clear()
+        self.batch.job_names = "given"
 
     def forget_all(self) -> None:
         """Delete every asset, job and blob, and forget what was recorded."""
