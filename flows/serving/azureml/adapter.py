@@ -136,11 +136,10 @@ class AzureServing:
             with _told(f"The deployment {deployment} of the endpoint {endpoint}"):
                 yield
         except ServingError as error:
-            workspace = f"--workspace-name {self._workspace.name}"
+            of = f"--endpoint-name {endpoint} --name {deployment} --workspace-name {self._workspace.name}"
             raise ServingError(
-                f"{error}\nIf it is there, it has no traffic unless it had before, and costs until it is deleted. Its "
-                f"logs: az ml online-deployment get-logs --endpoint-name {endpoint} --name {deployment} {workspace} "
-                "(and the same with --container storage-initializer)."
+                f"{error}\nThe traffic is as it was. What was made of it stays, and costs until it is deleted. Its "
+                f"logs: az ml online-deployment get-logs {of} (and the same with --container storage-initializer)."
             ) from error
 
     async def scale(self, endpoint: str, deployment: str, instances: int) -> None:

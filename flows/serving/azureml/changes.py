@@ -148,8 +148,8 @@ class Changes:
             if time.monotonic() > end:
                 state = read_state(found) if found is not None else told.status if told else "Unknown"
                 raise ServingError(
-                    f"{what} is still {state} after {self._limit_seconds:.0f} s. Azure ML goes on with it, and it costs "
-                    "from when it is made. The same command waits for it again."
+                    f"{what} is still {state} after {self._limit_seconds:.0f} s. Azure ML goes on with it, and it "
+                    "costs from when it is made. The same command waits for it again."
                 )
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_SECONDS)

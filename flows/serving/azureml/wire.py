@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from flows.serving.endpoints import Deployment, DeploymentRequest, Endpoint, ServedModel, ServingState
+from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, Probe
 from flows.tags import DEFINITION
 
@@ -82,7 +83,7 @@ def changed_endpoint(
     mirror: Mapping[str, int] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The body that replaces an endpoint with itself, but for what is given. Azure ML has no other way to change one."""
+    """The body that replaces an endpoint with itself, but for what is given; Azure ML changes one in no other way."""
     before: Json = resource["properties"]
     properties = {
         "authMode": before["authMode"],
@@ -139,6 +140,46 @@ def deployment_body(
     sku = {"name": "Default", "capacity": spec.instances}
     tags = {**spec.tags, **request.tags, **request.model.tags(), DEFINITION: digest([properties, sku])}
     return {"location": location, "tags": tags, "sku": sku, "properties": properties}
+
+
+def batch_endpoint_body(spec: BatchEndpointSpec, location: str) -> dict[str, Any]:
+    """A batch endpoint, which takes tokens of Microsoft Entra ID only."""
+    properties = {"authMode": "AADToken", "description": spec.description or None, "properties": {}}
+    return {"location": location, "tags": dict(spec.tags), "properties": without_none(properties)}
+
+
+def batch_deployment_body(
+    spec: BatchDeploymentSpec,
+    served: ServedModel,
+    location: str,
+    *,
+    model: str,
+    compute: str,
+    code: str | None,
+    environment: str | None,
+) -> dict[str, Any]:
+    """A deployment of a batch endpoint; the last four are ids, as for :func:`deployment_body`."""
+    named = {"TANDEM_MODEL": served.name, "TANDEM_MODEL_VERSION": str(served.version)}
+    properties = without_none(
+        {
+            "description": spec.description or None,
+            "model": {"referenceType": "Id", "assetId": model},
+            "codeConfiguration": code and {"codeId": code, "scoringScript": spec.scoring_script},
+            "environmentId": environment,
+            "environmentVariables": {**spec.environment_variables, **named},
+            "compute": compute,
+            "resources": {"instanceCount": spec.instances},
+            "maxConcurrencyPerInstance": spec.concurrency_per_instance,
+            "miniBatchSize": spec.mini_batch_size,
+            "errorThreshold": spec.error_threshold,
+            "outputAction": "AppendRow",
+            "outputFileName": spec.output_file_name,
+            "retrySettings": {"maxRetries": spec.max_retries, "timeout": duration(spec.retry_timeout_seconds)},
+            "loggingLevel": spec.logging_level.capitalize(),
+        }
+    )
+    tags = {**spec.tags, **served.tags(), DEFINITION: digest(properties)}
+    return {"location": location, "tags": tags, "properties": properties}
 
 
 def scaled_deployment(resource: Json, instances: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_endpoint_is_made_rolled_to_scored_and_deleted(shop: Shop, open_serving:
             await serving.set_traffic(shop.endpoint, {"blue": 50, "green": 50})
             seen = {(await serving.score(shop.endpoint, b"{}")).deployment for _ in range(40)}
             assert seen == {"blue", "green"}
-            with pytest.raises(ServingError, match="blue of the endpoint .* has 50 % of the traffic"):
+            with pytest.raises(ServingError, match=r"blue of the endpoint .* has 50 % of the traffic"):
                 await serving.delete_deployment(shop.endpoint, "blue")
             await serving.set_traffic(shop.endpoint, {"green": 100})
             await serving.delete_deployment(shop.endpoint, "blue")
@@ -109,7 +109,7 @@ def test_requests_are_mirrored_and_copies_do_not_answer(shop: Shop, open_serving
             assert (there.traffic, there.mirror) == ({"blue": 100}, {"green": 50})
             answers = [await serving.score(shop.endpoint, b"{}") for _ in range(20)]
             assert {answer.deployment for answer in answers} == {"blue"}
-            with pytest.raises(ServingError, match="green of the endpoint .* has 50 % of the traffic"):
+            with pytest.raises(ServingError, match=r"green of the endpoint .* has 50 % of the traffic"):
                 await serving.delete_deployment(shop.endpoint, "green")
             until(lambda: Scored(shop.endpoint, "green", 200, mirrored=True) in shop.service.scoring.scored)
             await serving.set_traffic(shop.endpoint, {"blue": 100})
@@ -165,7 +165,7 @@ def test_logs_of_both_containers_are_told(shop: Shop, open_serving: OpenServing)
             assert set(told) == {"inference-server", "storage-initializer"}
             assert f"init of model-{shop.endpoint}" in told["inference-server"]
             assert "Downloading the model" in told["storage-initializer"]
-            with pytest.raises(ServingError, match="green of the endpoint .* is not there"):
+            with pytest.raises(ServingError, match=r"green of the endpoint .* is not there"):
                 await serving.logs(shop.endpoint, "green")
 
     asyncio.run(logs())

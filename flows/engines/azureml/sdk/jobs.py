@@ -209,10 +209,16 @@ class Jobs:
 
 
 def _run_history(client: Any) -> Any:
-    """The SDK's client of the run history, with its address set.
+    """The SDK's client of the run history, with its address set."""
+    api_address(client)
+    return client.jobs._runs_operations
 
-    Left to itself, the SDK finds its address through ``workspaces.get``, which imports MLflow: some seconds, in which
-    the interpreter does nothing else, and 100 MiB.
+
+def api_address(client: Any) -> str:
+    """Where the services of the workspace are that Azure Resource Manager does not answer for.
+
+    Left to itself, the SDK finds it through ``workspaces.get``, which imports MLflow: some seconds, in which the
+    interpreter does nothing else, and 100 MiB.
     """
     jobs: Any = client.jobs
     if not jobs._api_base_url:
@@ -224,7 +230,7 @@ def _run_history(client: Any) -> Any:
             jobs._api_base_url = answer.json()["api"]
         except (ValueError, KeyError):
             raise ServiceResponseError(f"{found.discovery_url} does not say where the run history is.") from None
-    return jobs._runs_operations
+    return str(jobs._api_base_url)
 
 
 def _address_of(client: Any, name: str, output: str) -> str | None:

@@ -68,13 +68,17 @@ class Scoring:
     async def post(self, endpoint: str, address: str, auth_mode: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send rows once; once more only with a new key, where the old one was refused and so no model was asked."""
         secret = await self.secret(endpoint, auth_mode)
-        reply = await self._send(address, secret, body, headers)
+        reply = await self._send("POST", address, secret, body, headers)
         if reply.status == 401:
             self._secrets.pop(endpoint, None)
             renewed = await self.secret(endpoint, auth_mode)
             if renewed != secret:
-                reply = await self._send(address, renewed, body, headers)
+                reply = await self._send("POST", address, renewed, body, headers)
         return reply
+
+    async def get(self, address: str) -> Reply:
+        """Read something from a service of the workspace that takes the tokens of ``aad_token``."""
+        return await self._send("GET", address, await self.secret("", "aad_token"), b"", {})
 
     async def _ask(self, endpoint: str, auth_mode: str) -> _Secret:
         match auth_mode:
@@ -86,9 +90,9 @@ class Scoring:
                 token = await self._connection.call(lambda client: self._connection.credential.get_token(ML_SCOPE))
                 return _Secret(token.token, float(token.expires_on))
 
-    async def _send(self, address: str, secret: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    async def _send(self, method: str, address: str, secret: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         own = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json", "Accept": "application/json"}
-        request = HttpRequest("POST", address, headers={**own, **headers}, content=body)
+        request = HttpRequest(method, address, headers={**own, **headers}, content=body or None)
 
         def send() -> Reply:
             began = time.perf_counter()

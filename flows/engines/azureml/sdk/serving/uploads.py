@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from azure.ai.ml._artifacts._artifact_utilities import _upload_and_generate_remote_uri
 from azure.ai.ml.constants import AssetTypes
 from azure.ai.ml.entities import Environment as SdkEnvironment
 from azure.ai.ml.entities import Model
@@ -65,6 +66,20 @@ class Uploads:
             return str(made.id)
 
         return await persistently(find) or await create_once(create, find)
+
+    async def compute(self, name: str) -> str:
+        """The id of a compute target of the workspace, whether it is there or not."""
+        return await self._upload(name.removeprefix("azureml:"), "computes")
+
+    async def data(self, path: Path) -> str:
+        """Upload a file or a folder of data, unless the same content is there; returns its address."""
+
+        def upload(client: Any) -> str:
+            operations: Any = client.batch_endpoints
+            scope, datastores = operations._operation_scope, operations._datastore_operations
+            return str(_upload_and_generate_remote_uri(scope, datastores, str(path), show_progress=False))
+
+        return await persistently(lambda: self._connection.upload(upload))
 
     async def _upload(self, asset: Any, kind: str) -> str:
         def resolve(client: Any) -> str:
