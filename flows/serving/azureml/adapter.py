@@ -14,7 +14,6 @@ from flows.serving.azureml.quota import check_cores
 from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint
 from flows.settings import Settings
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
-from flows.tags import DEFINITION
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.workspace import Workspace
@@ -109,12 +108,11 @@ class AzureServing:
         """See :meth:`Serving.deploy`. One that is there, made of the same and without an error, is left as it is."""
         with _told(f"The deployment {request.name} of the endpoint {request.endpoint}"):
             body = await self._deployment_body(request)
-        definition = body["tags"][DEFINITION]
         with self._logs_named(request.endpoint, request.name):
             await self._changes.make(
                 f"The deployment {request.name} of the endpoint {request.endpoint}",
                 lambda: self._online.deployment(request.endpoint, request.name),
-                lambda there: (there.get("tags") or {}).get(DEFINITION) == definition,
+                lambda there: wire.made_of(there) == wire.made_of(body),
                 lambda there: self._online.put_deployment(request.endpoint, request.name, body),
             )
 
@@ -152,7 +150,7 @@ class AzureServing:
             await self._changes.make(
                 what,
                 lambda: self._online.deployment(endpoint, deployment),
-                lambda there: (there.get("sku") or {}).get("capacity") == instances,
+                lambda there: wire.instances(there) == instances,
                 lambda there: self._online.put_deployment(
                     endpoint, deployment, wire.scaled_deployment(_there(there, what), instances)
                 ),

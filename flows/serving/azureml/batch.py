@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.engines.azureml.sdk.retries import persistently
 from flows.engines.polling import TERMINAL, Timeouts, Watch
@@ -16,10 +16,11 @@ from flows.serving.azureml import wire
 from flows.serving.azureml.changes import Changes
 from flows.serving.endpoints import ServedModel
 from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec
-from flows.tags import DEFINITION
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.jobs import RemoteJob
+    from flows.engines.azureml.sdk.serving.batch_jobs import BatchJobs
+    from flows.engines.azureml.sdk.serving.uploads import Uploads
     from flows.engines.azureml.sdk.workspace import Workspace
 
 OUTPUT = "score"  # what Azure ML calls the output of the job's only step
@@ -36,7 +37,7 @@ class BatchRequest:
             replaced is not disturbed.
         model: What it serves.
         source: Where the files of the model are: a folder on this machine, or an ``azureml:`` reference.
-        data: A file or folder of this machine, or an address: ``azureml:name:version`` has to be resolved before.
+        data: A file or folder of this machine, by its absolute path; ``azureml:name:version``; or an address.
         is_folder: Whether the data is a folder of files. Those in nested folders are not scored.
         rows: How many rows it has, which the predictions are compared with; None where that is not known.
         job_name: Ours. Asked for again with the same name, the job that was started is waited for.
@@ -46,7 +47,7 @@ class BatchRequest:
     deployment: BatchDeploymentSpec
     model: ServedModel
     source: str
-    data: Path | str
+    data: str
     is_folder: bool
     rows: int | None
     job_name: str
@@ -88,11 +89,9 @@ async def score_batch(
     scoring = Scoring(workspace.connection)
     try:
         address = await _ensure(workspace, request, say)
-        data = request.data
-        if isinstance(data, Path):
-            say(f"data {data} | uploading, unless the workspace has it")
-            data = await Uploads(workspace.connection).data(data)
-        name = await _started(BatchJobs(workspace.connection, scoring), request, address, data)
+        say(f"data {request.data} | uploaded, unless the workspace has it")
+        jobs, uploads = BatchJobs(workspace.connection, scoring), Uploads(workspace.connection)
+        name = await _started(jobs, uploads, request, address)
     finally:
         await asyncio.to_thread(scoring.close)
     job = await _ended(workspace, name, say)
@@ -145,7 +144,7 @@ async def _ensure(workspace: "Workspace", request: BatchRequest, say: Callable[[
         await changes.make(
             what,
             lambda: resources.deployment(endpoint, spec.name),
-            lambda there: (there.get("tags") or {}).get(DEFINITION) == deployment["tags"][DEFINITION],
+            lambda there: wire.made_of(there) == wire.made_of(deployment),
             lambda there: resources.put_deployment(endpoint, spec.name, deployment),
         )
     except SettingsError:
@@ -155,9 +154,11 @@ async def _ensure(workspace: "Workspace", request: BatchRequest, say: Callable[[
     return str(made["properties"]["scoringUri"])
 
 
-async def _started(jobs: Any, request: BatchRequest, address: str, data: str) -> str:
+async def _started(jobs: "BatchJobs", uploads: "Uploads", request: BatchRequest, address: str) -> str:
+    """Upload the data and start the job, unless it was started; returns the job's name."""
     names = request.endpoint.name, address, request.deployment.name, request.job_name
     try:
+        data = await uploads.data(request.data, is_folder=request.is_folder)
         return await jobs.start(*names, data, request.is_folder)
     except SettingsError:
         raise

@@ -39,7 +39,7 @@ def _read_deployment(resource: Json) -> Deployment:
     return Deployment(
         name=str(resource["name"]),
         state=read_state(resource),
-        instances=int((resource.get("sku") or {}).get("capacity") or 1),
+        instances=instances(resource),
         instance_type=str(properties.get("instanceType") or ""),
         created=datetime.fromisoformat(created) if created else None,
         tags=dict(resource.get("tags") or {}),
@@ -51,6 +51,16 @@ def read_state(resource: Json) -> ServingState:
     told = str(resource["properties"].get("provisioningState") or "")
     known = {state.value.lower(): state for state in ServingState}
     return known.get(told.lower(), ServingState.UPDATING)
+
+
+def made_of(deployment: Json) -> str:
+    """The digest of what a deployment was made of; empty for one that something else has made."""
+    return str((deployment.get("tags") or {}).get(DEFINITION, ""))
+
+
+def instances(deployment: Json) -> int:
+    """How many instances a deployment has."""
+    return int((deployment.get("sku") or {}).get("capacity") or 1)
 
 
 def shares(traffic: Mapping[str, int] | None) -> dict[str, int]:
@@ -182,14 +192,14 @@ def batch_deployment_body(
     return {"location": location, "tags": tags, "properties": properties}
 
 
-def scaled_deployment(resource: Json, instances: int) -> dict[str, Any]:
+def scaled_deployment(resource: Json, capacity: int) -> dict[str, Any]:
     """The body that replaces a deployment with itself, with another number of instances."""
     told = ("provisioningState",)
     properties = {key: value for key, value in resource["properties"].items() if key not in told}
     return {
         "location": resource["location"],
         "tags": dict(resource.get("tags") or {}),
-        "sku": {"name": "Default", "capacity": instances},
+        "sku": {"name": "Default", "capacity": capacity},
         "properties": without_none(properties),
     }
 

@@ -133,12 +133,8 @@ def test_answers_that_are_no_success_keep_their_status(shop: Shop, open_serving:
             assert unknown.status == 404
             dead = await serving.score(shop.endpoint, b'{"die": 1}', "blue")
             assert dead.status == 502
-            for _ in range(400):  # the container starts anew
-                again = await serving.score(shop.endpoint, b"{}", "blue")
-                if again.status == 200:
-                    break
+            while (await serving.score(shop.endpoint, b"{}", "blue")).status != 200:  # the container starts anew
                 await asyncio.sleep(0.05)
-            assert again.status == 200
 
     asyncio.run(ask())
 

@@ -70,7 +70,7 @@ def request_for(shop: Shop) -> Callable[..., BatchRequest]:
             deployment=replace(deployment, **changes),
             model=ServedModel(f"model-{shop.endpoint}", version, "0123abcd" * 8),
             source=shop.model(version),
-            data=data,
+            data=str(data),
             is_folder=True,
             rows=2 * files,
             job_name=job_name or f"score-{uuid.uuid4().hex[:8]}",
@@ -146,6 +146,7 @@ def test_interrupted_while_the_job_runs_it_is_waited_for(shop: Shop, request_for
     async def interrupted() -> None:
         first = asyncio.create_task(score(request, tmp_path / "scores.csv"))
         while request.job_name not in shop.service.jobs:
+            assert not first.done()
             await asyncio.sleep(0.01)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -191,6 +192,7 @@ def test_job_that_was_canceled_is_told_as_such(shop: Shop, request_for: RequestF
     async def canceled() -> None:
         scoring = asyncio.create_task(score(request, tmp_path / "scores.csv"))
         while request.job_name not in shop.service.jobs:
+            assert not scoring.done()
             await asyncio.sleep(0.01)
         shop.service.runner.cancel(request.job_name)
         await scoring

@@ -205,6 +205,7 @@ def test_interrupted_change_is_waited_for_and_not_asked_for_again(
             shop.service.operations.seconds = 0.5
             first = asyncio.create_task(step(serving, shop))  # type: ignore[arg-type]
             while not puts(shop, of):
+                assert not first.done()
                 await asyncio.sleep(0.01)
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -304,6 +305,7 @@ def test_change_waits_for_one_that_somebody_else_has_begun(shop: Shop, open_serv
             shop.service.operations.seconds = 0.3
             first = asyncio.create_task(serving.tag(shop.endpoint, {"a": "1"}))
             while not puts(shop):
+                assert not first.done()
                 await asyncio.sleep(0.01)
             async with open_serving() as other:
                 await other.set_traffic(shop.endpoint, {"blue": 100})

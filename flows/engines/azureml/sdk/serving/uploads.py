@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from azure.ai.ml._artifacts._artifact_utilities import _upload_and_generate_remote_uri
+from azure.ai.ml import Input
 from azure.ai.ml.constants import AssetTypes
 from azure.ai.ml.entities import Environment as SdkEnvironment
 from azure.ai.ml.entities import Model
@@ -71,15 +71,25 @@ class Uploads:
         """The id of a compute target of the workspace, whether it is there or not."""
         return await self._upload(name.removeprefix("azureml:"), "computes")
 
-    async def data(self, path: Path) -> str:
-        """Upload a file or a folder of data, unless the same content is there; returns its address."""
+    async def data(self, path: str, *, is_folder: bool) -> str:
+        """The address of data: a file or folder of this machine is uploaded, unless the same content is there.
 
-        def upload(client: Any) -> str:
-            operations: Any = client.batch_endpoints
-            scope, datastores = operations._operation_scope, operations._datastore_operations
-            return str(_upload_and_generate_remote_uri(scope, datastores, str(path), show_progress=False))
+        Args:
+            path: An absolute path, ``azureml:name:version``, ``azureml:name@latest``, or an address, which stays.
+            is_folder: Whether it is a folder.
 
-        return await persistently(lambda: self._connection.upload(upload))
+        Raises:
+            UserError: There is no such data.
+        """
+        kind = AssetTypes.URI_FOLDER if is_folder else AssetTypes.URI_FILE
+
+        def resolve(client: Any) -> str:
+            given: Any = Input(type=kind, path=path)
+            if not path.startswith("https:"):
+                client.batch_endpoints._resolve_input(given, "/")
+            return str(given.path)
+
+        return await persistently(lambda: self._connection.upload(resolve))
 
     async def _upload(self, asset: Any, kind: str) -> str:
         def resolve(client: Any) -> str:
