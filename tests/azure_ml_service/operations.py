@@ -28,10 +28,15 @@ class OperationFailed(Exception):
 
 
 class Operations:
-    """Answers for operations. ``seconds`` is how long each takes beside its work."""
+    """Answers for operations.
+
+    ``seconds`` is how long each takes beside its work. ``retry_after``, in seconds, is told with each look where it is
+    given; the real service told none, and so the SDK looks every 5 or 30 s.
+    """
 
     def __init__(self, arm: Arm, documents: Documents, faults: Faults) -> None:
         self.seconds = 0.05
+        self.retry_after: float | None = None
         self._arm = arm
         self._documents = documents
         self._faults = faults
@@ -48,6 +53,7 @@ class Operations:
     def reset(self) -> None:
         """Be quick again."""
         self.seconds = 0.05
+        self.retry_after = None
 
     def stop(self) -> None:
         """Give up what is under way; it stays as it is written down."""
@@ -142,7 +148,10 @@ class Operations:
             told["endTime"] = found["endTime"]
         if found.get("error"):
             told["error"] = found["error"]
-        return Answer.of(told)
+        answer = Answer.of(told)
+        if self.retry_after is not None:
+            answer.headers["Retry-After"] = f"{self.retry_after:g}"
+        return answer
 
     def result(self, request: Request, subscription: str, location: str, kind: str, name: str) -> Answer:
         found = self._documents.get("operations", f"{kind}d:{name}")
