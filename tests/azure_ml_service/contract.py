@@ -51,7 +51,6 @@ _BODIES = (
     Bodies(r"/onlineEndpoints/[^/]+", "OnlineEndpoint"),
     Bodies(r"/onlineEndpoints/[^/]+/deployments/[^/]+", "OnlineDeployment"),
     Bodies(r"/onlineEndpoints/[^/]+/listKeys", "EndpointAuthKeys"),
-    Bodies(r"/onlineEndpoints/[^/]+/regenerateKeys", "EndpointAuthKeys", "RegenerateEndpointKeysRequest"),
     Bodies(r"/onlineEndpoints/[^/]+/token", "EndpointAuthToken"),
     Bodies(r"/onlineEndpoints/[^/]+/deployments/[^/]+/getLogs", "DeploymentLogs", "DeploymentLogsRequest"),
     Bodies(r"/batchEndpoints/[^/]+", "BatchEndpoint"),

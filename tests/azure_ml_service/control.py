@@ -4,7 +4,7 @@ import threading
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from tests.azure_ml_service.faults import Fault, Faults, JobFault
+from tests.azure_ml_service.faults import EndpointFault, Fault, Faults, JobFault
 from tests.azure_ml_service.messages import LOOPBACK, Answer, Json, Refused, Request, Route, route
 
 HOLD_SECONDS = 120.0  # no request is held longer, whoever forgets it
@@ -40,6 +40,7 @@ class Control:
         return [
             route("POST", LOOPBACK, "/_control/faults", self.add),
             route("POST", LOOPBACK, "/_control/job-faults", self.add_for_jobs),
+            route("POST", LOOPBACK, "/_control/endpoint-faults", self.add_for_endpoints),
             route("DELETE", LOOPBACK, "/_control/faults", self.clear),
             route("POST", LOOPBACK, "/_control/holds", self.hold),
             route("GET", LOOPBACK, "/_control/holds", self.held),
@@ -72,6 +73,13 @@ class Control:
     def add_for_jobs(self, request: Request) -> Answer:
         try:
             self._service.faults.add(JobFault(**request.json))
+        except TypeError as error:
+            raise Refused(400, "ValidationError", str(error)) from error
+        return Answer.of(request.json, 201)
+
+    def add_for_endpoints(self, request: Request) -> Answer:
+        try:
+            self._service.faults.add(EndpointFault(**request.json))
         except TypeError as error:
             raise Refused(400, "ValidationError", str(error)) from error
         return Answer.of(request.json, 201)

@@ -48,7 +48,6 @@ class Online:
             route("PUT", ARM_HOST, endpoint, self.put_endpoint),
             route("DELETE", ARM_HOST, endpoint, self.delete_endpoint),
             route("POST", ARM_HOST, f"{endpoint}/listKeys", self.list_keys),
-            route("POST", ARM_HOST, f"{endpoint}/regenerateKeys", self.regenerate_keys),
             route("POST", ARM_HOST, f"{endpoint}/token", self.token),
             route("GET", ARM_HOST, f"{endpoint}/deployments", self.list_deployments),
             route("GET", ARM_HOST, deployment, self.get_deployment),
@@ -149,13 +148,6 @@ class Online:
         if self.endpoint(name)["properties"]["authMode"] != "Key":
             raise Refused(400, "UserError", f"The endpoint {name} has no keys.")
         return Answer.of(self._documents.get(KEYS, name))
-
-    def regenerate_keys(self, request: Request, name: str) -> Answer:
-        self.endpoint(name)
-        which = "primaryKey" if request.json["keyType"] == "Primary" else "secondaryKey"
-        with self._documents.change(KEYS, name) as keys:
-            keys[which] = _key()
-        return Answer(204)
 
     def token(self, request: Request, name: str) -> Answer:
         if self.endpoint(name)["properties"]["authMode"] != "AMLToken":

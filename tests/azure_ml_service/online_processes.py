@@ -71,7 +71,9 @@ class OnlineProcesses:
         with self.log(key, "StorageInitializer").open("a", encoding="utf-8") as log:
             print(f"Downloading the model {files.model_name}", file=log)
         if files.model is not None:
-            (models / files.model.name).symlink_to(files.model)
+            shutil.copytree(
+                files.model, models / files.model.name
+            )  # MLflow refuses a link that leads out of its folder
         script = folder / "app" / "code" / files.script
         environment = {
             **machine_environment(),

@@ -11,7 +11,7 @@ from flows.errors import ServingError, SettingsError, UserError
 from flows.serving.azureml import wire
 from flows.serving.azureml.changes import LIMIT_SECONDS, Changes
 from flows.serving.azureml.quota import check_cores
-from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint
+from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint, ServingState
 from flows.settings import Settings
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 
@@ -58,7 +58,7 @@ class AzureServing:
     async def endpoints(self) -> Sequence[Endpoint]:
         """See :meth:`Serving.endpoints`."""
         found = await persistently(self._online.endpoints)
-        return sorted([await self._with_deployments(one) for one in found], key=lambda endpoint: endpoint.name)
+        return sorted(await asyncio.gather(*map(self._with_deployments, found)), key=lambda endpoint: endpoint.name)
 
     async def _with_deployments(self, resource: wire.Json) -> Endpoint:
         deployments = await persistently(lambda: self._online.deployments(str(resource["name"])))
@@ -134,7 +134,7 @@ class AzureServing:
             with _told(f"The deployment {deployment} of the endpoint {endpoint}"):
                 yield
         except ServingError as error:
-            of = f"--endpoint-name {endpoint} --name {deployment} --workspace-name {self._workspace.name}"
+            of = f"--endpoint-name {endpoint} --name {deployment} {self._workspace.connection.az_flags}"
             raise ServingError(
                 f"{error}\nThe traffic is as it was. What was made of it stays, and costs until it is deleted. Its "
                 f"logs: az ml online-deployment get-logs {of} (and the same with --container storage-initializer)."
@@ -152,7 +152,7 @@ class AzureServing:
                 lambda: self._online.deployment(endpoint, deployment),
                 lambda there: wire.instances(there) == instances,
                 lambda there: self._online.put_deployment(
-                    endpoint, deployment, wire.scaled_deployment(_there(there, what), instances)
+                    endpoint, deployment, wire.scaled_deployment(_made(there, what), instances)
                 ),
             )
 
@@ -303,6 +303,14 @@ def _there(found: wire.Json | None, what: str) -> dict[str, Any]:
     if found is None:
         raise ServingError(f"{what} is not there. See what is: tandem endpoints")
     return dict(found)
+
+
+def _made(found: wire.Json | None, what: str) -> dict[str, Any]:
+    """A deployment that was made: of another, Azure ML does not tell all that it was to be."""
+    there = _there(found, what)
+    if (state := wire.read_state(there)) is not ServingState.SUCCEEDED:
+        raise ServingError(f"{what} is {state}, and keeps its number of instances. Deploy it again.")
+    return there
 
 
 def _traffic(found: wire.Json) -> tuple[dict[str, int], dict[str, int]]:

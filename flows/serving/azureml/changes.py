@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from flows.engines.azureml.sdk.retries import CREATE_TRIES, AlreadyThereError, pauses, retry_after
 from flows.errors import ServiceError, ServingError
@@ -18,7 +18,9 @@ from flows.serving.azureml.wire import read_state
 from flows.serving.endpoints import ServingState
 
 if TYPE_CHECKING:
-    from flows.engines.azureml.sdk.serving.resources import EndpointResources
+    from flows.engines.azureml.sdk.serving.resources import EndpointResources, Operation
+
+R = TypeVar("R")
 
 Json: TypeAlias = Mapping[str, Any]
 Look: TypeAlias = Callable[[], Awaitable[dict[str, Any] | None]]
@@ -103,7 +105,7 @@ class Changes:
         """
         doubt: ServiceError | AlreadyThereError | None = None
         for pause in pauses(CREATE_TRIES):
-            if await self._look(look) is None:
+            if await self._until_answered(look) is None:
                 return
             try:
                 operation = await delete()
@@ -140,7 +142,7 @@ class Changes:
                 told = await self._ask(operation)
                 operation = operation if told is not None else None
             if told is None or told.over:
-                found = await self._look(look)
+                found = await self._until_answered(look)
                 if found is None or not read_state(found).changes:
                     return Settled(found, await self._why(found, told.error if told else ""))
             else:
@@ -154,13 +156,10 @@ class Changes:
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_SECONDS)
 
-    async def _look(self, look: Look) -> dict[str, Any] | None:
-        return await self._until_answered(look)
-
-    async def _ask(self, operation: str) -> Any:
+    async def _ask(self, operation: str) -> "Operation | None":
         return await self._until_answered(lambda: self._resources.operation(operation))
 
-    async def _until_answered(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _until_answered(self, call: Callable[[], Awaitable[R]]) -> R:
         end, pause = time.monotonic() + UNREACHABLE_SECONDS, FIRST_SECONDS
         while True:
             try:

@@ -14,7 +14,9 @@ from flows.serving.endpoints import DeploymentRequest, ServedModel
 from flows.settings import Settings
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 from flows.spec.model.job import Environment
+from tests.azure_ml_service.arm import system_data
 from tests.azure_ml_service.service import Service
+from tests.azure_ml_service.state import now
 
 SCRIPT = """
     import json, os, sys, time
@@ -63,7 +65,7 @@ class Shop:
         uri = self.service.arm.long_uri(f"azureml://datastores/workspaceblobstore/paths/{path}")
         properties: dict[str, Any] = {"modelUri": uri, "modelType": "mlflow_model", "flavors": {}}
         resource = self.service.arm.resource("models", str(version), properties, of=f"{name}/versions/")
-        self.service.documents.put("models", f"{name}:{version}", resource)
+        self.service.documents.put("models", f"{name}:{version}", {**resource, "systemData": system_data(now())})
         return f"azureml:{name}:{version}"
 
     def request(self, name: str, version: int = 1, script: str = SCRIPT, **changes: Any) -> DeploymentRequest:

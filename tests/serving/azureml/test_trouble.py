@@ -50,8 +50,12 @@ def test_deployment_that_fails_is_told_with_its_reason_and_its_logs_and_is_put_a
             shop.service.faults.add(EndpointFault(kind, shop.endpoint, "green"))
             with pytest.raises(ServingError, match=f"green of the endpoint {shop.endpoint} is Failed: {said}") as told:
                 await serving.deploy(shop.request("green"))
-            assert f"get-logs --endpoint-name {shop.endpoint} --name green" in str(told.value)
+            assert f"get-logs --endpoint-name {shop.endpoint} --name green --resource-group loopback-rg" in str(
+                told.value
+            )
             assert await state(serving, shop, "green") is ServingState.FAILED
+            with pytest.raises(ServingError, match="is Failed, and keeps its number of instances"):
+                await serving.scale(shop.endpoint, "green", 2)
             await serving.deploy(shop.request("green"))
             assert await state(serving, shop, "green") is ServingState.SUCCEEDED
             assert puts(shop, "green") == 2

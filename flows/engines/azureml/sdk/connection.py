@@ -99,6 +99,11 @@ class Connection:
         return "/".join(self._workspace[name] for name in WORKSPACE_VARIABLES)
 
     @property
+    def az_flags(self) -> str:
+        """The flags by which ``az ml`` is told which workspace it is."""
+        return f"--resource-group {self._workspace['AZUREML_ARM_RESOURCEGROUP']} --workspace-name {self.name}"
+
+    @property
     def credential(self) -> DefaultAzureCredential:
         """The credential in use."""
         return self._credentials[-1]
