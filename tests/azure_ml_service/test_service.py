@@ -424,7 +424,7 @@ def test_what_is_against_the_contract_is_recorded(client: Any, azure_ml: Service
         name="odd", version="1", workspace_name=workspace.name, resource_group_name=workspace.resource_group, body=rest
     )
     with pytest.raises(HttpResponseError):
-        client.online_endpoints.get("nothing")
+        client.schedules.get("nothing")
     text = "\n".join(azure_ml.violations)
     assert "EnvironmentVersionProperties has no imagee" in text
     assert "isAnonymous: 'yes' is no bool" in text
