@@ -29,6 +29,7 @@ FILES = ("prefect.yaml", "pyproject.toml", "requirements.lock", "Makefile", "REA
 OTHER_PROGRAMS = {"--app-name", "--allowed-hosts", "--cors-allowed-origins"}  # flags of `mlflow server`
 # Set by Tandem for its own processes.
 INTERNAL = {"TANDEM_MLFLOW_ARTIFACTS", "TANDEM_OWN_TRACKING_URI", "TANDEM_STEP_HOST", "TANDEM_UMASK"}
+INTERNAL |= {"TANDEM_MODEL", "TANDEM_MODEL_VERSION"}  # which a deployment gives to its scoring script
 SLOW = {"any-yaml.md", "figures.md", "training.md", "unattended.md"}  # their commands train, or ask Prefect
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
