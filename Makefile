@@ -14,7 +14,7 @@ find-python = $$(for each in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$
 PYTHON ?= $(shell echo $(foreach each,$(PYTHONS),$(call find-python,$(each))) | cut -d " " -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job serve deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus docs-keys
+.PHONY: help env train job deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus docs-keys ui
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,8 @@ train: $(READY) ## Train the diabetes classifier as a pipeline on this machine
 job: $(READY) ## Train it as a single job on this machine
 	$(BIN)/python flows/create_aml_experiment_job_train.py
 
-serve: $(READY) ## Show the local runs: a Prefect server and the MLflow UI
-	$(BIN)/tandem serve
+ui: $(READY) ## Show the local runs: a Prefect server and the MLflow UI
+	$(BIN)/tandem ui
 
 deploy: $(READY) ## Put deployments and automations on the Prefect server (again only what has changed)
 	$(BIN)/python -m deployments.deploy deploy

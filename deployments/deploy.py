@@ -111,7 +111,7 @@ def _server() -> PrefectApi:
     settings = Settings.from_environment()
     if find_prefect_api(settings) is None:
         raise SettingsError(
-            "There is no Prefect server. Nothing was changed. Start one with `make serve` in another terminal, or name "
+            "There is no Prefect server. Nothing was changed. Start one with `make ui` in another terminal, or name "
             "yours: prefect config set PREFECT_API_URL=http://HOST:4200/api"
         )
     return use_prefect_api(settings, is_needed=True)

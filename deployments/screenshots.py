@@ -108,7 +108,7 @@ def _more_pages(api: str, mlflow: str) -> Pages:
 
 @contextmanager
 def served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
-    """Run `make serve` within the block. Yields the environment of its users, and the address of MLflow."""
+    """Run `make ui` within the block. Yields the environment of its users, and the address of MLflow."""
     ours = ("PREFECT_", "AZUREML_", "TANDEM_", "MLFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     settings = Settings.from_environment({"TANDEM_HOME": str(home / "state")})
@@ -118,10 +118,10 @@ def served(home: Path) -> Generator[tuple[Mapping[str, str], str]]:
     environment = {**kept, **{name: str(folder) for name, folder in places.items()}}
     prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    command = (BIN / "tandem", "serve", *ports)
-    with Child("`make serve`", command, environment, folder=PROJECT, grace_seconds=20) as server:
+    command = (BIN / "tandem", "ui", *ports)
+    with Child("`make ui`", command, environment, folder=PROJECT, grace_seconds=20) as server:
         if not wait_until((settings.prefect_home / SERVED).exists, [server], START_SECONDS):
-            raise ServiceError(f"`make serve` did not start within {START_SECONDS:g} s.")
+            raise ServiceError(f"`make ui` did not start within {START_SECONDS:g} s.")
         api = f"http://127.0.0.1:{prefect}/api"
         yield {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "1"}, f"http://127.0.0.1:{mlflow}"
 

@@ -159,13 +159,13 @@ def test_commands_that_messages_name_are_right_in_the_checkout_elsewhere_and_wit
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(PROJECT)
-    assert make_command("serve", "tandem serve") == "make serve"
+    assert make_command("ui", "tandem ui") == "make ui"
     assert training_command() == "python flows/create_aml_pipeline_train.py"
     monkeypatch.chdir(tmp_path)
-    assert make_command("serve", "tandem serve") == f"make -C {PROJECT} serve"
+    assert make_command("ui", "tandem ui") == f"make -C {PROJECT} ui"
     assert training_command() == f"python {PROJECT}/flows/create_aml_pipeline_train.py"
     monkeypatch.setattr(settings, "PROJECT", tmp_path / "site packages")
-    assert make_command("serve", "tandem serve") == "tandem serve"
+    assert make_command("ui", "tandem ui") == "tandem ui"
     assert training_command() == f"python '{tmp_path}/site packages/flows/create_aml_pipeline_train.py'"
 
 

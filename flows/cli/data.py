@@ -66,7 +66,7 @@ def _as_text(data: ResolvedData, created: bool, told: bool | None) -> str:
     event = {
         True: "emitted tandem.data.registered, which starts train-pipeline/on-new-data where that is deployed",
         False: "Prefect knows of it",
-        None: f"there is no Prefect server, so nobody was told ({make_command('serve', 'tandem serve')})",
+        None: f"there is no Prefect server, so nobody was told ({make_command('ui', 'tandem ui')})",
     }[told]
     next_command = f"{training_command()} --data_asset_name {data.label}"
     return f"\n  data   {data.label}, {what}\n  event  {event}\n\n  Train on it:  {next_command}\n"

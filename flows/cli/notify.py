@@ -31,7 +31,7 @@ def notify(*, test: bool, as_json: bool) -> int:
     settings = Settings.from_environment()
     if find_prefect_api(settings) is None:
         raise SettingsError(
-            "There is no Prefect server, so no messages are sent. Start one with `make serve` in another terminal, "
+            "There is no Prefect server, so no messages are sent. Start one with `make ui` in another terminal, "
             f"then choose a block: {HOW}"
         )
     use_prefect_api(settings)

@@ -159,7 +159,7 @@ def _port(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class ServeOptions:
+class UiOptions:
     """Show the local runs: a Prefect server and the MLflow UI."""
 
     prefect_port: Annotated[int, Flag("Where Prefect listens, on this machine only.", "PORT", convert=_port)] = 4200
@@ -167,10 +167,10 @@ class ServeOptions:
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
-        from flows.cli.serve import serve
+        from flows.cli.ui import show_pages
 
         with interrupts.raised():
-            return serve(self.prefect_port, self.mlflow_port)
+            return show_pages(self.prefect_port, self.mlflow_port)
 
 
 @dataclass(frozen=True, slots=True)

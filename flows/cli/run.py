@@ -109,7 +109,7 @@ def run_command(
         elif as_markdown:
             print(summary_as_markdown(summary))
         else:
-            where = summary.page or f"{make_command('serve', 'tandem serve')}  (Prefect and MLflow)"
+            where = summary.page or f"{make_command('ui', 'tandem ui')}  (Prefect and MLflow)"
             print(f"{summary_as_text(summary)}\n  Look at it:  {where}\n")
         return 0
 

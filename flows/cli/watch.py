@@ -25,7 +25,7 @@ def watch(options: WatchOptions) -> int:
     if parameters.emit and find_prefect_api(Settings.from_environment()) is None:
         raise SettingsError(
             "--emit: there is no Prefect server that an event could start anything on. Nothing was compared. Start one "
-            "with `make serve` in another terminal, or leave --emit out."
+            "with `make ui` in another terminal, or leave --emit out."
         )
     summary: WatchSummary = run_flow(Run(parameters, None, _flow), quiet=options.json)
     print(json.dumps(watch_summary_as_json(summary), indent=2) if options.json else watch_summary_as_text(summary))

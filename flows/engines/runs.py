@@ -127,7 +127,7 @@ class RunOutcome:
         url: Its page, in studio or on an MLflow server; None for a job that only this machine knows.
         mlflow_run_id: The MLflow run that it has, in whichever tracking store; None for a job that kept none.
         message: Why it failed, where no step says it.
-        mlflow_page: The page of that run, if the local state keeps it and ``tandem serve`` shows it now.
+        mlflow_page: The page of that run, if the local state keeps it and ``tandem ui`` shows it now.
     """
 
     job_name: str

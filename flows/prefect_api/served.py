@@ -1,4 +1,4 @@
-"""Prefect server of ``make serve``, with its pages and all its services, until a signal or the end of its parent.
+"""Prefect server of ``make ui``, with its pages and all its services, until a signal or the end of its parent.
 
 Does what ``prefect server start`` does, behind the check of :mod:`flows.machine.own_pages`.
 """

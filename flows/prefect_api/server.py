@@ -1,4 +1,4 @@
-"""Prefect API of a command: the one that is configured, the one that ``make serve`` started, or a temporary one.
+"""Prefect API of a command: the one that is configured, the one that ``make ui`` started, or a temporary one.
 
 Nothing here imports Prefect: the address must be in the environment before that.
 """
@@ -33,7 +33,7 @@ DATABASE = "prefect.db"
 DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
 STARTING = ".starting.lock"  # beside the database: held while a server makes it, or starts on it
 LOG = "server.log"  # beside the database: what temporary servers say
-SERVED = "served.json"  # beside the Prefect database: where the two servers of ``make serve`` listen
+SERVED = "served.json"  # beside the Prefect database: where the two servers of ``make ui`` listen
 # A server that lives as long as one run has nobody to show pages to and nothing to schedule, which saves 0.6 s.
 _TEMPORARY = {
     "PREFECT_UI_ENABLED": "false",
@@ -155,7 +155,7 @@ def past_proxies(
 
 
 def find_prefect_api(settings: Settings) -> PrefectApi | None:
-    """The Prefect API that is configured or that ``make serve`` started; None where a command starts one of its own."""
+    """The Prefect API that is configured or that ``make ui`` started; None where a command starts one of its own."""
     configured = os.environ.get(API_URL) or active_profile().get(API_URL)
     if configured:
         url, credential = split_credential(configured)
@@ -223,7 +223,7 @@ def server_environment(home: Path) -> Mapping[str, str]:
 
 
 def served_mlflow(home: Path) -> str | None:
-    """Where ``make serve`` shows the local MLflow store; None if it does not run."""
+    """Where ``make ui`` shows the local MLflow store; None if it does not run."""
     return _served(home, "mlflow")
 
 
@@ -243,7 +243,7 @@ def _served(home: Path, what: str) -> str | None:
 
 
 def served_addresses(home: Path) -> Mapping[str, str]:
-    """The addresses ``url`` (Prefect's API) and ``mlflow`` that ``make serve`` has written down; empty if it has not.
+    """The addresses ``url`` (Prefect's API) and ``mlflow`` that ``make ui`` has written down; empty if it has not.
 
     One that was killed leaves them behind.
     """

@@ -1,4 +1,4 @@
-"""Two runs, promoted and rejected, as `make serve` shows it, and a headless Chromium to look at it with.
+"""Two runs, promoted and rejected, as `make ui` shows it, and a headless Chromium to look at it with.
 
 Every page that a test opens is photographed into `outputs/browser/`, for a person to look at.
 """

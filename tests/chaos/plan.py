@@ -60,7 +60,7 @@ _REGISTER_REQUESTS = (
 class Scenario:
     """A kind of case: what runs on which state, how many at once, and what may befall it when.
 
-    ``served``: ``tandem serve`` runs on the same state.
+    ``served``: ``tandem ui`` runs on the same state.
     """
 
     name: str
@@ -158,7 +158,7 @@ SCENARIOS = (
         "steps",
         "migrated",
         (AT_RANDOM, "the flow run is recorded", *_STEPS),
-        ("command", "command", "all", "serve", "servers"),
+        ("command", "command", "all", "ui", "servers"),
         (KILL, KILL, KILL, INT),
         served=True,
     ),

@@ -209,7 +209,7 @@ def _when(holds: Callable[[], bool], command: Command, case: Case, servers: list
         return False
     if case.signal == NONE:
         return True
-    serving = {"serve": servers[:1], "servers": servers}
+    serving = {"ui": servers[:1], "servers": servers}
     targets = serving[case.target] if case.target in serving else of_target(command.pid, case.target)
     if not targets:
         return False

@@ -1,4 +1,4 @@
-"""``tandem serve`` on the state of a case: the Prefect server that the commands of the case find, and MLflow's page."""
+"""``tandem ui`` on the state of a case: the Prefect server that the commands of the case find, and MLflow's page."""
 
 import subprocess
 from contextlib import suppress
@@ -29,9 +29,9 @@ class Serving:
     def start(self) -> None:
         """Start it, and wait until it serves."""
         ports = [word for name in ("prefect", "mlflow") for word in (f"--{name}-port", str(free_port()))]
-        with (self._world.folder / "log" / "serve").open("ab") as log:
+        with (self._world.folder / "log" / "ui").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(BIN / "tandem"), "serve", *ports],
+                [str(BIN / "tandem"), "ui", *ports],
                 cwd=self._world.folder / "cwd",
                 env=self._world.environment,
                 stdin=subprocess.DEVNULL,
@@ -43,7 +43,7 @@ class Serving:
         served = self._world.state / "prefect" / SERVED
         holds_within(lambda: served.exists() or self._process_is_over(), START_SECONDS, 0.1)
         if not served.exists():
-            raise RuntimeError(f"`tandem serve` does not serve; see {log.name}.")
+            raise RuntimeError(f"`tandem ui` does not serve; see {log.name}.")
 
     def stop(self) -> None:
         """End it; what does not end in time is killed."""
@@ -63,7 +63,7 @@ class Serving:
         """Start it, and say which records it leaves open, though nothing runs."""
         self.start()
         holds_within(lambda: not open_records(self._world.state), CLOSE_SECONDS, 0.5)
-        return [f"{record}, after a start of `tandem serve`" for record in open_records(self._world.state)]
+        return [f"{record}, after a start of `tandem ui`" for record in open_records(self._world.state)]
 
     def _process_is_over(self) -> bool:
         return self._process is None or self._process.poll() is not None

@@ -113,7 +113,7 @@ def test_command_line_becomes_the_options_of_its_command(words: list[str], meant
         (["run", "a.yml", "--engine", "azure"], "argument --engine: invalid choice: 'azure'"),
         (["plan", "a.yml", "--json", "--mermaid"], "argument --mermaid: not allowed with argument --json"),
         (["compute", "create", "--max-instances", "0"], "argument --max-instances: '0' is no whole number from 1"),
-        (["serve", "--mlflow-port", "x"], "argument --mlflow-port: 'x' is no port: use a whole number from 1 to 65535"),
+        (["ui", "--mlflow-port", "x"], "argument --mlflow-port: 'x' is no port: use a whole number from 1 to 65535"),
     ],
 )
 def test_wrong_command_line_is_told_with_the_usage(

@@ -136,7 +136,7 @@ class Station:
 
 @contextmanager
 def prefect_server(home: Path) -> Generator[Station]:
-    """A server as ``make serve`` starts it, that schedules and notices what is late sooner."""
+    """A server as ``make ui`` starts it, that schedules and notices what is late sooner."""
     port = free_port()
     station = Station(home, f"http://127.0.0.1:{port}/api")
     folder = home / "prefect"

@@ -44,7 +44,7 @@ def test_without_a_server_deploying_says_how_to_start_one_and_starts_none(tmp_pa
         sys.executable, "-m", "deployments.deploy", "deploy", environment={"PREFECT_API_URL": ""}
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: There is no Prefect server. Nothing was changed. Start one with `make serve`")
+    assert done.stderr.startswith("Error: There is no Prefect server. Nothing was changed. Start one with `make ui`")
     assert not Path(terminal.environment["TANDEM_HOME"]).exists()
 
 

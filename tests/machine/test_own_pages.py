@@ -117,9 +117,9 @@ def test_tracking_server_of_steps_refuses_foreign_pages(tmp_path: Path) -> None:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """The ports of both servers of ``tandem serve``."""
+    """The ports of both servers of ``tandem ui``."""
     ports = free_port(), free_port()
-    words = ("serve", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
+    words = ("ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
     process = subprocess.Popen(
         [sys.executable, "-m", "flows", *words], env=Terminal(tmp_path, None).environment, stdout=subprocess.PIPE
     )
@@ -135,7 +135,7 @@ def served(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.slow
-def test_both_servers_of_serve_refuse_foreign_pages_and_show_their_own(served: tuple[int, int]) -> None:
+def test_both_servers_of_ui_refuse_foreign_pages_and_show_their_own(served: tuple[int, int]) -> None:
     prefect, mlflow = (f"http://127.0.0.1:{port}" for port in served)
     refuses_foreign_pages(prefect, "/api/flows/filter", "/api/events/out")
     refuses_foreign_pages(mlflow, "/graphql")

@@ -100,7 +100,7 @@ class Reporter:
     async def keep_report(self, outcome: RunOutcome, report: Path, *_: object) -> KeptReport:
         self.kept = report.read_text()
         url = "http://127.0.0.1:5000/#/runs/1/artifacts/evaluation/report.html"
-        return KeptReport(url, "in MLflow, which `make serve` shows")
+        return KeptReport(url, "in MLflow, which `make ui` shows")
 
 
 def test_warnings_of_the_evaluation_are_told_wherever_the_summary_is() -> None:
@@ -141,7 +141,7 @@ def test_every_artifact_has_a_description_and_the_report_that_is_kept_a_heading(
     said = {artifact["key"]: artifact["description"] for artifact in found}
     assert said.keys() == {"summary", "metrics", "report"}
     assert said["summary"] == "Promoted: diabetes version 4, alias champion"
-    assert "`make serve`" in said["report"]
+    assert "`make ui`" in said["report"]
     assert said["metrics"]
     assert engine.kept.startswith("<h1>pipeline: Promoted</h1>")
 

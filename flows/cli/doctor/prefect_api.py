@@ -120,7 +120,7 @@ def _no_answer(api: PrefectApi, before: Sequence[Finding], said: str, response: 
 
 
 def _shown(api: PrefectApi) -> str:
-    return f"{api.url} ({'configured' if api.origin == 'configured' else 'of make serve'})"
+    return f"{api.url} ({'configured' if api.origin == 'configured' else 'of make ui'})"
 
 
 def _work_pools(file: Path) -> Sequence[str] | Finding:

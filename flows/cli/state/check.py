@@ -137,7 +137,7 @@ def _models(settings: Settings) -> Finding:
     if gone:
         each, folder = gone[0]
         told = f"{len(gone)} of {len(versions)} versions have lost their folder: {each.name} {each.version}, {folder}"
-        return fail("models", told, "Put the folder back, or delete the version in the MLflow UI", "tandem serve")
+        return fail("models", told, "Put the folder back, or delete the version in the MLflow UI", "tandem ui")
     noted = "" if (settings.home / LOG).exists() or not versions else "; not in the log of versions yet"
     return ok("models", f"{counted(len(versions), 'registered version')}, each with its folder{noted}")
 
@@ -174,7 +174,7 @@ def _processes(settings: Settings) -> Finding:
         each.leave()
     if dead:
         told = f"{_running(living)}; {_left(dead)} left open when killed"
-        return warn("processes", told, "The next run, or tandem serve, closes what they left")
+        return warn("processes", told, "The next run, or tandem ui, closes what they left")
     return ok("processes", _running(living))
 
 

@@ -58,7 +58,7 @@ from flows.tags import ENGINE, ENVIRONMENT, RESUMES
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.tracking import WorkspaceTracking
 
-MLFLOW_UI = "http://127.0.0.1:5000"  # where `make serve` shows the local MLflow store, unless told otherwise
+MLFLOW_UI = "http://127.0.0.1:5000"  # where `make ui` shows the local MLflow store, unless told otherwise
 
 
 @dataclass(slots=True)
@@ -271,10 +271,10 @@ class LocalEngine:
         if place.is_server:
             return KeptReport(f"{place.tracking}{page}/{report.name}", "in MLflow")
         base = served_mlflow(self._settings.prefect_home) or MLFLOW_UI
-        return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `tandem serve` shows")
+        return KeptReport(f"{base}{page}/{report.name}", "in MLflow, which `tandem ui` shows")
 
     async def _mlflow_page(self, run_id: str | None) -> str | None:
-        """The page of a run that the local state keeps, if there is one, and ``tandem serve`` shows it now."""
+        """The page of a run that the local state keeps, if there is one, and ``tandem ui`` shows it now."""
         base = served_mlflow(self._settings.prefect_home) if mlflow_place(self._settings).is_own else None
         if run_id is None or base is None or self._workspace is not None:
             return None

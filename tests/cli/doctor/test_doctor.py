@@ -423,7 +423,7 @@ def test_api_of_make_serve_is_found_without_being_configured(
     monkeypatch.delenv("PREFECT_API_URL")
     (tmp_path / "home" / "prefect").mkdir(parents=True)
     (tmp_path / "home" / "prefect" / "served.json").write_text(json.dumps({"url": prefect_api}))
-    assert check_prefect(tmp_path)[0].message.startswith(f"{prefect_api} (of make serve), Prefect 3.")
+    assert check_prefect(tmp_path)[0].message.startswith(f"{prefect_api} (of make ui), Prefect 3.")
 
 
 def test_api_that_does_not_answer_fails(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:

@@ -98,11 +98,11 @@ def test_make_clean_deletes_where_tandem_home_says_and_refuses_while_something_r
         (checkout / name).symlink_to(PROJECT / name)
     (checkout / "outputs").mkdir()
     home = a_state(tmp_path / "state")
-    entry = record_process(home, "tandem serve")
+    entry = record_process(home, "tandem ui")
     make = ("make", "--no-print-directory", "-C", str(checkout), "clean")
     refused = clean(home, *make)
     entry.end()
-    assert refused.returncode != 0 and f"process {os.getpid()}: tandem serve" in refused.stderr
+    assert refused.returncode != 0 and f"process {os.getpid()}: tandem ui" in refused.stderr
     assert (checkout / "outputs").exists() and home.exists()
     assert clean(home, *make).returncode == 0
     assert (checkout / "outputs").exists() and not home.exists()

@@ -160,10 +160,10 @@ def test_versions_from_before_there_was_a_log_are_written_down_with_the_next(hom
 
 def test_repair_refuses_while_something_runs(home: Path) -> None:
     cut(0.5)(home / "mlflow.db")
-    entry = record_process(home, "tandem serve")
+    entry = record_process(home, "tandem ui")
     done = tandem(home, "state", "repair")
     entry.end()
-    assert done.returncode == 4 and f"process {os.getpid()}: tandem serve" in done.stderr
+    assert done.returncode == 4 and f"process {os.getpid()}: tandem ui" in done.stderr
     assert not (home / "broken").exists()
 
 

@@ -1,4 +1,4 @@
-"""``tandem serve``: both web interfaces on the local state, and nothing beside them."""
+"""``tandem ui``: both web interfaces on the local state, and nothing beside them."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from tests.processes import commands_with
 from tests.terminal import Terminal
 
 
-def test_port_of_a_serve_of_the_same_state_is_refused_with_its_addresses_and_a_foreign_one_with_another_way(
+def test_port_of_a_ui_of_the_same_state_is_refused_with_its_addresses_and_a_foreign_one_with_another_way(
     tmp_path: Path,
 ) -> None:
     terminal = Terminal(tmp_path, None)
@@ -27,7 +27,7 @@ def test_port_of_a_serve_of_the_same_state_is_refused_with_its_addresses_and_a_f
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        words = [sys.executable, "-m", "flows", "serve", "--mlflow-port", str(port), "--prefect-port", str(free_port())]
+        words = [sys.executable, "-m", "flows", "ui", "--mlflow-port", str(port), "--prefect-port", str(free_port())]
         foreign = subprocess.run(words, env=terminal.environment, capture_output=True, text=True, timeout=60)
         addresses = {"url": "http://127.0.0.1:4299/api", "mlflow": f"http://127.0.0.1:{port}"}
         (folder / SERVED).write_text(json.dumps(addresses))
@@ -52,7 +52,7 @@ def test_port_of_a_serve_of_the_same_state_is_refused_with_its_addresses_and_a_f
     ],
 )
 def test_port_that_cannot_be_is_refused_before_anything_starts(ports: list[str], told: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "flows", "serve", *ports]
+    words = [sys.executable, "-m", "flows", "ui", *ports]
     done = subprocess.run(words, env=Terminal(tmp_path, None).environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert told in done.stderr and "Traceback" not in done.stderr
@@ -64,7 +64,7 @@ def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Pa
     terminal = Terminal(tmp_path, None)
     prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    words = [sys.executable, "-m", "flows", "serve", *ports]
+    words = [sys.executable, "-m", "flows", "ui", *ports]
     process = subprocess.Popen(words, env=terminal.environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(4)]
@@ -89,7 +89,7 @@ def test_both_interfaces_are_served_by_two_servers_and_end_together(tmp_path: Pa
 def test_both_servers_end_when_the_command_is_killed(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, None)
     ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
-    words = [sys.executable, "-m", "flows", "serve", *ports]
+    words = [sys.executable, "-m", "flows", "ui", *ports]
     environment = {**terminal.environment, "TANDEM_ALLOW_DEBUGGERS": "1"}  # or nobody sees whose servers they are
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""``tandem serve``: the web interfaces of Prefect and MLflow on the local state, until Ctrl+C."""
+"""``tandem ui``: the web interfaces of Prefect and MLflow on the local state, until Ctrl+C."""
 
 import json
 import os
@@ -37,7 +37,7 @@ from flows.settings import Settings
 START_SECONDS = 180.0  # the first start makes both databases, which takes a busy machine more than a minute
 
 
-def serve(prefect_port: int, mlflow_port: int) -> int:
+def show_pages(prefect_port: int, mlflow_port: int) -> int:
     """Start both servers, print their addresses, and wait; when one ends, both do.
 
     Raises:
@@ -48,7 +48,7 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     if prefect_port == mlflow_port:
         raise ParameterError(
             f"Prefect and MLflow cannot both listen on port {mlflow_port}. Nothing was started. Choose another: "
-            "tandem serve --mlflow-port PORT."
+            "tandem ui --mlflow-port PORT."
         )
     hide_memory()
     settings = Settings.from_environment()
@@ -72,9 +72,9 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
     }
     for name, port in (("Prefect", prefect_port), ("MLflow", mlflow_port)):
         _check_free(home, name, port)
-    log = settings.home / "serve.log"
+    log = settings.home / "ui.log"
     servers: list[Child] = []
-    entries = [record_process(settings.home, "tandem serve")]
+    entries = [record_process(settings.home, "tandem ui")]
     served = home / SERVED
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -117,7 +117,7 @@ def _started(
     home: Path, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> tuple[Child, Living]:
     """Start a server, which ends with this process, and counts as using the state until it has ended."""
-    entry = enlist(home, f"the {name} server of tandem serve")
+    entry = enlist(home, f"the {name} server of tandem ui")
     server = Child(name, command, environment, log=log, ends_with_us=True, lend=[entry.lend()])
     entry.tell(pid=server.process.pid)
     return server, entry
@@ -148,7 +148,7 @@ def _check_free(home: Path, name: str, port: int) -> None:
         )
     raise ServiceError(
         f"Port {port} is taken, so {name} cannot be served there. Stop what listens on it, or choose another: "
-        f"tandem serve --{name.lower()}-port PORT."
+        f"tandem ui --{name.lower()}-port PORT."
     )
 
 
