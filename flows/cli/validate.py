@@ -17,6 +17,7 @@ from flows.engines.open_engine import ENGINES
 from flows.errors import Fault, Place
 from flows.plain_text.table import aligned
 from flows.spec.model.job import JobKind, JobSpec
+from flows.spec.reading.endpoints import ServedExamination, examine_served
 from flows.spec.reading.reader import Examination, examine
 from flows.spec.rules.lint import needed_by_azure_ml
 from flows.spec.text.words import counted
@@ -35,25 +36,47 @@ class Verdict:
     """
 
     file: str
-    found: Examination
+    found: Examination | ServedExamination
     engine: str | None = None
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong."""
+        return tuple(finding for finding in self.found.findings if not finding.warning)
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What is valid, but probably not meant."""
+        return tuple(finding for finding in self.found.findings if finding.warning)
 
     @property
     def is_valid(self) -> bool:
         """Whether Azure ML takes the file, as far as can be known here."""
-        return not self.found.faults
+        return not self.faults
+
+    @property
+    def job(self) -> JobSpec | None:
+        """The job or component; None where the file is something else, or cannot be read."""
+        return self.found.spec if isinstance(self.found, Examination) else None
+
+    @property
+    def what(self) -> str | None:
+        """What the file is, such as ``pipeline, 4 steps``; None where that cannot be told."""
+        if self.found.spec is None:
+            return None
+        return self.found.what if isinstance(self.found, ServedExamination) else what(self.found.spec)
 
     @property
     def refusals(self) -> dict[str, str]:
         """Why steps do not run on this machine, by name; empty where the file is to run elsewhere."""
         is_asked = self.engine is None or ENGINES[self.engine].runs_here
-        return dict(self.found.spec.refusals) if is_asked and self.found.spec is not None else {}
+        return dict(self.job.refusals) if is_asked and self.job is not None else {}
 
     @property
     def keys(self) -> tuple[KeyUse, ...]:
         """The keys that this machine ignores or emulates, where the file is to run here."""
         is_asked = self.engine is not None and ENGINES[self.engine].runs_here
-        return unlike_azure_ml(self.found.spec) if is_asked and self.found.spec is not None else ()
+        return unlike_azure_ml(self.job) if is_asked and self.job is not None else ()
 
 
 def validate(files: Sequence[str], as_json: bool = False, pairs: Sequence[str] = (), engine: str | None = None) -> int:
@@ -86,25 +109,24 @@ def validate(files: Sequence[str], as_json: bool = False, pairs: Sequence[str] =
 def verdict_as_text(verdict: Verdict) -> str:
     """The findings line by line; below them, or alone, that the file is valid and what it is."""
     lines = [str(finding) for finding in verdict.found.findings]
-    spec = verdict.found.spec
-    if verdict.is_valid and spec is not None:
-        lines.append(f"ok {verdict.file}: {what(spec)}")
+    if verdict.is_valid and verdict.what is not None:
+        lines.append(f"ok {verdict.file}: {verdict.what}")
+    if verdict.is_valid and verdict.job is not None:
         lines += [f"    {name} {why}: it does not run on this machine" for name, why in verdict.refusals.items()]
-        lines += aligned(list(keys_as_rows(verdict.keys, spec.source)), indent="    ", width=WIDTH)
+        lines += aligned(list(keys_as_rows(verdict.keys, verdict.job.source)), indent="    ", width=WIDTH)
     return "\n".join(lines)
 
 
 def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
     """The same for a program."""
-    spec = verdict.found.spec
     keys = {} if verdict.engine is None else {"keys": keys_as_json(verdict.keys)}
     return {
         "file": verdict.file,
         "valid": verdict.is_valid,
-        "what": None if spec is None else what(spec),
-        "steps": [] if spec is None else list(spec.steps),
-        "faults": [_as_json(fault) for fault in verdict.found.faults],
-        "warnings": [_as_json(warning) for warning in verdict.found.warnings],
+        "what": verdict.what,
+        "steps": [] if verdict.job is None else list(verdict.job.steps),
+        "faults": [_as_json(fault) for fault in verdict.faults],
+        "warnings": [_as_json(warning) for warning in verdict.warnings],
         "refusals": verdict.refusals,
         **keys,
     }
@@ -119,11 +141,13 @@ def what(spec: JobSpec) -> str:
     return f"{step.kind} {'component' if spec.is_component else 'job'}"
 
 
-def _examined(file: str, pairs: Sequence[str], engine: str | None) -> Examination:
+def _examined(file: str, pairs: Sequence[str], engine: str | None) -> Examination | ServedExamination:
     path = Path(file)
     if os.path.isdir(path):  # False, not an error, for a name that no file can have
         remedy = f"Name the files in it: tandem validate {path / '*.yml'}"
         return Examination(None, (Fault(Place(path, None, ""), "this is a folder", remedy),))
+    if served := examine_served(path):
+        return served
     found = examine(path, given_assets(pairs, path).components)
     if engine is None or ENGINES[engine].runs_here or found.spec is None:
         return found
@@ -135,8 +159,8 @@ def _examined(file: str, pairs: Sequence[str], engine: str | None) -> Examinatio
 
 def _total(verdicts: Sequence[Verdict]) -> str:
     invalid = sum(not verdict.is_valid for verdict in verdicts)
-    faults = sum(len(verdict.found.faults) for verdict in verdicts)
-    warnings = sum(len(verdict.found.warnings) for verdict in verdicts)
+    faults = sum(len(verdict.faults) for verdict in verdicts)
+    warnings = sum(len(verdict.warnings) for verdict in verdicts)
     found = f"{counted(faults, 'fault')} in {counted(invalid, 'file')}" if invalid else "no faults"
     return f"{counted(len(verdicts), 'file')}: {found}, {counted(warnings, 'warning')}."
 

@@ -139,9 +139,12 @@ class Answer:
         body: As it came.
         seconds: From the request to the last byte of the answer.
         deployment: Which deployment answered, as the header ``azureml-model-deployment`` says; None if it does not.
+        model_status: What the scoring script answered, where the endpoint turned that into 424, as the header
+            ``ms-azureml-model-error-statuscode`` says; 400 for a row that cannot be scored.
     """
 
     status: int
     body: bytes
     seconds: float
     deployment: str | None = None
+    model_status: int | None = None

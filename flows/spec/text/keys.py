@@ -341,6 +341,62 @@ ENVIRONMENT: Shape = {
     "auto_delete_setting": _AUTO_DELETE,
 }
 
+_PROBE: Shape = dict.fromkeys(
+    ("initial_delay", "period", "timeout", "success_threshold", "failure_threshold"), Kind.READ
+)
+_ACCESS = OneOf("choice", frozenset({"enabled", "disabled"}))
+_SERVED: Shape = {
+    **_RESOURCE,
+    **_read("name"),
+    **dict.fromkeys(("id", "provisioning_state"), Kind.TEXT),
+    "tags": Kind.MAPPING,
+    "properties": Kind.MAPPING,
+}
+ONLINE_ENDPOINT: Shape = {
+    **_SERVED,
+    **_read("auth_mode", "traffic", "mirror_traffic"),
+    **dict.fromkeys(("scoring_uri", "openapi_uri", "location"), Kind.TEXT),
+    "kind": Kind.SHOWN,
+    "identity": {
+        "type": OneOf(
+            "type", frozenset({*("system_assigned", "systemassigned", "user_assigned", "userassigned"), "none"})
+        ),
+        **dict.fromkeys(("principal_id", "tenant_id"), Kind.TEXT),
+        "user_assigned_identities": Kind.READ,
+    },
+    "public_network_access": _ACCESS,
+}
+ONLINE_DEPLOYMENT: Shape = {
+    **_SERVED,
+    **_read("type", "endpoint_name", "model", "environment", "environment_variables"),
+    **_read("instance_type", "instance_count"),
+    "code_configuration": {"code": Kind.READ, "scoring_script": Kind.READ},
+    "app_insights_enabled": Kind.FLAG,
+    "scale_settings": Kind.READ,
+    "request_settings": _read("request_timeout_ms", "max_concurrent_requests_per_instance", "max_queue_wait_ms"),
+    "liveness_probe": _PROBE,
+    "readiness_probe": _PROBE,
+    "model_mount_path": Kind.TEXT,
+    "data_collector": {
+        "collections": Kind.MAPPING,
+        "rolling_rate": OneOf("rate", frozenset({"minute", "hour", "day"})),
+        "sampling_rate": Kind.READ,
+        "request_logging": {"capture_headers": Kind.TEXTS},
+    },
+    "egress_public_network_access": _ACCESS,
+    "private_network_connection": Kind.FLAG,
+    "creation_context": Kind.SHOWN,
+}
+# A model that is described in place.
+MODEL_IN_PLACE: Shape = {
+    **_RESOURCE,
+    "version": Kind.READ,
+    "type": OneOf("type", frozenset({"custom_model", "mlflow_model", "triton_model"})),
+    "path": Kind.READ,
+    **dict.fromkeys(("tags", "properties", "flavors", "system_metadata", "default_deployment_template"), Kind.MAPPING),
+    **dict.fromkeys(("stage", "datastore"), Kind.TEXT),
+}
+
 # A file that has one of the first declares a component; one that has one of the second, a job.
 COMPONENT_ONLY = frozenset({"version", "is_deterministic", "additional_includes", "auto_delete_setting"})
 JOB_ONLY = frozenset({"experiment_name", "compute", "services", "identity", "settings", "parent_job_name"})

@@ -1,0 +1,343 @@
+"""Reader of online endpoints and online deployments, from the YAML that ``az ml`` creates them from."""
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from flows.errors import Fault
+from flows.spec.model.asset_reference import AssetReference
+from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, Probe, RequestSettings
+from flows.spec.reading.assembly import texts
+from flows.spec.reading.work.component import environment_variables
+from flows.spec.reading.work.environments import environment_from
+from flows.spec.text import keys
+from flows.spec.text.faults import findings, ordered, raise_faults
+from flows.spec.text.locations import is_file, is_remote, local
+from flows.spec.text.names import shown
+from flows.spec.text.section import Section
+from flows.spec.text.shape import of_shape
+from flows.spec.text.words import a
+from flows.spec.text.yaml_lines import load_yaml
+
+MAX_INSTANCES = 50
+MAX_TIMEOUT_MS = 180_000
+MAX_MIRROR_PERCENT = 50
+WORKER_COUNT = "WORKER_COUNT"  # what the inference server reads: how many requests an instance works at, at once
+
+ServedSpec = EndpointSpec | OnlineDeploymentSpec
+
+_NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
+_SIZE = re.compile(r"(Standard|Basic)_[A-Za-z0-9][\w-]*", re.IGNORECASE)
+_SCHEMA = re.compile(r"managedOnline(?P<what>Endpoint|Deployment)\.schema", re.IGNORECASE)
+_AUTH = {
+    "key": "key",
+    **dict.fromkeys(("aml_token", "amltoken"), "aml_token"),
+    **dict.fromkeys(("aad_token", "aadtoken"), "aad_token"),
+}
+_DEPLOYMENT_ONLY = frozenset({"endpoint_name", "code_configuration", "instance_type", "instance_count"})
+_ENDPOINT_ONLY = frozenset({"auth_mode", "traffic", "mirror_traffic", "public_network_access"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServedExamination:
+    """What reading a file found: the endpoint or deployment, where it could be read, and what is wrong or doubtful."""
+
+    spec: ServedSpec | None
+    findings: tuple[Fault, ...]
+    what: str
+
+
+def read_endpoint(path: Path) -> EndpointSpec:
+    """Read a managed online endpoint. The traffic in the file is checked and not returned: a rollout sets it.
+
+    Raises:
+        SpecError: The file is not what it should be; every fault is named.
+    """
+    spec = None
+    with findings(path) as noted:
+        node = load_yaml(path, noted)
+        spec = None if node is None else _endpoint(Section(node, noted))
+    raise_faults(noted)
+    assert spec is not None  # a fault is noted for every None
+    return spec
+
+
+def read_online_deployment(path: Path) -> OnlineDeploymentSpec:
+    """Read a managed online deployment.
+
+    Raises:
+        SpecError: The file is not what it should be; every fault is named.
+    """
+    spec = None
+    with findings(path) as noted:
+        node = load_yaml(path, noted)
+        spec = None if node is None else _deployment(Section(node, noted))
+    raise_faults(noted)
+    assert spec is not None
+    return spec
+
+
+def examine_served(path: Path) -> ServedExamination | None:
+    """Read an endpoint or a deployment and return what is wrong with it; None where the file is something else."""
+    spec: ServedSpec | None = None
+    with findings(path) as noted:
+        node = load_yaml(path, noted)
+        what = None if node is None else _what(Section(node, noted))
+        if node is None or what is None:
+            return None
+        section = Section(node, noted)
+        spec = _endpoint(section) if what == "endpoint" else _deployment(section)
+    return ServedExamination(spec, tuple(ordered(noted)), f"online {what}")
+
+
+def _what(section: Section) -> str | None:
+    schema = section.entries.get("$schema")
+    named = _SCHEMA.search(schema.value) if schema is not None and isinstance(schema.value, str) else None
+    if named is not None:
+        return named["what"].lower()
+    if schema is not None or {"jobs", "command", "trial", "task", "component"} & section.entries.keys():
+        return None
+    if _DEPLOYMENT_ONLY & section.entries.keys():
+        return "deployment"
+    return "endpoint" if _ENDPOINT_ONLY & section.entries.keys() else None
+
+
+def _endpoint(section: Section) -> EndpointSpec | None:
+    if "compute" in section:
+        section.fault("compute", "this is a Kubernetes endpoint, which Tandem does not deploy", "Leave compute out.")
+        return None
+    section = of_shape(section, keys.ONLINE_ENDPOINT, "an online endpoint")
+    name, mode = _name(section, "name", "endpoint"), section.choice("auth_mode", frozenset(_AUTH), "mode")
+    _check_shares(section)
+    identities = section.section("identity").items("user_assigned_identities")
+    if len(identities) > 1:
+        section.fault("identity", f"the endpoint has {len(identities)} identities", "Azure ML takes one.")
+    return (
+        None
+        if name is None
+        else EndpointSpec(
+            name=name,
+            source=local(section.file.name, section.folder),
+            auth_mode=_AUTH[mode or "key"],
+            tags=MappingProxyType(texts(section.section("tags"))),
+            description=section.text("description") or "",
+            public_network_access=section.choice("public_network_access", frozenset({"enabled", "disabled"}), "choice"),
+            place=section.place("name"),
+        )
+    )
+
+
+def _deployment(section: Section) -> OnlineDeploymentSpec | None:
+    kind = section.choice("type", frozenset({"managed", "kubernetes"}), "type")
+    if kind == "kubernetes":
+        section.fault("type", "this is a Kubernetes deployment, which Tandem does not make", "Leave type out.")
+        return None
+    section = of_shape(section, keys.ONLINE_DEPLOYMENT, "an online deployment")
+    name = _name(section, "name", "deployment")
+    endpoint = _name(section, "endpoint_name", "endpoint")
+    code, script = _code(section)
+    variables = environment_variables(section)
+    requests = _requests(section.section("request_settings"))
+    _check_workers(section, variables, requests)
+    _check_scale(section.section("scale_settings"))
+    _check_collector(section.section("data_collector"))
+    environment = environment_from(section)
+    if code is not None and "environment" not in section:
+        remedy = "Add environment: with what the script imports and azureml-inference-server-http."
+        section.missing("environment", "there is a script, and no environment that it runs in", remedy)
+    if script is not None and "code" not in section.section("code_configuration"):
+        section.section("code_configuration").missing("code", "there is a script, and no folder of it", "Add code:.")
+    instances = section.integer("instance_count", 1)
+    if instances is not None and instances > MAX_INSTANCES:
+        section.fault("instance_count", f"instance_count is {instances}", f"Azure ML takes {MAX_INSTANCES} at most.")
+    size, model = _size(section), _model(section)
+    return (
+        None
+        if name is None or endpoint is None
+        else OnlineDeploymentSpec(
+            name=name,
+            endpoint_name=endpoint,
+            source=local(section.file.name, section.folder),
+            model=model,
+            code=code,
+            scoring_script=script,
+            environment=environment,
+            environment_variables=variables,
+            instance_type=size or "",
+            instances=instances or 1,
+            requests=requests,
+            liveness=_probe(section.section("liveness_probe")),
+            readiness=_probe(section.section("readiness_probe")),
+            tags=MappingProxyType(texts(section.section("tags"))),
+            description=section.text("description") or "",
+            place=section.place(""),
+        )
+    )
+
+
+def _name(section: Section, key: str, noun: str) -> str | None:
+    if key not in section:
+        section.missing(key, f"the {noun} has no name" if key == "name" else f"there is no {key}", f"Add {key}:.")
+        return None
+    name = section.text(key)
+    if name is not None and not _NAME.fullmatch(name):
+        remedy = "Use 3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen."
+        section.fault(key, f"{shown(name)!r} cannot be the name of {a(noun)}", remedy)
+    return name
+
+
+def _check_shares(section: Section) -> None:
+    live, mirror = _shares(section.section("traffic")), _shares(section.section("mirror_traffic"))
+    if sum(live.values()) not in (0, 100):
+        section.fault("traffic", f"the shares sum to {sum(live.values())}", "Make them sum to 100, or to 0.")
+    if len(mirror) > 1:
+        section.fault("mirror_traffic", f"{len(mirror)} deployments get a copy of requests", "Azure ML takes one.")
+    for name, share in mirror.items():
+        if share > MAX_MIRROR_PERCENT:
+            section.fault("mirror_traffic", f"{name} gets {share} % of the requests", "Make it 50 or less.")
+        if live.get(name):
+            section.fault("mirror_traffic", f"{name} has live traffic too", "Mirror to a deployment without traffic.")
+
+
+def _shares(section: Section) -> dict[str, int]:
+    found = {name: section.integer(name, 0) for name in section.entries}
+    for name, share in found.items():
+        if share is not None and share > 100:
+            section.fault(name, f"the share of {name} is {share} %", "Make it 100 or less.")
+    return {name: share for name, share in found.items() if share is not None}
+
+
+def _code(section: Section) -> tuple[Path | None, str | None]:
+    """The folder of the script, and the script in it, which has to define ``init`` and ``run``."""
+    given = section.section("code_configuration")
+    code, script = given.path("code"), given.text("scoring_script")
+    if "code" in given and "scoring_script" not in given:
+        given.missing("scoring_script", "there is a folder of code, and no script", "Add scoring_script:.")
+    if code is None or script is None:
+        return code, script
+    file = local(script, code)
+    if not file.is_relative_to(code):
+        given.fault("scoring_script", f"{script} is outside of the code {code}", "Name a file in that folder.")
+    elif not is_file(file):
+        given.fault("scoring_script", f"there is no file {script}", f"It is looked for at {file}.")
+    elif file.suffix == ".py":
+        _check_script(given, script, file)
+    return code, script
+
+
+def _check_script(section: Section, script: str, file: Path) -> None:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
+        line = f", line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else f": {error}"
+        section.fault("scoring_script", f"{script} is not Python{line}", "Correct the script.")
+        return
+    defined = {name for node in tree.body for name in _names(node)}
+    missing = [f"{name}()" for name in ("init", "run") if name not in defined and "*" not in defined]
+    if missing:
+        remedy = "Azure ML's server calls init() once, and run() for each request."
+        section.fault("scoring_script", f"{script} does not define {' and '.join(missing)}", remedy)
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """What a statement at the top of a module may give a name to."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)] + [
+        each.name for each in ast.walk(node) if isinstance(each, ast.FunctionDef)
+    ]
+
+
+def _requests(section: Section) -> RequestSettings:
+    timeout, wait = section.integer("request_timeout_ms", 1), section.integer("max_queue_wait_ms", 0)
+    at_once = section.integer("max_concurrent_requests_per_instance", 1)
+    if timeout is not None and timeout > MAX_TIMEOUT_MS:
+        remedy = f"Azure ML takes {MAX_TIMEOUT_MS} at most. What takes longer is a batch endpoint's."
+        section.fault("request_timeout_ms", f"request_timeout_ms is {timeout}", remedy)
+    default = RequestSettings()
+    return RequestSettings(
+        default.timeout_seconds if timeout is None else timeout / 1000,
+        at_once or default.concurrent_requests_per_instance,
+        default.queue_wait_seconds if wait is None else wait / 1000,
+    )
+
+
+def _probe(section: Section) -> Probe:
+    default = Probe()
+    delay, period = section.integer("initial_delay", 0), section.integer("period", 1)
+    timeout = section.integer("timeout", 1)
+    successes, failures = section.integer("success_threshold", 1), section.integer("failure_threshold", 1)
+    return Probe(
+        default.initial_delay_seconds if delay is None else float(delay),
+        float(period or default.period_seconds),
+        float(timeout or default.timeout_seconds),
+        successes or default.successes,
+        failures or default.failures,
+    )
+
+
+def _check_workers(section: Section, variables: Mapping[str, str], requests: RequestSettings) -> None:
+    at_once, workers = requests.concurrent_requests_per_instance, variables.get(WORKER_COUNT, "1")
+    if at_once > 1 and workers != str(at_once):
+        message = f"an instance gets {at_once} requests at once, and its server has {workers} to work at them"
+        remedy = f'Set environment_variables.{WORKER_COUNT} to "{at_once}".'
+        section.section("request_settings").warn("max_concurrent_requests_per_instance", message, remedy)
+
+
+def _check_scale(section: Section) -> None:
+    if not section.entries:
+        return
+    kind = section.choice("type", frozenset({"default", "target_utilization"}), "type")
+    if "type" not in section:
+        section.missing("type", "scale_settings has no type", "Write type: default.")
+    if kind == "target_utilization":
+        remedy = "Write type: default; autoscaling of a managed deployment is a setting of Azure Monitor."
+        section.fault("type", "a managed deployment does not scale by target_utilization", remedy)
+        return
+    for key in section.entries.keys() - {"type"}:
+        section.fault(key, f"scale_settings of type default cannot have the key {key}", "Set instance_count instead.")
+
+
+def _check_collector(section: Section) -> None:
+    rate = section.number("sampling_rate")
+    if rate is not None and not 0 <= rate <= 1:
+        section.fault("sampling_rate", f"sampling_rate is {rate}", "Make it a number from 0 to 1.")
+
+
+def _size(section: Section) -> str | None:
+    size = section.text("instance_type")
+    if "instance_type" not in section:
+        section.missing("instance_type", "there is no instance_type", "Add instance_type:, such as Standard_DS3_v2.")
+    elif size is not None and not _SIZE.fullmatch(size):
+        remedy = "Write it as Azure does, such as Standard_DS3_v2."
+        section.fault("instance_type", f"{shown(size)} is not the size of a machine", remedy)
+    return size
+
+
+def _model(section: Section) -> str | None:
+    """The model as the file names it; a path is made absolute."""
+    node = section.entries.get("model")
+    if node is None:
+        return None
+    if isinstance(node.value, Mapping):
+        inner = of_shape(section.section("model"), keys.MODEL_IN_PLACE, "a model")
+        text, path = inner.text("path"), inner.path("path")
+        if "path" not in inner:
+            inner.missing("path", "the model has no path", "Add path: with its folder, or name a registered model.")
+        return text if path is None else str(path)
+    text = section.text("model")
+    if text is None or text.startswith("/subscriptions/"):
+        return text
+    asked = AssetReference.read(text) if is_remote(text) else None
+    if asked is None:
+        remedy = f"Write azureml:{shown(text)}:1 for a registered model, or model: with path: for files."
+        section.fault("model", f"{shown(text)} is not a registered model", remedy if ":" not in text else "")
+    elif asked.label not in (None, "latest"):
+        remedy = "Write a version, or @latest; `tandem deploy` takes the champion whatever stands here."
+        section.fault("model", f"{asked.label} is no label that Azure ML knows for a model", remedy)
+    return text
