@@ -15,6 +15,7 @@ examples:
   tandem run pipeline.yml --set inputs.reg_rate=0.1 --output-dir outputs/run
   tandem run job.yml --asset azureml:titanic:1=titanic.csv --python ~/old/bin/python
   tandem validate *.yml
+  tandem serve diabetes-predict
   tandem ui
   tandem doctor
   tandem state check
@@ -33,6 +34,7 @@ VERBS: Mapping[str, type[Any] | Actions] = {
     "validate": options.ValidateOptions,
     "plan": options.PlanOptions,
     "why": options.WhyOptions,
+    "serve": options.ServeOptions,
     "ui": options.UiOptions,
     "watch": options.WatchOptions,
     "notify": options.NotifyOptions,

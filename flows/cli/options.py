@@ -174,6 +174,27 @@ class UiOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Let a registered model answer requests on this machine, until Ctrl+C."""
+
+    model: Annotated[str, Argument("A registered model; without version or alias, its champion.", "MODEL[:VERSION]")]
+    deployment: Annotated[str | None, Flag("How it is deployed; by default, serving/deployment.yml.", "FILE.yml")] = (
+        None
+    )
+    name: Annotated[str | None, Flag("The name of the endpoint; by default, the model's.", "NAME")] = None
+    port: Annotated[
+        int | None, Flag("Where it listens, on this machine only; 5001 by default.", "PORT", convert=_port)
+    ] = None
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serve import Asked, serve_model
+
+        with interrupts.raised():
+            return serve_model(Asked(self.model, self.deployment, self.name, self.port))
+
+
+@dataclass(frozen=True, slots=True)
 class WatchOptions:
     """Say whether incoming data has drifted from what the champion knows.
 

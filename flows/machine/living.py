@@ -211,6 +211,11 @@ def is_running(pid: int, began: int) -> bool:
     return _began(pid) == began
 
 
+def this_process() -> tuple[int, int]:
+    """This process, and when it began, by which :func:`is_running` knows it."""
+    return os.getpid(), _began(os.getpid()) or 0
+
+
 def parent() -> tuple[int, int] | None:
     """The process that started this one, and when it began."""
     pid = os.getppid()

@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 
@@ -42,7 +41,7 @@ _MISSING = object()  # what a row has for a column that only other rows have
 _ROW_ERROR = re.compile(r"column (?P<column>.+), row (?P<row>\d+): (?P<reason>.+)")
 
 try:
-    from azureml_inference_server_http.api.aml_response import AMLResponse
+    from azureml_inference_server_http.api.aml_response import AMLResponse  # pyright: ignore
 except ImportError:  # elsewhere than on Azure ML: whoever calls run() asks for the status and the body by these names
 
     class AMLResponse:
@@ -117,7 +116,9 @@ def load(folder: Path) -> Scorer:
     found = [file.parent for file in (folder / "MLmodel", *sorted(folder.glob("*/MLmodel"))) if file.is_file()]
     if not found:
         raise RuntimeError(f"There is no MLflow model in AZUREML_MODEL_DIR, {folder}.")
-    model: Any = mlflow.pyfunc.load_model(str(found[0]))
+    import mlflow.pyfunc  # imported here, where a model is loaded, because it takes seconds
+
+    model: Any = mlflow.pyfunc.load_model(str(found[0].resolve()))  # MLflow takes no link
     signature = model.metadata.signature
     if signature is None or signature.inputs is None or not signature.inputs.has_input_names():
         raise RuntimeError("The model has no signature that names its columns. Save it again with one.")

@@ -8,11 +8,12 @@ from flows.errors import StateError
 from flows.machine.folder import check_deletable, delete_state
 from flows.machine.living import Life, nobody_else
 from flows.machine.open_databases import processes_with_databases_open
+from flows.serving.local.lifetime import ENDPOINTS, end_supervisor
 from flows.settings import Settings
 
 
 def clean(settings: Settings, *, as_json: bool) -> int:
-    """Delete the state, unless somebody uses it.
+    """Delete the state, unless somebody uses it. Endpoints that were deployed on this machine end with it.
 
     Raises:
         StateError: Somebody does, or the folder is not a state; nothing was deleted.
@@ -23,7 +24,8 @@ def clean(settings: Settings, *, as_json: bool) -> int:
         return 0
     check_deletable(home)
     with nobody_else(home) as (living, _):
-        refuse_while(living, home, "Nothing was deleted.")
+        refuse_while([life for life in living if life.what != ENDPOINTS], home, "Nothing was deleted.")
+        end_supervisor(home)
         delete_state(home)
     _say(as_json, f"Deleted the local state: {home}", home, deleted=True)
     return 0

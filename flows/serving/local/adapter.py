@@ -185,6 +185,13 @@ class LocalServing:
             (folder / files.ENDPOINT).unlink(missing_ok=True)
         await self._until_gone(folder)
 
+    async def delete_own(self) -> None:
+        """Delete the endpoints that end with the owner, as the supervisor does when that is gone."""
+        for folder in files.folders_with(self._root, files.ENDPOINT):
+            found = files.read_endpoint_file(folder)
+            if found is not None and found.owner is not None and found.owner == self._owner:
+                await self.delete_endpoint(found.name)
+
     async def key(self, endpoint: str) -> str:
         """See :meth:`Serving.key`."""
         self._stored(endpoint)

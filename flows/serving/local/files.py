@@ -21,7 +21,7 @@ Whoever wants something else replaces `endpoint.json` or `deployment.json`, or d
 
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -191,7 +191,7 @@ def status_of(wanted: StoredDeployment, told: Status | None) -> Status:
 
 def read_port(root: Path) -> int | None:
     """The port of the router; None before the first start."""
-    return _parsed(root / ADDRESS, lambda found: int(found["port"]))
+    return _parsed(root / ADDRESS, lambda content: int(json.loads(content)["port"]))
 
 
 def write_port(root: Path, port: int) -> None:
@@ -202,7 +202,7 @@ def write_port(root: Path, port: int) -> None:
 class Watched(Generic[T]):
     """A file that is read again only when it was replaced: asking costs one ``stat``."""
 
-    def __init__(self, file: Path, parse: "Any") -> None:
+    def __init__(self, file: Path, parse: Callable[[bytes], T]) -> None:
         self._file = os.fspath(file)
         self._parse = parse
         self._seen: tuple[int, int, int] | None = None
@@ -224,39 +224,42 @@ class Watched(Generic[T]):
 
 def watched_endpoint(folder: Path) -> Watched[StoredEndpoint]:
     """The endpoint of a folder, to be read often."""
-    return Watched(folder / ENDPOINT, lambda content: _endpoint(json.loads(content)))
+    return Watched(folder / ENDPOINT, _endpoint)
 
 
 def watched_deployment(folder: Path) -> Watched[StoredDeployment]:
     """The deployment of a folder, to be read often."""
-    return Watched(folder / DEPLOYMENT, lambda content: _deployment(json.loads(content)))
+    return Watched(folder / DEPLOYMENT, _deployment)
 
 
 def watched_status(folder: Path) -> Watched[Status]:
     """What runs of the deployment of a folder, to be read often."""
-    return Watched(folder / STATUS, lambda content: _status(json.loads(content)))
+    return Watched(folder / STATUS, _status)
 
 
 def watched_key(folder: Path) -> Watched[bytes]:
     """The key of an endpoint, to be read often."""
-    return Watched(folder / KEY, lambda content: content.strip())
+    return Watched(folder / KEY, bytes.strip)
 
 
-def _parsed(file: Path, parse: Any) -> Any:
+def _parsed(file: Path, parse: Callable[[bytes], T]) -> T | None:
     try:
-        return parse(json.loads(file.read_bytes()))
+        return parse(file.read_bytes())
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _endpoint(found: Mapping[str, Any]) -> StoredEndpoint:
-    owner = found["owner"]
-    return StoredEndpoint(**{**found, "owner": None if owner is None else (int(owner[0]), int(owner[1]))})
+def _endpoint(content: bytes) -> StoredEndpoint:
+    found: dict[str, Any] = json.loads(content)
+    owner: list[int] | None = found.pop("owner")
+    return StoredEndpoint(**found, owner=None if owner is None else (owner[0], owner[1]))
 
 
-def _deployment(found: Mapping[str, Any]) -> StoredDeployment:
-    return StoredDeployment(**found)
+def _deployment(content: bytes) -> StoredDeployment:
+    return StoredDeployment(**json.loads(content))
 
 
-def _status(found: Mapping[str, Any]) -> Status:
-    return Status(**{**found, "state": ServingState(found["state"]), "sockets": tuple(found["sockets"])})
+def _status(content: bytes) -> Status:
+    found: dict[str, Any] = json.loads(content)
+    state, sockets = ServingState(found.pop("state")), tuple(found.pop("sockets"))
+    return Status(**found, state=state, sockets=sockets)

@@ -18,9 +18,10 @@ from flows.machine.folder import make_state_folder
 from flows.prefect_api.server import python_path
 from flows.serving.local import files
 
+ENDPOINTS = "the local endpoints (tandem endpoints)"  # what the state knows the supervisor as
 START_SECONDS, END_SECONDS = 60.0, 120.0
 
-_started: list["subprocess.Popen[bytes]"] = []  # kept, since nobody waits for them
+_started: dict[Path, "subprocess.Popen[bytes]"] = {}  # by this process, for each state the last one
 
 
 def supervisor_pid(root: Path) -> int | None:
@@ -42,19 +43,16 @@ def supervisor_pid(root: Path) -> int | None:
 def ensure_supervisor(home: Path) -> None:
     """See that the endpoints of a local state are looked after: start what does so, unless it is there."""
     root = home / "serving"
-    for each in [each for each in _started if each.poll() is not None]:
-        _started.remove(each)
-    if supervisor_pid(root) is not None:
+    started = _started.get(home)
+    if (started is not None and started.poll() is None) or supervisor_pid(root) is not None:
         return
     make_state_folder(home)
     root.mkdir(parents=True, exist_ok=True)
     with (root / files.LOG).open("ab") as log:
         words = [sys.executable, "-P", "-m", "flows.serving.local.supervisor", str(home)]
         environment = {**os.environ, "TANDEM_HOME": str(home), "PYTHONPATH": python_path()}
-        _started.append(
-            subprocess.Popen(
-                words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        _started[home] = subprocess.Popen(
+            words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
 

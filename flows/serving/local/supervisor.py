@@ -30,10 +30,10 @@ from flows.machine.private import keep_private
 from flows.prefect_api.server import python_path
 from flows.serving.endpoints import ServingState
 from flows.serving.local import files
+from flows.serving.local.lifetime import ENDPOINTS
 from flows.serving.local.restarts import next_start
 
 LOOK_SECONDS = 0.1
-WHAT = "the local endpoints"  # what the state knows this process as
 _GRACE_SECONDS = 5.0  # beside the time of a request, for an instance to end
 _LOCK_SECONDS = 2.0  # others try the lock to see whether somebody has it
 
@@ -335,14 +335,14 @@ def main(home: Path) -> None:
     if not _locked(lock):
         return  # another one was faster
     os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda number, stack: stopping.set())
     sockets = Path(tempfile.mkdtemp(prefix="tandem-"))
     claim(sockets)
-    entry = record_process(home, WHAT, work=str(sockets))
+    entry = record_process(home, ENDPOINTS, work=str(sockets))
     with bound(root) as listening:
+        os.pwrite(lock, str(os.getpid()).encode(), 0)  # from now on, the port that is written down is the right one
         supervisor = Supervisor(root, listening, sockets)
         try:
             while not stopping.is_set():

@@ -1,0 +1,219 @@
+"""Local endpoints when their processes are killed, ended or slow: what goes on, what comes back, what is left."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.errors import ServingError
+from flows.machine.living import has_entries, this_process
+from flows.serving.endpoints import Answer, ServingState
+from flows.serving.local import files
+from flows.serving.local.adapter import LocalServing
+from flows.serving.local.lifetime import end_supervisor, supervisor_pid
+from tests.processes import commands_with
+from tests.serving.conftest import local_place
+from tests.serving.scripts import ENDPOINT, Definitions, asking
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def local(tmp_path: Path, home: Path) -> Iterator[LocalServing]:
+    with local_place(tmp_path) as place:
+        assert isinstance(place, LocalServing)
+        yield place
+
+
+async def deployed(serving: LocalServing, definitions: Definitions, more: str = "") -> None:
+    """A deployment with all of the traffic."""
+    await serving.create_endpoint(definitions.endpoint)
+    await serving.deploy(definitions.request("blue", more=more))
+    await serving.set_traffic(ENDPOINT, {"blue": 100})
+
+
+async def answered(serving: LocalServing) -> Answer:
+    """The first answer with status 200."""
+    for _ in range(600):
+        answer = await serving.score(ENDPOINT, asking())
+        if answer.status == 200:
+            return answer
+        await asyncio.sleep(0.1)
+    raise AssertionError("no answer")
+
+
+def pid_of(answer: Answer) -> int:
+    return json.loads(answer.body)["pid"]
+
+
+def router_of(home: Path) -> int:
+    """The process of the router."""
+    (found,) = [line for line in commands_with(str(home)) if "flows.serving.local.router" in line]
+    return int(found.split()[0])
+
+
+def test_an_instance_that_is_killed_is_started_again_and_the_deployment_stays(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        first = pid_of(await answered(local))
+        os.kill(first, signal.SIGKILL)
+        assert pid_of(await answered(local)) != first
+        endpoint = await local.endpoint(ENDPOINT)
+        assert endpoint is not None
+        blue = endpoint.deployment("blue")
+        assert blue is not None and blue.state is ServingState.SUCCEEDED
+
+    asyncio.run(behaviour())
+
+
+def test_while_one_instance_is_started_again_the_other_answers_every_request(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        await local.scale(ENDPOINT, "blue", 2)
+        os.kill(pid_of(await answered(local)), signal.SIGKILL)
+        await asyncio.sleep(0.3)  # until the supervisor has seen it
+        assert {(await local.score(ENDPOINT, asking())).status for _ in range(50)} == {200}
+
+    asyncio.run(behaviour())
+
+
+def test_a_router_that_is_killed_comes_back_and_the_same_instance_answers(
+    local: LocalServing, definitions: Definitions, home: Path
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        before = await answered(local)
+        router = router_of(home)
+        os.kill(router, signal.SIGKILL)
+        after = await local.score(ENDPOINT, asking())  # who asks meanwhile waits, since the port is still open
+        assert (after.status, pid_of(after)) == (200, pid_of(before))
+        assert router_of(home) != router
+
+    asyncio.run(behaviour())
+
+
+def test_a_supervisor_that_is_killed_takes_all_with_it_and_the_next_question_brings_all_back(
+    local: LocalServing, definitions: Definitions, home: Path
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        await local.tag(ENDPOINT, {"lease": "a"})
+        port, first, supervisor = (
+            files.read_port(home / "serving"),
+            pid_of(await answered(local)),
+            supervisor_pid(home / "serving"),
+        )
+        assert supervisor
+        os.kill(supervisor, signal.SIGKILL)
+        for _ in range(100):
+            if not commands_with(str(home)):
+                break
+            await asyncio.sleep(0.1)
+        assert not commands_with(str(home))
+        endpoint = await LocalServing(home).endpoint(ENDPOINT)
+        assert endpoint is not None
+        assert (endpoint.traffic["blue"], endpoint.tags["lease"]) == (100, "a")
+        assert pid_of(await answered(local)) != first
+        assert files.read_port(home / "serving") == port
+
+    asyncio.run(behaviour())
+
+
+@pytest.mark.slow
+def test_an_instance_that_dies_again_and_again_fails_the_deployment_with_its_reason(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        statuses: set[int] = set()
+        for _ in range(400):
+            statuses.add((await local.score(ENDPOINT, asking(dies=True))).status)
+            endpoint = await local.endpoint(ENDPOINT)
+            assert endpoint is not None
+            blue = endpoint.deployment("blue")
+            assert blue is not None
+            if blue.state is ServingState.FAILED:
+                break
+            await asyncio.sleep(0.05)
+        assert statuses <= {502, 503} and 502 in statuses
+        assert (await local.score(ENDPOINT, asking())).status == 503
+        with pytest.raises(ServingError, match="exit code 9"):
+            await local.scale(ENDPOINT, "blue", 1)
+
+    asyncio.run(behaviour())
+
+
+def test_a_request_that_was_begun_is_answered_though_its_deployment_is_deleted(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        await local.deploy(definitions.request("green", 2))
+        begun = asyncio.create_task(local.score(ENDPOINT, asking(seconds=1), "blue"))
+        await asyncio.sleep(0.3)
+        await local.set_traffic(ENDPOINT, {"green": 100})
+        await local.delete_deployment(ENDPOINT, "blue")
+        assert (await begun).status == 200
+        assert json.loads((await answered(local)).body)["version"] == 2
+
+    asyncio.run(behaviour())
+
+
+def test_what_takes_too_long_is_told_as_408_and_too_many_at_once_as_429(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions, "request_settings: {request_timeout_ms: 1500}\n")
+        answers = await asyncio.gather(*(local.score(ENDPOINT, asking(seconds=1.2)) for _ in range(4)))
+        assert sorted(answer.status for answer in answers) == [200, 408, 429, 429]
+        await asyncio.sleep(1.2)  # the instance goes on with what was given up
+        assert (await answered(local)).status == 200
+
+    asyncio.run(behaviour())
+
+
+def test_everything_ends_with_the_last_endpoint(local: LocalServing, definitions: Definitions, home: Path) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions)
+        await local.delete_endpoint(ENDPOINT)
+        for _ in range(100):
+            if not commands_with(str(home)):
+                break
+            await asyncio.sleep(0.1)
+        assert not commands_with(str(home))
+        assert not has_entries(home)
+        assert {path.name for path in (home / "serving").iterdir() if path.is_dir()} == set()
+
+    asyncio.run(behaviour())
+
+
+def test_an_endpoint_ends_with_the_process_that_owns_it(
+    local: LocalServing, definitions: Definitions, home: Path
+) -> None:
+    async def behaviour() -> None:
+        mine = LocalServing(home, owner=this_process())
+        await mine.create_endpoint(definitions.endpoint)
+        assert await local.endpoint(ENDPOINT) is not None
+        end_supervisor(home)
+        folder = home / "serving" / ENDPOINT
+        text = (folder / files.ENDPOINT).read_text().replace(f"[{os.getpid()}, ", "[1, ")
+        (folder / files.ENDPOINT).write_text(text)  # as if that process had ended
+        assert await local.endpoint(ENDPOINT) is not None
+        for _ in range(100):
+            if not folder.exists():
+                break
+            await asyncio.sleep(0.1)
+        assert await local.endpoint(ENDPOINT) is None
+
+    asyncio.run(behaviour())
