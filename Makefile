@@ -14,7 +14,7 @@ find-python = $$(for each in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$
 PYTHON ?= $(shell echo $(foreach each,$(PYTHONS),$(call find-python,$(each))) | cut -d " " -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus docs-keys ui
+.PHONY: help env train job deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus docs-keys ui bench-serving
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ bench-drift: $(READY) ## Measure how often the watch over incoming data is wrong
 
 bench-rows: $(READY) ## Measure time and memory of prep and train up to 10 million rows
 	$(BIN)/python tests/bench/rows.py
+
+bench-serving: $(READY) ## Measure an endpoint of this machine beside `mlflow models serve`: start, time of a row, memory
+	$(BIN)/python tests/bench/serving.py
 
 clean: ## Delete the local state (runs, models, caches of steps) where TANDEM_HOME says, else .tandem and outputs
 	@test -x $(BIN)/tandem || { echo "There is no environment in $(VENV), which knows what runs. Nothing was deleted: make env, then make clean." >&2; exit 1; }

@@ -20,6 +20,7 @@ import pytest
 from flows.prefect_api.server import use_prefect_api
 from flows.settings import Settings
 from tests.processes import may_read_hidden_processes
+from tests.terminal import ROWS
 
 pytest_plugins = ["tests.azure_ml_service.fixtures"]
 
@@ -218,3 +219,19 @@ def write(tmp_path: Path) -> Write:
         return tmp_path
 
     return _write
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model as the pipeline leaves it."""
+    import data_file
+    import prep
+    import train
+
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    prepared = prep.prepare(data_file.read(ROWS), prep.Parameters())
+    rows = prepared.table.take(prepared.train).to_pandas()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*type hint")  # MLflow warns of its own
+        train.save(train.fit(rows, train.Parameters()), rows, folder)
+    return folder

@@ -1,4 +1,4 @@
-"""Places of serving, each as a context that ends all that was deployed, and a trained model."""
+"""Places of serving, each as a context that ends all that was deployed."""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -11,7 +11,6 @@ from flows.serving.local.adapter import LocalServing
 from flows.serving.local.lifetime import end_supervisor
 from flows.serving.serving import Serving
 from tests.serving.scripts import Definitions
-from tests.terminal import ROWS
 
 
 @contextmanager
@@ -39,20 +38,6 @@ def serving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serving]
 @pytest.fixture
 def definitions(tmp_path: Path) -> Definitions:
     return Definitions(tmp_path / "serving")
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped model as the pipeline leaves it."""
-    import data_file
-    import prep
-    import train
-
-    folder = tmp_path_factory.mktemp("trained") / "model"
-    prepared = prep.prepare(data_file.read(ROWS), prep.Parameters())
-    rows = prepared.table.take(prepared.train).to_pandas()
-    train.save(train.fit(rows, train.Parameters()), rows, folder)
-    return folder
 
 
 async def _delete_all(serving: Serving) -> None:

@@ -304,6 +304,8 @@ def _check_scale(section: Section) -> None:
 
 
 def _check_collector(section: Section) -> None:
+    if section.entries and "collections" not in section:
+        section.missing("collections", "data_collector collects nothing", "Add collections:, or leave it out.")
     rate = section.number("sampling_rate")
     if rate is not None and not 0 <= rate <= 1:
         section.fault("sampling_rate", f"sampling_rate is {rate}", "Make it a number from 0 to 1.")

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +219,14 @@ def test_an_endpoint_ends_with_the_process_that_owns_it(
         assert await local.endpoint(ENDPOINT) is None
 
     asyncio.run(behaviour())
+
+
+def test_state_clean_ends_the_endpoints_and_deletes_them(
+    local: LocalServing, definitions: Definitions, home: Path
+) -> None:
+    asyncio.run(deployed(local, definitions))
+    words = [sys.executable, "-m", "flows", "state", "clean"]
+    environment = {**os.environ, "TANDEM_HOME": str(home)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"Deleted the local state: {home}\n"), done.stderr
+    assert not home.exists() and not commands_with(str(home))
