@@ -252,9 +252,8 @@ def run(rounds: int, requests: int, seconds: float) -> None:
     ]
     print(table(["", ours.name, theirs.name, "ratio", "aim"], 1, rows))
     cost = 1000 * (median(routed) - median(past))
-    print(
-        f"\nthe router's own cost: {cost:.2f} ms ({1000 * median(past):.2f} ms direct, {1000 * median(routed):.2f} routed)"
-    )
+    told = f"{1000 * median(past):.2f} ms direct, {1000 * median(routed):.2f} routed"
+    print(f"\nthe router's own cost: {cost:.2f} ms ({told})")
 
 
 if __name__ == "__main__":

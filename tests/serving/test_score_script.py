@@ -35,7 +35,7 @@ def shipped_scorer(trained: Path) -> score.Scorer:
         return score.load(trained)
 
 
-def valid_row(random: Random) -> list[float | int | None]:
+def valid_row(random: Random) -> list[Any]:
     def cell(name: str) -> float | int | None:
         low, high = RANGES[name]
         return random.choice([None, 0, random.randint(int(low), int(high)), random.uniform(low, high)])
@@ -69,6 +69,7 @@ def test_a_thousand_random_rows_get_what_the_model_itself_gives_them(
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
     np.testing.assert_allclose(got, raw, rtol=0, atol=1e-12)
     assert [each["label"] for each in together["predictions"]] == list(labels)
+    assert 0 < sum(labels) < 1_000
     for number in range(0, 1_000, 50):
         alone = score.answer(shipped_scorer, split([rows[number]]))["predictions"][0]
         assert math.isclose(alone["probability"], wanted[number], rel_tol=0, abs_tol=1e-12)
@@ -133,7 +134,7 @@ def test_no_rows_get_no_predictions(shipped_scorer: score.Scorer) -> None:
 def typed_scorer(tmp_path_factory: pytest.TempPathFactory) -> score.Scorer:
     """A model without probabilities, with columns of several types."""
 
-    class Doubles(mlflow.pyfunc.PythonModel):
+    class Doubles(mlflow.pyfunc.PythonModel):  # pyright: ignore[reportPrivateImportUsage]
         def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
             if (model_input["a"] == 13).any():
                 raise ValueError(f"no {MARK}, please")
