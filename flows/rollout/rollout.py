@@ -1,0 +1,255 @@
+"""Roll a model out: read the endpoint, decide what is next, do it, until the model is served alone or rolled back."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from flows.errors import ServiceError, ServingError
+from flows.rollout.plan import (
+    Action,
+    Begin,
+    Check,
+    Checks,
+    CreateEndpoint,
+    Delete,
+    Deploy,
+    Done,
+    Hold,
+    Keep,
+    RestoreShares,
+    Retire,
+    SetShare,
+    Smoke,
+    Undo,
+    WaitForPlace,
+    next_action,
+)
+from flows.rollout.policy import RolloutPolicy
+from flows.rollout.record import LEASE, NO_ROLLING, RETIRED, Lease, Phase, Retired, Rolling
+from flows.serving.endpoints import DeploymentRequest, Endpoint, ServedModel
+from flows.serving.serving import Serving
+from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
+
+POLL_SECONDS = 5.0
+
+
+class Examiner(Protocol):
+    """Who tests a deployment. Each answer is what failed, for a person; empty if all is well."""
+
+    async def smoke(self, endpoint: Endpoint, colour: str) -> str:
+        """Send known rows, and a bad one, to a deployment that has no share."""
+        ...
+
+    async def check(self, endpoint: Endpoint, colour: str, share: int, policy: RolloutPolicy) -> str:
+        """Send known rows through the route, and look at errors and times."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be served, and where.
+
+    Attributes:
+        endpoint: The definition of the endpoint.
+        deployment: The definition of a deployment; its name is chosen here.
+        model: The version.
+        source: Where its files are, as in :class:`flows.serving.endpoints.DeploymentRequest`.
+        owner: Who rolls out, as the lease says; a run that goes on with an interrupted one has the same.
+    """
+
+    endpoint: EndpointSpec
+    deployment: OnlineDeploymentSpec
+    model: ServedModel
+    source: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is told of each round: what is done next, and the endpoint as it was read before."""
+
+    action: Action
+    endpoint: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a rollout ended.
+
+    Attributes:
+        endpoint: As it is now.
+        colour: The deployment with the traffic; None if there is none.
+        changed: Whether anything was done.
+        failed: What failed, where it was rolled back; else empty.
+        logs: The last lines of the containers of the deployment that was rolled back, by container.
+    """
+
+    endpoint: Endpoint
+    colour: str | None
+    changed: bool
+    failed: str = ""
+    logs: Mapping[str, str] | None = None
+
+
+class Rollout:
+    """One rollout. It keeps in memory only what it has seen of checks, and can be killed at any moment."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        wanted: Wanted,
+        policy: RolloutPolicy,
+        examiner: Examiner,
+        *,
+        tell: Callable[[Moment], Awaitable[None]],
+        gone: Callable[[str], bool] = lambda _: False,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Take what is to be done.
+
+        Args:
+            serving: The place.
+            wanted: What is to be served.
+            policy: The steps and the limits.
+            examiner: Who tests the new deployment.
+            tell: Called before each action.
+            gone: Whether an owner of a lease is known to be dead, so that its lease may be taken over.
+            now: The clock, in seconds since 1970.
+            sleep: Waits.
+        """
+        self._serving = serving
+        self._wanted = wanted
+        self._policy = policy
+        self._examiner = examiner
+        self._tell = tell
+        self._gone = gone
+        self._now = now
+        self._sleep = sleep
+        self._checks = Checks()
+        self._logs: Mapping[str, str] | None = None
+        self._changed = False
+        self._leased = False
+        self._over: str | None = None  # the deployment with the traffic, once only the old ones are waited for
+
+    async def run(self) -> Result:
+        """Go on until the model is served alone, or the shares from before are back.
+
+        Raises:
+            ServingError: Somebody else is rolling out at this endpoint; or the place refused what nothing can undo.
+        """
+        while True:
+            endpoint = await self._serving.endpoint(self._wanted.endpoint.name)
+            action = next_action(endpoint, self._wanted.model, self._policy, self._now(), self._checks)
+            over = isinstance(action, Done | Keep) or (self._over and not isinstance(action, Delete | WaitForPlace))
+            if over and endpoint is not None and self._has_lease(endpoint):
+                await self._serving.tag(endpoint.name, {LEASE: None})
+                self._leased = False
+            if over and endpoint is not None and not isinstance(action, Keep):
+                colour = action.colour if isinstance(action, Done) else self._over
+                return Result(endpoint, colour, self._changed, self._checks.undone, self._logs)
+            if endpoint is not None and not isinstance(action, WaitForPlace | Keep):
+                await self._hold_lease(endpoint)
+            await self._tell(Moment(action, endpoint))
+            await self._act(action, endpoint)
+
+    async def _act(self, action: Action, endpoint: Endpoint | None) -> None:
+        name = self._wanted.endpoint.name
+        match action:
+            case CreateEndpoint():
+                self._changed = True
+                await self._serving.create_endpoint(self._wanted.endpoint)
+            case WaitForPlace():
+                await self._sleep(POLL_SECONDS)
+            case Begin(rolling):
+                self._changed = True
+                retired = None if endpoint is None else Retired.of(endpoint.tags)
+                again = retired is not None and rolling.colour in retired.colours
+                await self._serving.tag(name, {**rolling.tags(), **({RETIRED: None} if again else {})})
+            case Deploy(colour):
+                await self._failing(self._deploy(colour))
+            case Smoke(colour):
+                assert endpoint is not None
+                failed = await self._examiner.smoke(endpoint, colour)
+                self._checks = replace(self._checks, smoked=not failed, failed=failed)
+            case SetShare(_, shares):
+                assert endpoint is not None
+                await self._since_now(endpoint)
+                await self._serving.set_traffic(name, shares)
+            case Hold(seconds):
+                await self._sleep(min(seconds, self._policy.lease_seconds / 3))
+            case Check(colour, share):
+                assert endpoint is not None
+                failed = await self._examiner.check(endpoint, colour, share, self._policy)
+                passed = self._checks.passed if failed else share
+                self._checks = replace(self._checks, passed=passed, failed=failed)
+            case Retire(_, old):
+                retired = Retired(old, self._now()).text if old else None
+                await self._serving.tag(name, {**NO_ROLLING, RETIRED: retired})
+            case Keep(colour, _, seconds):
+                self._over = colour
+                await self._sleep(min(seconds, self._policy.lease_seconds / 3))
+            case Delete(colour):
+                self._changed = True
+                await self._serving.delete_deployment(name, colour)
+            case RestoreShares(rolling, shares):
+                await self._serving.set_traffic(name, shares)
+                await self._serving.tag(name, dict(replace(rolling, phase=Phase.BACK).tags()))
+            case Undo(rolling):
+                await self._undo(rolling)
+            case Done():
+                pass
+
+    async def _deploy(self, colour: str) -> None:
+        wanted = self._wanted
+        request = DeploymentRequest(wanted.endpoint.name, colour, wanted.deployment, wanted.model, wanted.source)
+        await self._serving.deploy(request)
+
+    async def _failing(self, deploying: Awaitable[None]) -> None:
+        """A deployment that cannot be made fails the rollout, which then goes back."""
+        try:
+            await deploying
+        except ServingError as error:
+            self._checks = replace(self._checks, failed=str(error))
+
+    async def _undo(self, rolling: Rolling) -> None:
+        name = self._wanted.endpoint.name
+        with suppress(ServingError, ServiceError):  # what the logs say is wanted, but not before all else
+            self._logs = await self._serving.logs(name, rolling.colour)
+        await self._serving.delete_deployment(name, rolling.colour)
+        await self._serving.tag(name, NO_ROLLING)
+        if rolling.digest == self._wanted.model.digest:
+            failed = self._checks.failed or "A check had failed before this rollout was interrupted."
+            self._checks = Checks(undone=failed)
+        else:
+            self._checks = Checks()
+
+    async def _since_now(self, endpoint: Endpoint) -> None:
+        rolling = Rolling.of(endpoint.tags)
+        assert rolling is not None
+        await self._serving.tag(endpoint.name, dict(replace(rolling, since=self._now()).tags()))
+
+    def _has_lease(self, endpoint: Endpoint) -> bool:
+        lease = Lease.of(endpoint.tags)
+        return lease is not None and lease.owner == self._wanted.owner
+
+    async def _hold_lease(self, endpoint: Endpoint) -> None:
+        """Take the lease, or see that it is still ours, and renew it in time.
+
+        Raises:
+            ServingError: Somebody else has it.
+        """
+        lease, now = Lease.of(endpoint.tags), self._now()
+        mine = self._has_lease(endpoint)
+        if lease is not None and not mine and lease.until > now and (self._leased or not self._gone(lease.owner)):
+            raise ServingError(
+                f"The endpoint {endpoint.name} is being changed by another rollout ({lease.owner}), which has it for "
+                f"another {lease.until - now:.0f} s at least. Nothing more was changed. Start this one again after it."
+            )
+        if not mine or lease is None or lease.until - now < self._policy.lease_seconds / 2:
+            taken = Lease(self._wanted.owner, now + self._policy.lease_seconds)
+            await self._serving.tag(endpoint.name, {LEASE: taken.text})
+        self._leased = True
