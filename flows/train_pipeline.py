@@ -21,7 +21,8 @@ from flows.orchestration.under_way import trained_elsewhere, trains
 from flows.settings import Settings
 from flows.tags import BASIS, REJECTED_BASIS, TRAINS
 from flows.training.evaluation import read_evaluation
-from flows.training.gate import decide
+from flows.training.gate import decide, kept_back
+from flows.training.moves import held_back
 from flows.training.parameters import PipelineParameters, with_parameters
 from flows.training.registration import (
     as_submitted,
@@ -76,9 +77,10 @@ async def train_pipeline(parameters: PipelineParameters) -> State[Any]:
         data, champion = await as_submitted(engine, outcome, data, champion, parameters.model_name)
         evaluation = await engine.fetch(outcome, "evaluation", Path(parameters.evaluation_output).absolute())
         report = read_evaluation(evaluation)
-        decision = decide(report.challenger, report.champion, parameters.gate)
-        decision = told_apart(decision, outcome, report, champion)
         basis, version = basis_of_job(request, outcome), None
+        decision = decide(report.challenger, report.champion, parameters.gate)
+        decision = kept_back(decision, held_back(champion, basis))
+        decision = told_apart(decision, outcome, report, champion)
         if decision.promoted:
             data = await with_digest(engine, outcome, data)
             await engine.keep_data(data)

@@ -111,6 +111,25 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    async def move(
+        self, model_name: str, version: int, *, champion: int | None, new: Mapping[str, str], old: Mapping[str, str]
+    ) -> ModelVersion | Overtaken:
+        """Make another version the champion, unless the champion is no longer the one that the caller has seen.
+
+        The tags are set before, so that a move is written down even where it is interrupted; asked again, it is done.
+
+        Args:
+            model_name: Of the registered model.
+            version: Which becomes the champion.
+            champion: The version that the caller has seen to be the champion; None if there was none.
+            new: Tags of the version that becomes it.
+            old: Tags of the version that was it.
+
+        Raises:
+            RunError: There is no such version.
+        """
+        ...
+
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """Set a tag of a version."""
         ...
@@ -386,6 +405,17 @@ class MlflowTracking:
         if "overtaken_by" in found:
             return Overtaken(int(found["overtaken_by"]))
         return _model_version(candidate.model_name, found, alias="champion")
+
+    async def move(
+        self, model_name: str, version: int, *, champion: int | None, new: Mapping[str, str], old: Mapping[str, str]
+    ) -> ModelVersion | Overtaken:
+        """See :meth:`ModelRegistry.move`. On a server, a promotion that is decided in the same moment may win."""
+        found = await self._worker.request(
+            "move", model_name=model_name, version=version, champion=champion, new=dict(new), old=dict(old)
+        )
+        if "overtaken_by" in found:
+            return Overtaken(int(found["overtaken_by"]))
+        return _model_version(model_name, found, alias="champion")
 
     async def tag(self, model_name: str, version: int, name: str, value: str) -> None:
         """See :meth:`ModelRegistry.tag`."""

@@ -75,7 +75,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """The new deployment has all the traffic and was checked: the rollout is over, and the old ones are kept a while."""
+    """The new deployment has all the traffic and was checked: the rollout is over; the old ones are kept a while."""
 
     colour: str
     old: tuple[str, ...]
@@ -250,7 +250,7 @@ def shares_with(colour: str, share: int, before: Mapping[str, int]) -> Mapping[s
 
 
 def scaled(shares: Mapping[str, int], total: int = 100) -> Mapping[str, int]:
-    """Shares in the same proportions that sum to ``total``, in whole percent, by the greatest remainder; none stay none."""
+    """Shares in the same proportions that sum to ``total`` whole percent, by the greatest remainder; none stay none."""
     sum_before = sum(shares.values())
     if not sum_before:
         return {}

@@ -1,4 +1,4 @@
-"""Rollout policy: the steps of traffic, the limits that each is checked against, and how long the old colour is kept."""
+"""Rollout policy: the steps of traffic, the limits of each check, and how long the old colour is kept."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields

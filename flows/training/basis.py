@@ -82,6 +82,11 @@ def nothing_new(now: str, promoted: str | None, rejected: str | None) -> str:
     return ""
 
 
+def short_digest(basis: str) -> str:
+    """A basis as 12 hex digits, where its text has no room."""
+    return _short(basis)
+
+
 def _code(step: Step) -> tuple[Path | None, tuple[Path, ...]]:
     return step.component.code, step.component.additional_includes
 

@@ -85,6 +85,11 @@ def overtaken(decision: GateDecision, version: int) -> GateDecision:
     return replace(decision, promoted=False, reasons=(reason,), overtaken_by=version)
 
 
+def kept_back(decision: GateDecision, reason: str) -> GateDecision:
+    """The decision where something else than the scores speaks against a promotion; as it is for an empty reason."""
+    return replace(decision, promoted=False, reasons=(reason,)) if reason and decision.promoted else decision
+
+
 def _against_floor(value: float | None, policy: GatePolicy) -> tuple[bool, str]:
     if value is None:
         return False, f"{policy.metric} of the challenger is undefined"

@@ -30,6 +30,7 @@ from flows.training.basis import nothing_new
 from flows.training.evaluation import EvaluationReport
 from flows.training.gate import GateDecision, overtaken
 from flows.training.origin import differences, origin_tags
+from flows.training.moves import held_back, held_back_tag, rolled_back_from
 from flows.training.run_account import data_tags, decided, description_of
 
 MODEL_OUTPUT = "model"
@@ -56,7 +57,9 @@ def why_skipped(request: PipelineRequest, champion: ModelVersion | None) -> str:
     """Why training again would change nothing; empty if it may change something, or there is no champion."""
     if champion is None:
         return ""
-    return nothing_new(request.tags[BASIS], champion.tags.get(BASIS), champion.tags.get(REJECTED_BASIS))
+    basis = request.tags[BASIS]
+    same = nothing_new(basis, champion.tags.get(BASIS), champion.tags.get(REJECTED_BASIS))
+    return same or held_back(champion, basis)
 
 
 def basis_of_job(request: PipelineRequest, outcome: RunOutcome) -> str:
@@ -147,6 +150,7 @@ async def promote(
     Returns:
         The decision and the version; or the rejection of a model that was overtaken, and None.
     """
+    tags = {**tags, **held_back_tag(rolled_back_from(champion))}
     made = await engine.registry.promote(
         await _candidate(engine, outcome, model_name, tags),
         compared_with=None if champion is None else champion.version,

@@ -580,3 +580,37 @@ def test_importing_the_registry_loads_no_mlflow() -> None:
     code = "import sys, json, flows.mlflow_store.model_registry; print(json.dumps(sorted(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert not {"mlflow", "prefect", "pydantic", "flows.mlflow_store.mlflow_worker"} & set(json.loads(loaded))
+
+
+def test_person_makes_an_older_version_the_champion_and_both_say_so(store: SharedStore) -> None:
+    async def scenario() -> None:
+        run_id = await store.tracking.create_run("moves", "train")
+        first = await promote(store.tracking, "moved", store.model("one"), run_id, "1")
+        assert isinstance(first, ModelVersion)
+        await promote(store.tracking, "moved", store.model("two"), run_id, "2", compared_with=1, flow_run_id="another")
+        moved = await store.tracking.move(
+            "moved", 1, champion=2, new={"tandem.moved.1": "to"}, old={"tandem.moved.1": "from"}
+        )
+        champion, old = await store.tracking.champion("moved"), await store.tracking.version("moved", 2)
+        assert isinstance(moved, ModelVersion) and champion is not None and old is not None
+        assert (moved.version, champion.version) == (1, 1)
+        assert (champion.tags["tandem.moved.1"], old.tags["tandem.moved.1"]) == ("to", "from")
+
+    store.run(scenario())
+
+
+def test_champion_that_has_changed_since_a_person_looked_is_not_moved(store: SharedStore) -> None:
+    async def scenario() -> None:
+        run_id = await store.tracking.create_run("moves", "train")
+        await promote(store.tracking, "changed", store.model("one"), run_id, "1")
+        await promote(
+            store.tracking, "changed", store.model("two"), run_id, "2", compared_with=1, flow_run_id="another"
+        )
+        moved = await store.tracking.move("changed", 1, champion=1, new={}, old={})
+        assert moved == Overtaken(2) or isinstance(moved, Overtaken)
+        champion = await store.tracking.champion("changed")
+        assert champion is not None and champion.version == 2
+        with pytest.raises(RunError, match="no version 7"):
+            await store.tracking.move("changed", 7, champion=2, new={}, old={})
+
+    store.run(scenario())

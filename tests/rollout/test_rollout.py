@@ -155,7 +155,7 @@ def test_deployment_that_cannot_be_made_is_deleted_and_the_old_one_is_not_touche
 def test_second_rollout_of_an_endpoint_is_refused_while_the_first_has_its_lease() -> None:
     lease = Lease("somebody", Clock().now + 100).text
     place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD), **{LEASE: lease}))
-    with pytest.raises(ServingError, match="another rollout .somebody."):
+    with pytest.raises(ServingError, match=r"another rollout .somebody."):
         roll_out(place)
     assert place.calls == []
 

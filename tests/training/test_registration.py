@@ -1,6 +1,7 @@
 """Whom a challenger is compared with, also when a flow run is tried again after it has registered its model."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -25,6 +26,11 @@ class Versions:
 
     async def promote(
         self, candidate: Candidate, *, compared_with: int | None, flow_run_id: str
+    ) -> ModelVersion | Overtaken:
+        raise AssertionError
+
+    async def move(
+        self, model_name: str, version: int, *, champion: int | None, new: Mapping[str, str], old: Mapping[str, str]
     ) -> ModelVersion | Overtaken:
         raise AssertionError
 

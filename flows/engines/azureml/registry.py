@@ -14,10 +14,11 @@ not hold against a person who moves the tag, or deletes the newest version, at t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.engines.azureml.sdk.retries import AlreadyThereError, create_once, persistently
-from flows.errors import UserError
+from flows.errors import RunError, UserError
 from flows.mlflow_store.model_registry import Candidate, ModelVersion, Overtaken
 from flows.tags import COMPARED_WITH, decision_tags
 
@@ -71,6 +72,30 @@ class AzureModelRegistry:
         for before in tagged[:-1]:
             await self.tag(candidate.model_name, before, ALIAS_TAG, None)
         return _version(made, CHAMPION if tagged[-1:] == [made.version] else None, created)
+
+    async def move(
+        self, model_name: str, version: int, *, champion: int | None, new: Mapping[str, str], old: Mapping[str, str]
+    ) -> ModelVersion | Overtaken:
+        """See :meth:`ModelRegistry.move`.
+
+        The champion's tag is set at the version first, and then taken from all newer ones: in between, the champion is
+        the one from before.
+        """
+        known = await self._versions(model_name)
+        wanted = next((one for one in known if one.version == version), None)
+        if wanted is None:
+            raise RunError(f"{model_name!r} has no version {version}. Nothing was changed.")
+        now = _champion(known)
+        if now is not None and now.version not in {champion, version}:
+            return Overtaken(now.version)
+        if champion is not None and champion != version:
+            await persistently(lambda: self._workspace.models.tag(model_name, champion, dict(old)))
+        tags = {**new, ALIAS_TAG: CHAMPION}
+        await persistently(lambda: self._workspace.models.tag(model_name, version, tags))
+        for one in known:
+            if ALIAS_TAG in one.tags and one.version != version:
+                await self.tag(model_name, one.version, ALIAS_TAG, None)
+        return _version(replace(wanted, tags={**wanted.tags, **tags}), CHAMPION)
 
     async def tag(self, model_name: str, version: int, name: str, value: str | None) -> None:
         """See :meth:`ModelRegistry.tag`. Without a value the tag is taken away."""

@@ -130,6 +130,33 @@ class Versions(ModelFiles):
             self._write_down(version, CHAMPION)
             return described
 
+    def move(
+        self, model_name: str, version: int, champion: int | None, new: Mapping[str, str], old: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Make another version the champion, unless the champion is no longer the one that the caller has seen.
+
+        Args:
+            model_name: Of the registered model.
+            version: Which becomes the champion.
+            champion: Which the caller has seen to be the champion.
+            new: Tags of the version that becomes it.
+            old: Tags of the version that was it.
+        """
+        with self._locked():
+            found = self._find(lambda: self._client.get_model_version(model_name, str(version)))
+            if found is None:
+                raise Refused(f"{model_name!r} has no version {version}. Nothing was changed.")
+            now = self.champion(model_name)
+            if now is not None and now["version"] not in {champion, version}:
+                return {"overtaken_by": now["version"]}
+            for number, tags in ((champion, old), (version, new)):
+                for tag, value in tags.items() if number is not None else ():
+                    self._client.set_model_version_tag(model_name, str(number), tag, value)
+            self._client.set_registered_model_alias(model_name, CHAMPION, str(version))
+            found = self._client.get_model_version(model_name, str(version))
+            self._write_down(found, CHAMPION)
+            return self._registered(found, created=False)
+
     def _promote_shared(
         self, wanted: Candidate, compared_with: int | None, decision_tags: Mapping[str, str]
     ) -> dict[str, Any]:

@@ -196,3 +196,19 @@ def test_version_that_is_no_number_is_nobody_of_ours(service: Service) -> None:
     (made,) = together(lambda: promote("by-hand", "b"))
     assert isinstance(made, ModelVersion)
     assert (made.version, made.alias) == (2, "champion")
+
+
+def test_person_makes_an_older_version_the_champion_and_both_say_so(service: Service) -> None:
+    asyncio.run(promote("moved", "a"))
+    asyncio.run(promote("moved", "b", compared_with=1))
+
+    async def move() -> ModelVersion | Overtaken:
+        async with open_registry() as registry:
+            return await registry.move(
+                "moved", 1, champion=2, new={"tandem.moved.1": "to"}, old={"tandem.moved.1": "no"}
+            )
+
+    moved = asyncio.run(move())
+    assert isinstance(moved, ModelVersion) and moved.version == 1
+    assert asyncio.run(champion("moved")) == 1
+    assert asyncio.run(promote("moved", "c", compared_with=2)) == Overtaken(1)
