@@ -35,6 +35,7 @@ VERBS: Mapping[str, type[Any] | Actions] = {
     "plan": options.PlanOptions,
     "why": options.WhyOptions,
     "serve": options.ServeOptions,
+    "deploy": options.DeployOptions,
     "ui": options.UiOptions,
     "watch": options.WatchOptions,
     "notify": options.NotifyOptions,

@@ -132,6 +132,38 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DeployOptions:
+    """Serve a registered model in place of the one that is served now, step by step."""
+
+    model: Annotated[str, Argument("NAME or NAME@champion for the champion, or NAME:VERSION.", "MODEL")]
+    endpoint: Annotated[
+        str | None, Flag("Azure ML YAML of the endpoint. Default: serving/endpoint.yml.", "FILE.yml")
+    ] = None
+    deployment: Annotated[
+        str | None, Flag("Azure ML YAML of its deployments. Default: serving/deployment.yml.", "FILE.yml")
+    ] = None
+    steps: Annotated[str | None, Flag("Shares of the new deployment in percent.", "'10 50 100'")] = None
+    pause_seconds: Annotated[
+        float | None, Flag("How long each share is held before it is checked.", "SECONDS")
+    ] = None
+    keep_seconds: Annotated[
+        float | None, Flag("How long the old deployment is kept afterwards.", "SECONDS")
+    ] = None
+    max_error_share: Annotated[float | None, Flag("Greatest share of failed requests, 0 to 1.", "SHARE")] = None
+    max_p99_seconds: Annotated[
+        float | None, Flag("Longest that 99 of 100 requests may take.", "SECONDS")
+    ] = None
+    engine: Annotated[EngineFlag, Flag("Where it is served.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.deploy import deploy
+
+        return deploy(self)
+
+
+@dataclass(frozen=True, slots=True)
 class WhyOptions:
     """Say why a step of the last job ran, or was reused."""
 

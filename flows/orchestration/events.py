@@ -8,6 +8,8 @@ tandem.model.rejected                                    metrics, champion_metri
 tandem.drift.detected     tandem.model.NAME              model, champion_version, trained_on, reasons, data_asset,
 tandem.drift.untrainable                                 features; untrainable: why the data cannot be trained on
 tandem.run.skipped        tandem.model.NAME              model, champion_version, reasons, data_asset
+tandem.model.deployed     tandem.model.NAME              model, version, endpoint, verdict, message
+tandem.rollout.undone     tandem.model.NAME              model, version, endpoint, verdict, message
 tandem.data.registered    tandem.data-asset.NAME         data_asset (``name:version``), sha256, file
 ========================  =============================  ==============================================================
 
@@ -30,6 +32,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from flows.data.assets import ResolvedData
+from flows.serving.endpoints import ServedModel
 from flows.training.summary import RunSummary, SkippedRun, metrics_as_text
 
 PROMOTED = "tandem.model.promoted"
@@ -37,6 +40,8 @@ REJECTED = "tandem.model.rejected"
 DATA_REGISTERED = "tandem.data.registered"
 DRIFT_DETECTED = "tandem.drift.detected"
 DRIFT_UNTRAINABLE = "tandem.drift.untrainable"
+MODEL_DEPLOYED = "tandem.model.deployed"
+ROLLOUT_UNDONE = "tandem.rollout.undone"
 RUN_SKIPPED = "tandem.run.skipped"
 
 _NAMESPACE = UUID("b5a0b1c8-6f0e-5a53-9e0c-6a4f4b9d7a10")
@@ -93,6 +98,27 @@ def promotion_decided(summary: RunSummary, model_name: str, basis: str) -> Fact:
     if decision.promoted:
         return Fact(PROMOTED, resource, (summary.outcome.job_name,), payload)
     return Fact(REJECTED, resource, (str(payload["champion_version"]), basis, *decision.reasons), payload)
+
+
+def rollout_ended(model: ServedModel, endpoint: str, verdict: str, message: str, at: str) -> Fact:
+    """A model has all the traffic of an endpoint; or its rollout was undone because a check has failed.
+
+    Args:
+        model: What was to be served.
+        endpoint: The name of the endpoint.
+        verdict: ``Deployed`` or ``RolledBack``.
+        message: One sentence for a person.
+        at: What distinguishes two rollouts of one model: the id of the flow run.
+    """
+    event = MODEL_DEPLOYED if verdict == "Deployed" else ROLLOUT_UNDONE
+    payload = {
+        "model": model.name,
+        "version": model.version,
+        "endpoint": endpoint,
+        "verdict": verdict,
+        "message": message,
+    }
+    return Fact(event, f"tandem.model.{model.name}", (endpoint, str(model.version), at), payload)
 
 
 def data_registered(data: ResolvedData, sha256: str) -> Fact:

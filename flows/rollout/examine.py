@@ -53,7 +53,7 @@ class EndpointExaminer:
         self.measured: Measured | None = None
 
     async def smoke(self, endpoint: Endpoint, colour: str) -> str:
-        """See :meth:`flows.rollout.rollout.Examiner.smoke`: known rows are answered as by the model, a bad row is refused."""
+        """See :meth:`flows.rollout.rollout.Examiner.smoke`."""
         if not self._known.rows:
             return ""
         answer = await self._serving.score(endpoint.name, self._known.request, colour)

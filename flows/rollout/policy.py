@@ -78,6 +78,15 @@ class RolloutPolicy:
         return cls(**{**values, **(given or {})})
 
 
+def read_steps(text: str) -> tuple[int, ...]:
+    """Read shares as a person writes them: ``10 50 100`` or ``10,50,100``.
+
+    Raises:
+        ParameterError: They are no whole numbers.
+    """
+    return _read("steps", text, _steps)
+
+
 def _steps(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.replace(",", " ").split())
 
@@ -90,7 +99,7 @@ def _read(tag: str, text: str, reader: Callable[[str], Any]) -> Any:
         return reader(text)
     except ValueError:
         what = "whole numbers with a space between them" if reader is _steps else "a number"
-        raise ParameterError(f"The tag {tag} of the endpoint's definition is {text!r}, and not {what}.") from None
+        raise ParameterError(f"{tag} is {text!r}, and not {what}.") from None
 
 
 def _in_range(name: str, value: float, least: float, most: float) -> None:

@@ -1,6 +1,7 @@
 """Serving protocol: what a rollout asks of the place where a model answers requests."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint
@@ -33,6 +34,18 @@ class Serving(Protocol):
 
         Raises:
             ServingError: There are fewer cores left than they need, with both numbers.
+        """
+        ...
+
+    async def model_folder(self, source: str, folder: Path) -> Path:
+        """Bring the files of a model to this machine: where they are, or downloaded into ``folder``.
+
+        Args:
+            source: Where the model is, as in :class:`flows.serving.endpoints.DeploymentRequest`.
+            folder: An empty folder.
+
+        Raises:
+            ServingError: They cannot be had.
         """
         ...
 

@@ -5,6 +5,7 @@ The two real places are proved elsewhere, by the conformance suite of serving.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from flows.errors import ServingError
 from flows.serving.endpoints import Answer, Deployment, DeploymentRequest, Endpoint, ServingState
@@ -42,6 +43,9 @@ class PlaceInMemory:
 
     async def check_quota(self, spec: OnlineDeploymentSpec, deployments: int) -> None:
         return None
+
+    async def model_folder(self, source: str, folder: Path) -> Path:
+        return Path(source)
 
     async def create_endpoint(self, spec: EndpointSpec) -> Endpoint:
         if self.there is not None:

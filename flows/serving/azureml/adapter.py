@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.engines.azureml.sdk.retries import persistently
@@ -13,6 +14,7 @@ from flows.serving.azureml.changes import LIMIT_SECONDS, Changes
 from flows.serving.azureml.quota import check_cores
 from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint, ServingState
 from flows.settings import Settings
+from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 
 if TYPE_CHECKING:
@@ -70,6 +72,19 @@ class AzureServing:
 
         location = await persistently(self._workspace.location)
         await check_cores(Quotas(self._workspace.connection, location), spec, deployments)
+
+    async def model_folder(self, source: str, folder: Path) -> Path:
+        """See :meth:`Serving.model_folder`. A version of the workspace is downloaded."""
+        named = AssetReference.read(source) if source.startswith("azureml:") else None
+        if named is None:
+            return Path(source)
+        if named.version is None or not named.version.isdecimal():
+            raise ServingError(f"{source} names no version of a model. Nothing was deployed.")
+        from flows.engines.azureml.sdk.serving.model_files import download_model
+
+        connection, name, version = self._workspace.connection, named.name, int(named.version)
+        with _told(f"The model {source}"):
+            return await persistently(lambda: download_model(connection, name, version, folder))
 
     # What is made
 

@@ -69,6 +69,13 @@ class LocalServing:
     async def check_quota(self, spec: OnlineDeploymentSpec, deployments: int) -> None:
         """See :meth:`Serving.check_quota`. This machine has none."""
 
+    async def model_folder(self, source: str, folder: Path) -> Path:
+        """See :meth:`Serving.model_folder`. Models of this machine stay where they are."""
+        found = Path(source.removeprefix("file://"))
+        if not found.is_dir():
+            raise ServingError(f"There are no files of the model at {source}. Nothing was deployed.")
+        return found
+
     async def create_endpoint(self, spec: EndpointSpec) -> Endpoint:
         """See :meth:`Serving.create_endpoint`. Whatever the file says, it is the key that a request needs here."""
         folder = files.endpoint_folder(self._root, spec.name)

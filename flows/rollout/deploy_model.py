@@ -1,0 +1,120 @@
+"""The flow ``deploy-model``: rolls the champion, or another version, out to an endpoint, and back if a check fails."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import deployment, flow_run
+from prefect.states import Completed
+
+from flows.engines.open_engine import chosen_engine, open_engine
+from flows.errors import SettingsError
+from flows.orchestration.events import emit, rollout_ended
+from flows.orchestration.failures import failures_as_states
+from flows.orchestration.run_names import BY_HAND
+from flows.rollout.examine import EndpointExaminer
+from flows.rollout.known_rows import known_rows
+from flows.rollout.owner import is_dead, this_owner
+from flows.rollout.parameters import DeployParameters
+from flows.rollout.plan import Hold, Keep, WaitForPlace
+from flows.rollout.rollout import Moment, Rollout, Wanted
+from flows.rollout.summary import DeploySummary, deployments_table, told
+from flows.rollout.wanted_model import find_version, served_model
+from flows.serving.endpoints import Endpoint, ServedModel
+from flows.serving.open_serving import open_serving
+from flows.settings import Settings
+from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
+from flows.training.markdown import plain
+from flows.training.parameters import with_parameters
+
+TABLE = "deployments"
+
+
+def _named() -> str:
+    return f"{flow_run.parameters['model']}, {deployment.name or BY_HAND}"
+
+
+@flow(name="deploy-model", flow_run_name=_named)
+@failures_as_states
+@with_parameters(DeployParameters)
+async def deploy_model(parameters: DeployParameters) -> State[Any]:
+    """Serve a version of a model in place of the one that is served now, step by step, and go back if a check fails.
+
+    Ends as `Deployed`, `Unchanged` or `RolledBack`, all completed. Killed and started again, it goes on from what the
+    endpoint tells.
+    """
+    settings = Settings.from_environment()
+    endpoint = read_endpoint(_file(settings, parameters.endpoint, "endpoint"))
+    definition = read_online_deployment(_file(settings, parameters.deployment, "deployment"))
+    policy = parameters.policy(dict(endpoint.tags))
+    engine_name = chosen_engine(parameters.engine, settings).kind.name
+    async with open_engine(parameters.engine, settings) as engine, open_serving(engine_name, settings) as serving:
+        version = await find_version(engine.registry, parameters.model)
+        model = served_model(version)
+        there = await serving.endpoint(endpoint.name)
+        await serving.check_quota(definition, 1 if there is None or not there.deployments else 2)
+        with tempfile.TemporaryDirectory() as place:
+            known = await known_rows(await serving.model_folder(version.source, Path(place)))
+        wanted = Wanted(endpoint, definition, model, version.source, this_owner())
+        examiner, show = EndpointExaminer(serving, known), _Shown(model)
+        result = await Rollout(serving, wanted, policy, examiner, tell=show, gone=is_dead).run()
+    summary = DeploySummary(
+        model, engine_name, result.endpoint, result.colour, result.changed, result.failed, result.logs or {}
+    )
+    await _publish(summary)
+    if summary.changed:
+        await emit(rollout_ended(summary.model, summary.endpoint.name, summary.verdict, summary.message, str(flow_run.id)))
+    return Completed(name=summary.verdict, message=summary.message, data=summary)
+
+
+class _Shown:
+    """Shows each action of a rollout: as a line of the log, and the shares as a table."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+        self._line = ""
+        self._shares: dict[str, int] | None = None
+
+    async def __call__(self, moment: Moment) -> None:
+        line = told(moment.action, self._model)
+        waits = isinstance(moment.action, Hold | Keep | WaitForPlace)
+        if not waits or type(moment.action).__name__ != self._line:
+            get_run_logger().info(line)
+        self._line = type(moment.action).__name__
+        if not waits:
+            await _step.with_options(task_run_name=line[:100])(line)
+        if moment.endpoint is not None and dict(moment.endpoint.traffic) != self._shares:
+            self._shares = dict(moment.endpoint.traffic)
+            await _publish_shares(moment.endpoint)
+
+
+@task(name="rollout")
+async def _step(line: str) -> str:
+    """One action of a rollout, as it begins, for the graph of the flow run."""
+    return line
+
+
+async def _publish_shares(endpoint: Endpoint) -> None:
+    if endpoint.deployments:
+        await acreate_table_artifact(
+            deployments_table(endpoint), key=TABLE, description=plain(f"Endpoint {endpoint.name}: who has which share")
+        )
+
+
+async def _publish(summary: DeploySummary) -> None:
+    await _publish_shares(summary.endpoint)
+    for name, text in summary.logs.items():
+        get_run_logger().warning("The last lines of %s:\n%s", name, text)
+    await acreate_markdown_artifact(
+        f"**{summary.verdict}**: {plain(summary.message)}", key="rollout", description=plain(summary.message)
+    )
+
+
+def _file(settings: Settings, name: str, what: str) -> Path:
+    file = settings.project / name
+    if not file.is_file():
+        raise SettingsError(f"There is no definition of the {what}: {file} is missing. Nothing was changed.")
+    return file

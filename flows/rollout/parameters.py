@@ -1,0 +1,53 @@
+"""Parameters of the flow ``deploy-model``."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.rollout.policy import RolloutPolicy
+from flows.training.parameters import EngineName, Text, TrackingName
+
+_AS_DEFINED = "As the definition of the endpoint says, if it is left out."
+
+
+class DeployParameters(BaseModel):
+    """What the flow ``deploy-model`` takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    tracking: ClassVar[TrackingName] = "local"  # none of it is tracked in MLflow
+
+    model: Text = Field(
+        "diabetes-predict@champion",
+        description="What is served: NAME or NAME@champion for the champion, or NAME:VERSION.",
+    )
+    endpoint: Text = Field("serving/endpoint.yml", description="Azure ML YAML of the endpoint.")
+    deployment: Text = Field("serving/deployment.yml", description="Azure ML YAML of its deployments.")
+    steps: tuple[int, ...] | None = Field(
+        None, description=f"Shares of the new deployment in percent, rising to 100, such as 10 50 100. {_AS_DEFINED}"
+    )
+    pause_seconds: float | None = Field(
+        None, ge=0, le=86_400, description=f"How long each share is held before it is checked. {_AS_DEFINED}"
+    )
+    keep_seconds: float | None = Field(
+        None, ge=0, le=30 * 86_400, description=f"How long the old deployment is kept afterwards. {_AS_DEFINED}"
+    )
+    max_error_share: float | None = Field(
+        None, ge=0, le=1, description=f"Greatest share of failed requests in a check. {_AS_DEFINED}"
+    )
+    max_p99_seconds: float | None = Field(
+        None, gt=0, le=180, description=f"Longest that 99 of 100 requests may take. {_AS_DEFINED}"
+    )
+    engine: EngineName = Field(
+        "auto", description="Where it is served: auto takes Azure ML if the workspace's variables are set."
+    )
+
+    def policy(self, tags: dict[str, str]) -> RolloutPolicy:
+        """How the new deployment takes over: as the definition's tags say, but for what is given here.
+
+        Raises:
+            ParameterError: A value is wrong.
+        """
+        names = ("steps", "pause_seconds", "keep_seconds", "max_error_share", "max_p99_seconds")
+        given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return RolloutPolicy.of(tags, given)
