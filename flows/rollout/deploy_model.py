@@ -1,6 +1,7 @@
 """The flow ``deploy-model``: rolls the champion, or another version, out to an endpoint, and back if a check fails."""
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from flows.orchestration.events import emit, rollout_ended
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_names import BY_HAND
 from flows.rollout.examine import EndpointExaminer
-from flows.rollout.known_rows import known_rows
+from flows.rollout.known_rows import KnownRows, known_rows
 from flows.rollout.owner import is_dead, this_owner
 from flows.rollout.parameters import DeployParameters
-from flows.rollout.plan import Hold, Keep, WaitForPlace
+from flows.rollout.plan import Checks, Done, Hold, Keep, WaitForPlace, next_action
 from flows.rollout.rollout import Moment, Rollout, Wanted
 from flows.rollout.summary import DeploySummary, deployments_table, told
 from flows.rollout.wanted_model import find_version, served_model
@@ -56,8 +57,10 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
         model = served_model(version)
         there = await serving.endpoint(endpoint.name)
         await serving.check_quota(definition, 1 if there is None or not there.deployments else 2)
-        with tempfile.TemporaryDirectory() as place:
-            known = await known_rows(await serving.model_folder(version.source, Path(place)))
+        known = KnownRows()
+        if not isinstance(next_action(there, model, policy, time.time(), Checks()), Done | Keep):
+            with tempfile.TemporaryDirectory() as place:
+                known = await known_rows(await serving.model_folder(version.source, Path(place)))
         wanted = Wanted(endpoint, definition, model, version.source, this_owner())
         examiner, show = EndpointExaminer(serving, known), _Shown(model)
         result = await Rollout(serving, wanted, policy, examiner, tell=show, gone=is_dead).run()
