@@ -33,7 +33,9 @@ WAKE_AT = "tandem.wake_at"  # of a suspended flow run: when a limit may have pas
 LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seconds since 1970
 MODEL_DIGEST = "tandem.model_digest"  # of a deployment: the SHA-256 of its files
 FILE = "tandem.file"  # of a job: the YAML file that it was made from, as `PROJECT/PATH`
-DEFINITION = "tandem.definition"  # the digest of all that made it: of a job, file and values; of a deployment, the model too
+DEFINITION = (
+    "tandem.definition"  # the digest of all that made it: of a job, file and values; of a deployment, the model too
+)
 RESUMES = "tandem.resumes"  # of a job: the job after which it goes on, whose finished steps it does not run again
 INPUTS_FROM = "tandem.inputs_from"  # of a job of some steps of a file: the job whose outputs they read
 SELECTED = "tandem.selected"  # of such a job: `only STEP` or `from STEP`

@@ -23,10 +23,11 @@ examples:
 
 
 class Actions(NamedTuple):
-    """A command that does nothing by itself, with the actions that it has."""
+    """A command with actions. Without one, it does what ``otherwise`` says, or else nothing by itself."""
 
     help: str
     actions: Mapping[str, type[Any]]
+    otherwise: type[Any] | None = None
 
 
 VERBS: Mapping[str, type[Any] | Actions] = {
@@ -34,8 +35,19 @@ VERBS: Mapping[str, type[Any] | Actions] = {
     "validate": options.ValidateOptions,
     "plan": options.PlanOptions,
     "why": options.WhyOptions,
-    "serve": options.ServeOptions,
     "deploy": options.DeployOptions,
+    "promote": options.PromoteOptions,
+    "rollback": options.RollbackOptions,
+    "endpoints": Actions(
+        "List endpoints: their deployments, shares, models, and what they cost. With an action, do that.",
+        {
+            "list": options.ListEndpointsOptions,
+            "key": options.EndpointKeyOptions,
+            "delete": options.DeleteEndpointOptions,
+        },
+        options.ListEndpointsOptions,
+    ),
+    "serve": options.ServeOptions,
     "ui": options.UiOptions,
     "watch": options.WatchOptions,
     "notify": options.NotifyOptions,
@@ -83,7 +95,10 @@ def tandem_parser() -> argparse.ArgumentParser:
     for name, verb in VERBS.items():
         if isinstance(verb, Actions):
             actions = commands.add_parser(name, help=verb.help, description=verb.help)
-            below = actions.add_subparsers(required=True, metavar="ACTION")
+            if verb.otherwise is not None:
+                actions.set_defaults(options=verb.otherwise)
+                add_flags(actions, verb.otherwise)
+            below = actions.add_subparsers(required=verb.otherwise is None, metavar="ACTION")
             for action, taken in verb.actions.items():
                 _add_command(below, action, taken)
         else:

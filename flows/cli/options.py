@@ -143,24 +143,98 @@ class DeployOptions:
         str | None, Flag("Azure ML YAML of its deployments. Default: serving/deployment.yml.", "FILE.yml")
     ] = None
     steps: Annotated[str | None, Flag("Shares of the new deployment in percent.", "'10 50 100'")] = None
-    pause_seconds: Annotated[
-        float | None, Flag("How long each share is held before it is checked.", "SECONDS")
-    ] = None
-    keep_seconds: Annotated[
-        float | None, Flag("How long the old deployment is kept afterwards.", "SECONDS")
-    ] = None
+    pause_seconds: Annotated[float | None, Flag("How long each share is held before it is checked.", "SECONDS")] = None
+    keep_seconds: Annotated[float | None, Flag("How long the old deployment is kept afterwards.", "SECONDS")] = None
     max_error_share: Annotated[float | None, Flag("Greatest share of failed requests, 0 to 1.", "SHARE")] = None
-    max_p99_seconds: Annotated[
-        float | None, Flag("Longest that 99 of 100 requests may take.", "SECONDS")
-    ] = None
+    max_p99_seconds: Annotated[float | None, Flag("Longest that 99 of 100 requests may take.", "SECONDS")] = None
     engine: Annotated[EngineFlag, Flag("Where it is served.")] = "auto"
     json: Json = False
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
-        from flows.cli.deploy import deploy
+        from flows.cli.serving.deploy import deploy
 
         return deploy(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteOptions:
+    """Make a version of a model the champion, by hand, with a reason that is kept."""
+
+    model: Annotated[str, Argument("The version.", "MODEL:VERSION")]
+    reason: Annotated[str | None, Flag("Why; it is kept with both versions.", "TEXT")] = None
+    deploy: Annotated[bool, Flag("Serve it, too.")] = False
+    engine: Annotated[EngineFlag, Flag("Whose registry it is.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serving.champion import promote
+
+        return promote(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOptions:
+    """Bring back the champion from before; or, with an endpoint alone, what it served before."""
+
+    model: Annotated[str | None, Argument("The model whose champion from before comes back.", "MODEL")] = None
+    reason: Annotated[str | None, Flag("Why; it is kept with both versions.", "TEXT")] = None
+    deploy: Annotated[bool, Flag("Serve it, too.")] = False
+    endpoint_name: Annotated[
+        str | None, Flag("Bring back what this endpoint served before. The champion stays.", "NAME", "--endpoint")
+    ] = None
+    engine: Annotated[EngineFlag, Flag("Whose registry and endpoints they are.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serving.champion import rollback
+
+        return rollback(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ListEndpointsOptions:
+    """List endpoints: their deployments, shares, models, and what they cost."""
+
+    engine: Annotated[EngineFlag, Flag("Where they are.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serving.endpoints import list_endpoints
+
+        return list_endpoints(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointKeyOptions:
+    """Print the key of an endpoint, and nothing else."""
+
+    name: Annotated[str, Argument("The endpoint.", "NAME")]
+    engine: Annotated[EngineFlag, Flag("Where it is.")] = "auto"
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serving.endpoints import show_key
+
+        return show_key(self)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEndpointOptions:
+    """Delete an endpoint with all its deployments. Asks first."""
+
+    name: Annotated[str, Argument("The endpoint.", "NAME")]
+    yes: Annotated[bool, Flag("Do not ask.")] = False
+    engine: Annotated[EngineFlag, Flag("Where it is.")] = "auto"
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serving.endpoints import delete_endpoint
+
+        return delete_endpoint(self)
 
 
 @dataclass(frozen=True, slots=True)

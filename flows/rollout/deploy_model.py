@@ -69,7 +69,9 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
     )
     await _publish(summary)
     if summary.changed:
-        await emit(rollout_ended(summary.model, summary.endpoint.name, summary.verdict, summary.message, str(flow_run.id)))
+        await emit(
+            rollout_ended(summary.model, summary.endpoint.name, summary.verdict, summary.message, str(flow_run.id))
+        )
     return Completed(name=summary.verdict, message=summary.message, data=summary)
 
 

@@ -62,7 +62,9 @@ class DeploySummary:
         if self.failed:
             old = self.endpoint.deployment(self.colour or "")
             served = old.model if old is not None else None
-            still = f"{served.label if served else self.colour} serves as before" if self.colour else "nothing is served"
+            still = (
+                f"{served.label if served else self.colour} serves as before" if self.colour else "nothing is served"
+            )
             return f"{label} was rolled back from the endpoint {name}: {self.failed}. Now {still}."
         if not self.changed:
             return f"{label} is served by the endpoint {name} already; nothing was done."

@@ -4,16 +4,18 @@ A move is written down as tags, at the version that becomes the champion and at 
 has the time in it, so no move is ever written over. A tag of Azure has room for 256 characters.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import ModelVersion
-from flows.tags import BASIS, MOVED, ROLLED_BACK
+from flows.tags import BASIS, MOVED, ROLLED_BACK, compared_with
 from flows.training.basis import short_digest
 
 MAX_REASON = 160
+_IN_PLACE_OF = re.compile(r"champion in place of (\d+),")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,17 @@ class Move:
     def tags_of_old(self) -> dict[str, str]:
         """The tags of the version that was the champion."""
         return {self.tag: f"no longer champion, {self.to.version} is, by {self.who}: {self.why}"}
+
+
+def replaced(version: ModelVersion) -> int | None:
+    """Which version this one replaced as the champion: by the last move forward, else by the gate; None for none.
+
+    What it was moved back from does not count: who goes back twice comes to what was there before both.
+    """
+    moves = sorted((name, text) for name, text in version.tags.items() if name.startswith(f"{MOVED}."))
+    numbers = [int(found[1]) for _, text in moves if (found := _IN_PLACE_OF.match(text))]
+    earlier = [number for number in numbers if number < version.version]
+    return earlier[-1] if earlier else compared_with(version.tags)
 
 
 def rolled_back_from(champion: ModelVersion | None) -> dict[int, str]:

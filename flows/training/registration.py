@@ -29,8 +29,8 @@ from flows.tags import (
 from flows.training.basis import nothing_new
 from flows.training.evaluation import EvaluationReport
 from flows.training.gate import GateDecision, overtaken
-from flows.training.origin import differences, origin_tags
 from flows.training.moves import held_back, held_back_tag, rolled_back_from
+from flows.training.origin import differences, origin_tags
 from flows.training.run_account import data_tags, decided, description_of
 
 MODEL_OUTPUT = "model"

@@ -8,7 +8,7 @@ from flows.errors import ParameterError
 from flows.mlflow_store.model_registry import ModelVersion
 from flows.tags import BASIS, ROLLED_BACK
 from flows.training.gate import GateDecision, kept_back
-from flows.training.moves import Move, held_back, held_back_tag, rolled_back_from
+from flows.training.moves import Move, held_back, held_back_tag, replaced, rolled_back_from
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -62,3 +62,10 @@ def test_reason_against_a_promotion_never_turns_a_rejection_into_another() -> No
     assert kept_back(rejected, "rolled back") == rejected
     assert kept_back(GateDecision(True, ("good",)), "rolled back") == GateDecision(False, ("rolled back",))
     assert kept_back(GateDecision(True, ("good",)), "") == GateDecision(True, ("good",))
+
+
+def test_version_before_is_what_was_replaced_and_never_what_was_moved_back_from() -> None:
+    third = version(3, **{"tandem.compared_with": "2"})
+    fifth = version(5, **Move(version(5), third, "ada", "better", AT).tags_of_new())
+    again = version(3, **third.tags, **Move(third, fifth, "ada", "worse", AT).tags_of_new())
+    assert (replaced(fifth), replaced(again), replaced(version(1))) == (3, 2, None)
