@@ -28,8 +28,14 @@ ROOTS = ("aml_steps", "data", "deployments", "docs", "environment", "flows", "te
 FILES = ("prefect.yaml", "pyproject.toml", "requirements.lock", "Makefile", "README.md", "SECURITY.md")
 OTHER_PROGRAMS = {"--app-name", "--allowed-hosts", "--cors-allowed-origins"}  # flags of `mlflow server`
 # Set by Tandem for its own processes.
-INTERNAL = {"TANDEM_MLFLOW_ARTIFACTS", "TANDEM_OWN_TRACKING_URI", "TANDEM_STEP_HOST", "TANDEM_UMASK"}
-INTERNAL |= {"TANDEM_MODEL", "TANDEM_MODEL_VERSION"}  # which a deployment gives to its scoring script
+INTERNAL = {
+    "TANDEM_MLFLOW_ARTIFACTS",
+    "TANDEM_MODEL",  # which a deployment gives to its scoring script, as the next
+    "TANDEM_MODEL_VERSION",
+    "TANDEM_OWN_TRACKING_URI",
+    "TANDEM_STEP_HOST",
+    "TANDEM_UMASK",
+}
 SLOW = {"any-yaml.md", "figures.md", "training.md", "unattended.md"}  # their commands train, or ask Prefect
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -217,7 +217,9 @@ class Service:
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request of this process, which is not recorded and hit by no fault."""
-        return _with_common_headers(request, self._work(request))
+        answer = self._work(request)
+        assert answer is not None, "only a fault cuts a connection"
+        return _with_common_headers(request, answer)
 
     def _respond(self, request: Request) -> Answer | None:
         answer = self._handle(request)

@@ -91,7 +91,7 @@ class Player:
             "AZUREML_ARM_WORKSPACE_NAME": self.workspace.name,
         }
 
-    def _respond(self, request: Request) -> Answer:
+    def _respond(self, request: Request) -> Answer | None:
         _, is_of_workspace, rest = request.path.partition(f"/workspaces/{self.workspace.name}")
         if request.path == "/discovery":
             return told(discovery())
