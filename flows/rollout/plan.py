@@ -4,7 +4,7 @@ A rollout is a loop: read the endpoint, decide, act. Nothing is remembered betwe
 endpoint, so a rollout can be killed at any moment and started again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ from flows.rollout.record import Phase, Retired, Rolling
 from flows.serving.endpoints import Deployment, Endpoint, ServedModel, ServingState
 
 COLOURS = ("blue", "green")
-THIRD = "teal"  # where somebody has given both colours traffic
+MORE_COLOURS = ("teal", "amber", "violet")  # where somebody has given all the others traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _begin(endpoint: Endpoint, wanted: ServedModel, policy: RolloutPolicy, now: 
         idle = next((one for one in endpoint.deployments if not endpoint.traffic.get(one.name)), None)
         if idle is not None:
             return _without(idle)
-        colour = THIRD
+        colour = _absent(endpoint, MORE_COLOURS) or f"{COLOURS[0]}-{len(endpoint.deployments)}"
     before = scaled({name: share for name, share in endpoint.traffic.items() if share and name != colour})
     return Begin(Rolling(colour, wanted.digest, Phase.FORWARD, now, before))
 
@@ -276,10 +276,10 @@ def _broken(deployment: Deployment) -> bool:
     return deployment.state in {ServingState.FAILED, ServingState.CANCELED}
 
 
-def _absent(endpoint: Endpoint) -> str | None:
-    """A colour that no deployment has; None if both are there."""
+def _absent(endpoint: Endpoint, colours: Sequence[str] = COLOURS) -> str | None:
+    """The first of some colours that no deployment has; None if all are there."""
     there = {one.name for one in endpoint.deployments}
-    return next((colour for colour in COLOURS if colour not in there), None)
+    return next((colour for colour in colours if colour not in there), None)
 
 
 def _without(old: Deployment) -> Action:
