@@ -105,7 +105,7 @@ def test_readme_links_to_every_page_and_is_one_page_itself() -> None:
     readme = PROJECT / "README.md"
     links = set(_LINK.findall(prose(readme)))
     assert {named(path) for path in DOCUMENTS[1:]} <= links
-    assert len(readme.read_text(encoding="utf-8").splitlines()) <= 130
+    assert len(readme.read_text(encoding="utf-8").splitlines()) <= 160
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
