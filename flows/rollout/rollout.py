@@ -34,6 +34,7 @@ from flows.serving.serving import Serving
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 
 POLL_SECONDS = 5.0
+_CHANGES = (CreateEndpoint, Begin, Deploy, SetShare, Retire, Delete, RestoreShares, Undo)
 
 
 class Examiner(Protocol):
@@ -154,18 +155,17 @@ class Rollout:
             if endpoint is not None and not isinstance(action, WaitForPlace | Keep):
                 await self._hold_lease(endpoint)
             await self._tell(Moment(action, endpoint))
+            self._changed = self._changed or isinstance(action, _CHANGES)
             await self._act(action, endpoint)
 
     async def _act(self, action: Action, endpoint: Endpoint | None) -> None:
         name = self._wanted.endpoint.name
         match action:
             case CreateEndpoint():
-                self._changed = True
                 await self._serving.create_endpoint(self._wanted.endpoint)
             case WaitForPlace():
                 await self._sleep(POLL_SECONDS)
             case Begin(rolling):
-                self._changed = True
                 retired = None if endpoint is None else Retired.of(endpoint.tags)
                 again = retired is not None and rolling.colour in retired.colours
                 await self._serving.tag(name, {**rolling.tags(), **({RETIRED: None} if again else {})})
@@ -193,7 +193,6 @@ class Rollout:
                 self._over = colour
                 await self._sleep(min(seconds, self._policy.lease_seconds / 3))
             case Delete(colour):
-                self._changed = True
                 await self._serving.delete_deployment(name, colour)
             case RestoreShares(rolling, shares):
                 await self._serving.set_traffic(name, shares)

@@ -167,6 +167,16 @@ def test_lease_that_has_run_out_is_taken_over() -> None:
     assert shares(place) == {"green": 100}
 
 
+def test_interrupted_rollout_that_is_gone_on_with_has_changed_something() -> None:
+    place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
+    place.dies_at = 4
+    with pytest.raises(Killed):
+        roll_out(place)
+    place.dies_at = None
+    result, _ = roll_out(place)
+    assert (result.changed, shares(place)) == (True, {"green": 100})
+
+
 def test_interrupted_rollout_of_another_model_is_undone_before_the_next_begins() -> None:
     place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
     place.dies_at = 6

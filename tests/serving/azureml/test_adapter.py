@@ -3,12 +3,15 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.errors import ServingError
 from flows.serving.endpoints import ServingState
 from flows.spec.model.endpoint import RequestSettings
+from flows.spec.model.job import Environment
 from tests.azure_ml_service.online_scoring import Scored
 from tests.serving.azureml.conftest import OpenServing, Shop
 from tests.waiting import until
@@ -232,3 +235,44 @@ def test_what_is_asked_of_an_endpoint_that_is_not_there_is_told(shop: Shop, open
                 await serving.set_traffic(shop.endpoint, {"blue": 100})
 
     asyncio.run(ask())
+
+
+def test_environment_of_an_image_and_a_conda_file_is_sent_with_its_content(
+    shop: Shop, open_serving: OpenServing
+) -> None:
+    conda = "name: own\ndependencies:\n  - python=3.11\n"
+    request = shop.request("blue", environment=Environment(image="ubuntu:22.04", conda=conda))
+
+    async def deployed() -> int:
+        async with open_serving() as serving:
+            await serving.create_endpoint(shop.spec())
+            await serving.deploy(request)
+            return (await serving.score(shop.endpoint, b"{}", "blue")).status
+
+    assert asyncio.run(deployed()) == 200
+    sent = [one.body for one in shop.service.requests if "/environments/" in one.path and one.body]
+    assert [yaml.safe_load(body["properties"]["condaFile"]) for body in sent] == [yaml.safe_load(conda)]
+
+
+def test_files_of_a_model_of_the_workspace_are_brought_here(
+    shop: Shop, open_serving: OpenServing, tmp_path: Path
+) -> None:
+    source = shop.model(3)
+
+    async def brought() -> Path:
+        async with open_serving() as serving:
+            return await serving.model_folder(source, tmp_path / "here")
+
+    assert (asyncio.run(brought()) / "MLmodel").read_text() == "flavors: {}  # 3\n"
+
+
+@pytest.mark.parametrize("source", ["azureml:none:1", "azureml:none@latest"])
+def test_files_of_a_model_that_is_not_there_are_told(
+    shop: Shop, open_serving: OpenServing, tmp_path: Path, source: str
+) -> None:
+    async def brought() -> None:
+        async with open_serving() as serving:
+            await serving.model_folder(source, tmp_path / "here")
+
+    with pytest.raises(ServingError, match="none"):
+        asyncio.run(brought())

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from azure.ai.ml import Input
 from azure.ai.ml.constants import AssetTypes
 from azure.ai.ml.entities import Environment as SdkEnvironment
@@ -36,7 +37,9 @@ class Uploads:
         if reference is not None:
             named = AssetReference.short(reference)
             return await self._upload(reference if named is None else str(named), "environments")
-        inline = SdkEnvironment(image=environment.image, conda_file=environment.conda)
+        # The client takes a path or the parsed content, and would take the text for a path.
+        conda: Any = None if environment.conda is None else yaml.safe_load(environment.conda)
+        inline = SdkEnvironment(image=environment.image, conda_file=conda)
         return await self._upload(inline, "environments")
 
     async def model(self, source: str, name: str, digest: str) -> str:
