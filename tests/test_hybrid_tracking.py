@@ -13,7 +13,6 @@ from textwrap import dedent
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 import pytest
 
 from flows.engines.azureml.sdk.tracking import WorkspaceTracking, find_tracking
@@ -27,6 +26,7 @@ from tests.azure_ml_service.faults import Fault
 from tests.azure_ml_service.history import artifact_folder
 from tests.azure_ml_service.identity import CLIENT
 from tests.azure_ml_service.service import Service
+from tests.prefect_client import asking
 from tests.terminal import JOB, PIPELINE, PROJECT, Terminal, reused
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -120,7 +120,8 @@ def test_job_shows_the_page_of_its_run_in_studio(terminal: Terminal, azure_ml: S
     assert f"Engine: local (as asked; tracked in the workspace {azure_ml.workspace.name})" in done.stdout
     (page,) = re.findall(r"Look at it:  (\S+)\n", done.stdout)
     assert page.startswith(f"https://ml.azure.com/runs/{job['info']['run_id']}?wsid=/subscriptions/")
-    links = httpx.post(f"{prefect_api}/artifacts/filter", json={"artifacts": {"key": {"any_": ["report"]}}}).json()
+    with asking(prefect_api) as client:
+        links = client.post("/artifacts/filter", json={"artifacts": {"key": {"any_": ["report"]}}}).json()
     assert f"[Evaluation report]({page})" in {link["data"] for link in links}
 
 

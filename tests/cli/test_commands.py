@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.run import in_project
+from tests.prefect_client import asking
 from tests.terminal import JOB, PIPELINE, PROJECT, ROWS, Terminal, reused
 
 LAB_SPLIT = ("--split", "random", "--split_seed", "0", "--test_share", "0.3", "--zeros_as_missing", "false")
@@ -124,9 +125,7 @@ def test_outputs_that_nobody_places_are_in_one_folder_of_the_project_wherever_in
 
 def test_flow_run_shows_steps_artifacts_and_verdict_in_prefect(terminal: Terminal, prefect_api: str) -> None:
     terminal.summary(PIPELINE, "--pipeline", "seen-in-prefect", "--model_name", "seen-in-prefect")
-    import httpx
-
-    with httpx.Client(base_url=prefect_api, timeout=30) as client:
+    with asking(prefect_api) as client:
         runs = client.post("/flow_runs/filter", json={"sort": "START_TIME_DESC", "limit": 200}).json()
         run = next(run for run in runs if run["parameters"].get("pipeline") == "seen-in-prefect")
         assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "Promoted")

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,7 @@ from deployments.deploy import DEPLOYMENTS, NOTIFICATIONS
 from deployments.ours import Done
 from flows.machine.child import Child
 from flows.prefect_api.server import free_port, server_environment
+from tests.prefect_client import asking
 from tests.terminal import PROJECT, Terminal
 from tests.waiting import until
 
@@ -34,26 +34,13 @@ def verbs(done: Sequence[Done], kind: str | None = None) -> set[str]:
     return {each.verb for each in done if kind in (None, each.kind)}
 
 
-class Patient(httpx.HTTPTransport):
-    """Asks again while the server says that its database is busy, as Prefect's own client does."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        for _ in range(50):
-            response = super().handle_request(request)
-            if response.status_code != 503:
-                return response
-            response.close()
-            time.sleep(0.2)
-        return super().handle_request(request)
-
-
 class Station:
     """The commands that a person types, and the API that the web interface uses, on one server and one local state."""
 
     def __init__(self, home: Path, api: str) -> None:
         self.home = home
         self.environment = {**Terminal(home, api).environment, "NO_PROXY": "127.0.0.1", "COLUMNS": "500"}
-        self.api = httpx.Client(base_url=api, timeout=DEADLINE_SECONDS, transport=Patient())
+        self.api = asking(api, DEADLINE_SECONDS)
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

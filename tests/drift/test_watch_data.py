@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +27,7 @@ from flows.mlflow_store.model_registry import Candidate
 from flows.orchestration.events import Fact, emit
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
+from tests.prefect_client import asking
 from tests.terminal import PROJECT, ROWS, Terminal
 
 MODEL = "watched"
@@ -118,7 +118,8 @@ def summary_of(state: State[WatchSummary]) -> WatchSummary:
 def told(api: str, model: str = MODEL) -> list[dict[str, Any]]:
     """The drifts that the server knows of."""
     asked = {"filter": {"event": {"prefix": ["tandem.drift."]}}, "limit": 50}
-    events = httpx.post(f"{api}/events/filter", json=asked, timeout=30).json()["events"]
+    with asking(api) as client:
+        events = client.post("/events/filter", json=asked).json()["events"]
     return [event for event in events if event["payload"]["model"] == model]
 
 
@@ -136,7 +137,8 @@ def reports_of(api: str, state: State[WatchSummary]) -> list[Mapping[str, Any]]:
     """The artifacts of a run."""
     run = str(state.state_details.flow_run_id)
     which = {"flow_runs": {"id": {"any_": [run]}}}
-    return httpx.post(f"{api}/artifacts/filter", json=which, timeout=30).json()
+    with asking(api) as client:
+        return client.post("/artifacts/filter", json=which).json()
 
 
 # --- what it ends as ------------------------------------------------------------------------------------------------
@@ -265,7 +267,8 @@ def test_drift_whose_event_prefect_has_forgotten_is_not_told_again(watched: str,
     key = report_key(WatchSummary(MODEL, 1, str(data)), data_digest(data))
     was = "Drift by a PSI of 0.1 and a p of 0.01; tandem.drift.detected was emitted"
     report = {"key": key, "type": "markdown", "data": "# Of last week", "description": was}
-    httpx.post(f"{watched}/artifacts/", json=report, timeout=30).raise_for_status()
+    with asking(watched) as client:
+        client.post("/artifacts/", json=report).raise_for_status()
     state = watch(data_asset_name=data, emit=True)
     assert ended(state) == ("COMPLETED", "Drift")
     assert summary_of(state).told

@@ -35,6 +35,7 @@ from flows.training.parameters import JobParameters, PipelineParameters, validat
 from flows.training.request import job_name, job_request, pipeline_job_name, pipeline_request, single_job_name
 from tests.azure_ml_service.faults import Fault, JobFault
 from tests.azure_ml_service.service import Service
+from tests.prefect_client import asking
 from tests.terminal import PROJECT, Terminal
 from tests.waiting import until
 
@@ -43,6 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 DEADLINE_SECONDS = 120  # nothing here waits so long unless it hangs
 SERVE = """
 from prefect import serve
+from tests.prefect_client import asking
 from flows.any_yaml.run_file import run_file
 
 serve(run_file.to_deployment("served"))
@@ -60,7 +62,7 @@ compute: azureml:cpu-cluster-01
 
 @pytest.fixture
 def api(prefect_api: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=prefect_api, timeout=30) as client:
+    with asking(prefect_api) as client:
         yield client
 
 

@@ -1,11 +1,9 @@
 """What Prefect is told: names, payload and resource, once for a fact; on a real server."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prefect import flow
 
@@ -16,6 +14,8 @@ from flows.orchestration.events import Fact, data_registered, drift_detected, em
 from flows.training.evaluation import METRICS, ConfusionMatrix, EvaluationReport, ModelScores
 from flows.training.gate import GateDecision
 from flows.training.summary import RunSummary, SkippedRun
+from tests.prefect_client import asking
+from tests.waiting import until
 
 DATA = ResolvedData("rows:2", "uri_file", Path("/data/rows.csv"), "rows", "2")
 SCORES = ModelScores(dict.fromkeys(METRICS, 0.8), ConfusionMatrix(1, 1, 1, 1), 4, 2)
@@ -40,12 +40,8 @@ def summary(
 def told(api: str, fact: Fact) -> list[dict[str, Any]]:
     """The events of a fact that the server has kept, once it has any."""
     asked = {"filter": {"id": {"id": [str(fact.id)]}}}
-    for _ in range(200):
-        events = httpx.post(f"{api}/events/filter", json=asked, timeout=30).json()["events"]
-        if events:
-            return events
-        time.sleep(0.1)
-    return []
+    with asking(api) as client:
+        return until(lambda: client.post("/events/filter", json=asked).json()["events"])
 
 
 def test_decision_of_the_gate_carries_what_a_person_needs_to_know() -> None:

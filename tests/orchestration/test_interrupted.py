@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 from prefect import flow
 from prefect.runtime import flow_run
@@ -20,6 +19,7 @@ from flows.errors import ServiceError
 from flows.orchestration.run_identity import run_identity
 from flows.settings import Settings
 from flows.training.parameters import PipelineParameters
+from tests.prefect_client import asking
 from tests.terminal import PIPELINE, Terminal
 
 MODEL = "interrupted"
@@ -59,7 +59,8 @@ def champion_of(state: Path) -> int | None:
 
 def verdicts(api: str) -> list[str]:
     asked = {"filter": {"event": {"prefix": ["tandem.model."]}}, "limit": 50}
-    events = httpx.post(f"{api}/events/filter", json=asked, timeout=30).json()["events"]
+    with asking(api) as client:
+        events = client.post("/events/filter", json=asked).json()["events"]
     return [event["payload"]["verdict"] for event in events if event["payload"]["model"] == MODEL]
 
 

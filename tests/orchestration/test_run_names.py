@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prefect import flow
 
 from flows.data.assets import ResolvedData
 from flows.orchestration.run_names import BY_HAND, name_by_data, named_by, run_name
+from tests.prefect_client import asking
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,5 @@ def test_flow_run_is_named_by_the_version_of_the_data_once_that_is_known(
 
     asked: Mapping[str, Any] = {"model_name": "m", "data_asset_name": "rows@latest", "solver": "saga"}
     run: Any = asyncio.run(training(**asked))  # type: ignore[arg-type]
-    assert httpx.get(f"{prefect_api}/flow_runs/{run}", timeout=30).json()["name"] == name
+    with asking(prefect_api) as client:
+        assert client.get(f"/flow_runs/{run}").json()["name"] == name

@@ -13,7 +13,7 @@ import yaml
 
 from deployments import rollout
 from deployments.deploy import DEPLOYMENTS, NOTIFICATIONS
-from tests.deployments.station import Patient
+from tests.prefect_client import Patient
 from tests.team.hosts import Host
 from tests.team.repository import served_repository
 from tests.team.servers import BIN, Team

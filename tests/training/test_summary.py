@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prefect import flow
 
@@ -15,6 +14,7 @@ from flows.prefect_api.server import SERVED, served_mlflow
 from flows.training.evaluation import METRICS, EvaluationReport
 from flows.training.gate import GateDecision
 from flows.training.summary import SkippedRun, metric_table, summary_as_json, summary_as_markdown, summary_as_text
+from tests.prefect_client import asking
 from tests.training.summaries import SUMMARY, scores
 
 REPORT = "http://127.0.0.1:5000/report.html"
@@ -137,7 +137,8 @@ def test_every_artifact_has_a_description_and_the_report_that_is_kept_a_heading(
 
     run: str = asyncio.run(ends())
     asked = {"artifacts": {"flow_run_id": {"any_": [run]}}}
-    found = httpx.post(f"{prefect_api}/artifacts/filter", json=asked, timeout=30).json()
+    with asking(prefect_api) as client:
+        found = client.post("/artifacts/filter", json=asked).json()
     said = {artifact["key"]: artifact["description"] for artifact in found}
     assert said.keys() == {"summary", "metrics", "report"}
     assert said["summary"] == "Promoted: diabetes version 4, alias champion"

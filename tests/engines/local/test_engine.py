@@ -10,7 +10,6 @@ import re
 import select
 import sqlite3
 import subprocess
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import TaskRunSort
+from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
 
 import flows.engines.local.step
@@ -37,7 +37,7 @@ from flows.spec.reading.reader import read_job
 from tests.conftest import Write
 from tests.engines.conftest import Await
 
-DEADLINE_SECONDS = 20  # nothing here waits so long unless it hangs
+DEADLINE_SECONDS = 120  # nothing here waits so long unless it hangs
 EXPERIMENT = "tests"
 SECRETS = {"AZURE_CLIENT_SECRET": "secret", "PREFECT_API_KEY": "secret", "OF_THIS_MACHINE": "kept"}
 
@@ -256,12 +256,17 @@ LOOK_FOR_REPOSITORY = """\
 
 
 def test_a_step_sees_no_repository_above_its_folder_though_the_state_is_in_one(
-    machine: Machine, write: Write, run: Await, monkeypatch: pytest.MonkeyPatch
+    machine: Machine,
+    write: Write,
+    run: Await,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     write({**pipeline(a=step("python look.py", more="code: ./code")), "code/look.py": LOOK_FOR_REPOSITORY})
     subprocess.run(["git", "init", "--quiet", machine.folder], check=True)
     monkeypatch.setenv("GIT_DIR", str(machine.folder / ".git"))  # as a hook of git has it
-    before = set(Path(tempfile.gettempdir()).glob("tandem-*"))
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
 
     outcome, _ = run(as_flow(machine.alone(machine.folder / ".tandem")))
 
@@ -270,7 +275,29 @@ def test_a_step_sees_no_repository_above_its_folder_though_the_state_is_in_one(
     assert log is not None
     assert log.read_text().splitlines() == ["GitPython: none", "git: 128 False"]
     assert (log.parents[1] / "code" / "outputs" / "kept.txt").is_file()
-    assert set(Path(tempfile.gettempdir()).glob("tandem-*")) <= before
+    assert not list(temporary.glob("tandem-*"))
+
+
+def test_prefect_remembers_no_result_of_a_step_by_an_address_that_another_object_may_get(
+    machine: Machine, write: Write, run: Await
+) -> None:
+    write(pipeline(a=step("echo a"), b=step("echo b")))
+
+    engine, request = LocalEngine(machine.settings, machine.processes), machine.request()
+    by_address: list[State[Any]] = []
+
+    async def job() -> RunOutcome:
+        outcome = await engine.wait(await engine.submit(request))
+        context = FlowRunContext.get()
+        assert context is not None
+        by_address.extend(state for state, _, reference in context.run_results.values() if reference is None)
+        return outcome
+
+    outcome, _ = run(as_flow(job))
+
+    assert outcome is not None
+    assert [str(each.status) for each in outcome.steps] == ["Completed"] * 2
+    assert by_address == []
 
 
 def test_an_output_named_artifacts_that_no_command_mentions_has_what_the_step_leaves(
