@@ -7,7 +7,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
+
+import httpx
 
 from flows.machine.child import Child
 from flows.prefect_api.server import free_port
@@ -16,8 +19,16 @@ from flows.prefect_api.server import free_port
 class MlflowServer:
     """A server on a folder; as a context manager, it ends with the block. It may be started again on the same port."""
 
-    def __init__(self, folder: Path, *options: str, serves_artifacts: bool = True, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        serves_artifacts: bool = True,
+        port: int = 0,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
+        self._variables = variables
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         served = ("--artifacts-destination", f"{folder}/served")
@@ -37,7 +48,7 @@ class MlflowServer:
 
     def start(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self._variables}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
         self._child = Child("The MLflow server", self._words, environment | own, log=self.folder / "server.log")
         end = time.monotonic() + 120
@@ -71,3 +82,28 @@ class MlflowServer:
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
+
+
+ADMINISTRATOR = ("administrator", "of-this-test-only")
+
+
+def server_with_accounts(folder: Path) -> MlflowServer:
+    """A server that asks who is there by MLflow's own basic-auth app. Everybody may read, and change what is theirs."""
+    folder.mkdir(parents=True)
+    name, password = ADMINISTRATOR
+    file = folder / "basic_auth.ini"
+    file.write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/accounts.db\n"
+        f"admin_username = {name}\nadmin_password = {password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+        encoding="utf-8",
+    )
+    variables = {"MLFLOW_AUTH_CONFIG_PATH": str(file), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-this-test-only"}
+    return MlflowServer(folder, "--app-name", "basic-auth", variables=variables)
+
+
+def make_account(server: MlflowServer, name: str, password: str) -> None:
+    """Let the administrator make an account, as `AuthServiceClient` does."""
+    asked = {"username": name, "password": password}
+    path = f"{server.url}/api/2.0/mlflow/users/create"
+    httpx.post(path, json=asked, auth=ADMINISTRATOR, trust_env=False, timeout=60).raise_for_status()

@@ -17,7 +17,7 @@ from flows.mlflow_store.model_registry import Candidate, MlflowTracking, ModelVe
 from flows.prefect_api.server import free_port
 from flows.settings import Settings
 from tests.mlflow_store.fault_proxy import FaultProxy, RequestFault
-from tests.mlflow_store.servers import MlflowServer
+from tests.mlflow_store.servers import MlflowServer, make_account, server_with_accounts
 from tests.mlflow_store.stores import WORKER, Store, line_to
 
 
@@ -151,27 +151,42 @@ def test_server_whose_artifacts_only_it_can_open_is_refused_before_training(tmp_
         asyncio.run(scenario())
 
 
-def test_sign_in_by_mlflows_variables_is_used_and_one_that_is_refused_is_told_without_it(
-    server: MlflowServer, tmp_path: Path
+def test_account_of_mlflows_own_authentication_is_used_and_one_that_is_refused_is_told_without_its_password(
+    tmp_path: Path,
 ) -> None:
-    with FaultProxy(server.url, sign_in="me:hunter2") as proxy:
-        names = {"MLFLOW_TRACKING_URI": proxy.url, "MLFLOW_TRACKING_USERNAME": "me"}
-        machine = Machine(tmp_path / "machine", server, **names, MLFLOW_TRACKING_PASSWORD="hunter2")
-        wrong = Machine(tmp_path / "wrong", server, **names, MLFLOW_TRACKING_PASSWORD="hunter3")
+    with server_with_accounts(tmp_path / "guarded") as guarded:
+        for name in ("me", "guest"):
+            make_account(guarded, name, f"hunter2-of-{name}")
+
+        def machine(name: str, password: str) -> Machine:
+            variables = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
+            return Machine(tmp_path / f"{name}-{password[:7]}", guarded, **variables)
 
         async def scenario() -> None:
-            async with machine.tracking() as tracking, wrong.tracking() as refused:
+            own, other, wrong = (
+                machine("me", "hunter2-of-me"),
+                machine("guest", "hunter2-of-guest"),
+                machine("me", "hunter3"),
+            )
+            async with own.tracking() as tracking, other.tracking() as guest, wrong.tracking() as refused:
                 run_id = await tracking.create_run("signed", "train")
                 await tracking.check_artifacts(run_id)
-                candidate = machine.candidate("signed", "one", run_id)
+                candidate = own.candidate("signed", "one", run_id)
                 assert isinstance(await tracking.promote(candidate, compared_with=None, flow_run_id="a"), ModelVersion)
-                assert await tracking.champion("signed") is not None
+                champion = await guest.champion("signed")
+                assert champion is not None
+                theirs = other.candidate("signed", "two", await guest.create_run("of-the-guest", "train"))
+                with pytest.raises(SettingsError, match=r"does not allow this \(403\)") as no:
+                    await guest.promote(theirs, compared_with=champion.version, flow_run_id="b")
+                assert "hunter" not in str(no.value)
                 for call in (refused.create_run("signed", "train"), refused.champion("signed")):
                     with pytest.raises(
                         SettingsError, match=r"does not let us in .*: set MLFLOW_TRACKING_USERNAME"
                     ) as no:
                         await call
                     assert "MLFLOW_TRACKING_USERNAME" in str(no.value) and "hunter" not in str(no.value)
+                still = await tracking.champion("signed")
+                assert still is not None and still.version == champion.version
 
         asyncio.run(scenario())
 
