@@ -1,6 +1,7 @@
 """A real MLflow server of a team on this machine, with its artifacts served or not."""
 
 import os
+import signal
 import sys
 import time
 import urllib.error
@@ -50,7 +51,9 @@ class MlflowServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self._variables}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
-        self._child = Child("The MLflow server", self._words, environment | own, log=self.folder / "server.log")
+        self._child = Child(
+            "The MLflow server", self._words, environment | own, log=self.folder / "server.log", own_session=True
+        )
         end = time.monotonic() + 120
         while not self._answers():
             self._child.check_running()
@@ -70,6 +73,12 @@ class MlflowServer:
         if self._child is not None:
             self._child.end()
             self._child = None
+
+    def kill(self) -> None:
+        """End all its processes without notice, as a machine that loses its power does."""
+        assert self._child is not None
+        os.killpg(self._child.process.pid, signal.SIGKILL)
+        self.stop()
 
     def __enter__(self) -> Self:
         return self.start()
