@@ -16,7 +16,7 @@ from typing import Any
 from flows.errors import SpecError
 from flows.spec.reading.assets import read_data_asset, read_environment
 from flows.spec.reading.reader import examine
-from flows.spec.rules.lint import needed_by_azure_ml
+from flows.spec.rules.lint import component_name, needed_by_azure_ml
 
 # What we refuse and the client takes: why, and what our fault says.
 REFUSED_HERE: Mapping[str, str] = {
@@ -25,6 +25,11 @@ REFUSED_HERE: Mapping[str, str] = {
     ),
     "the service refuses a value that does not fit": (
         r"for the \w+ input|is (below|above) the (minimum|maximum)|data is given to|is given to the"
+        r"|the default \S+ is not one of|input_data names the (string|number|integer|boolean) "
+    ),
+    "the service searches nothing without a search space": r"there is no search_space",
+    "the client takes it, and fails when it sends the component of the step": (
+        r"cannot send a component with the key intellectual_property"
     ),
     "the service refuses a number that is out of range": r"Make it -?\d+ or more|is above max_value",
     "the service refuses a pipeline, a choice or an environment of nothing, or of both": (
@@ -93,7 +98,9 @@ def refused_here(loader: str, path: Path) -> str:
     except SpecError as error:
         return str(error)
     found = examine(path)
-    needed = () if found.spec is None else needed_by_azure_ml(found.spec)
+    if found.spec is None:
+        return "\n".join(map(str, found.faults))
+    needed = [*needed_by_azure_ml(found.spec), *(component_name(found.spec) if loader == "load_component" else ())]
     return "\n".join(map(str, [*found.faults, *needed]))
 
 

@@ -454,6 +454,12 @@ COMPONENT_FAULTS = {
         "environment: ./fit.yml",
         "9: environment: ./fit.yml is not an environment | Write file:./fit.yml.",
     ),
+    "what the client cannot send": (
+        "code: .",
+        "intellectual_property: {publisher: p}",
+        "10: intellectual_property: the Azure ML client cannot send a component with the key intellectual_property"
+        " | Leave it out.",
+    ),
     "an environment of nothing": (
         "environment: azureml:e:1",
         "environment: {version: 1}",
@@ -469,6 +475,41 @@ def test_one_mistake_in_a_component_is_one_fault_in_its_own_file(
     job = "jobs:\n  a: {component: own.yml}\n  b: {component: own.yml}\n"
     assert COMPONENT.count(old) == 1
     assert faults(job, own_yml=COMPONENT.replace(old, new)) == [f"own.yml:{fault}"]
+
+
+SCHEMA = "$schema: https://azuremlschemas.azureedge.net/latest/%sComponent.schema.json\n"
+PARALLEL = """\
+type: parallel
+name: own
+inputs: {rows: {type: uri_folder}}
+input_data: ${{inputs.rows}}
+task: {type: run_function, entry_script: e.py, environment: azureml:e:1}
+"""
+PIPELINE = "type: pipeline\nname: own\njobs:\n  a: {command: date, environment: azureml:e:1}\n"
+IGNORED = {
+    "an empty type of a command": (SCHEMA % "command" + COMPONENT).replace("type: command", "type:"),
+    "a component of a parallel component": SCHEMA % "parallel" + PARALLEL + "component: ./fit.yml\n",
+    "an empty component of a parallel component": SCHEMA % "parallel" + PARALLEL + "component:\n",
+    "a component of a pipeline component": SCHEMA % "pipeline" + PIPELINE + "component: ./fit.yml\n",
+    "an empty component of a pipeline component": SCHEMA % "pipeline" + PIPELINE + "component:\n",
+    "an empty mark of property": SCHEMA % "command" + COMPONENT + "intellectual_property:\n",
+}
+
+
+@pytest.mark.parametrize("text", IGNORED.values(), ids=IGNORED)
+def test_the_file_of_a_component_may_have_what_azure_ml_ignores_there(faults: Faults, text: str) -> None:
+    assert faults(text) == []
+
+
+@pytest.mark.parametrize("kind", ["command", "parallel", "pipeline"])
+def test_a_component_of_each_kind_is_refused_with_what_the_client_cannot_send(faults: Faults, kind: str) -> None:
+    text = {"command": COMPONENT, "parallel": PARALLEL, "pipeline": PIPELINE}[kind]
+    told = faults(f"{SCHEMA % kind}{text}intellectual_property: {{publisher: p}}\n")
+    assert [line.partition(":")[2].partition(": ")[2].partition(":")[0] for line in told] == ["intellectual_property"]
+
+
+def test_the_type_of_a_job_may_not_be_empty(faults: Faults) -> None:
+    assert faults(COMMAND + "type:\n") == ["job.yml:11: type: type is empty | Make it text, or leave it out."]
 
 
 def test_a_missing_component_is_one_fault_though_other_steps_read_its_outputs(faults: Faults, tmp_path: Path) -> None:

@@ -226,3 +226,7 @@ def test_one_mistake_in_a_parallel_component_is_one_fault(faults: Faults, old: s
     found = faults(COMPONENT.replace(old, new))
     assert len(found) == 1
     assert found[0].startswith(f"job.yml:{fault}")
+
+
+def test_a_parallel_step_in_place_may_have_the_parameters_that_the_service_shows(faults: Faults) -> None:
+    assert faults(INLINE.replace("    type: parallel\n", "    type: parallel\n    parameters: {a: 1}\n")) == []

@@ -20,7 +20,7 @@ SEED = 1
 # What the client refuses and we take: why, and the name of the file.
 REFUSED_THERE: Mapping[str, str] = {
     "the client fails on this key in every pipeline, with an error of its own (KeyError: 'base_path')": (
-        r"^(step|pipeline).*path_on_compute = 'file:"
+        r"^(step|parallel step|sweep step|pipeline).*path_on_compute = 'file:"
     ),
     "the client cannot write down its own component (… is not JSON serializable)": (
         r"component: \.: (auto_delete_setting = \{'condition'|queue_settings = \{'job_tier')"
@@ -45,6 +45,34 @@ def test_a_varied_file_is_taken_or_refused_as_by_the_client(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     sample = Random(SEED).sample(list(varied_files()), SAMPLE)
     assert list(unlike(sample, tmp_path)) == []
+
+
+# One file of each kind of difference that there was.
+ONCE_UNLIKE = frozenset(
+    {
+        "command component: .: type = None",
+        "command component: .: no name",
+        "command component: inputs.solver: default = 3",
+        "parallel component: .: component = './fit.yml'",
+        "pipeline component: .: component = None",
+        "pipeline component: .: name = './gone'",
+        "pipeline component: .: intellectual_property = {'publisher': 'p', 'protection_level': 'all'}",
+        "parallel step in place: jobs.a: parameters = {'a': 1}",
+        "parallel step in place: jobs.a.inputs: rows = 1.5",
+        "sweep step: jobs.a: no search_space",
+        "sweep step: jobs.a.early_termination: evaluation_interval = None",
+        "sweep step: jobs.a.inputs.rows: path_on_compute = 'file:./data'",
+    }
+)
+
+
+def test_a_file_that_was_decided_otherwise_is_taken_or_refused_as_by_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [file for file in varied_files() if file.name in ONCE_UNLIKE]
+    assert {file.name for file in files} == ONCE_UNLIKE
+    assert list(unlike(files, tmp_path)) == []
 
 
 @pytest.mark.slow

@@ -152,6 +152,10 @@ def test_every_way_to_draw_a_value_is_read(read: ReadJob, text: str, expected: H
             EarlyTermination("truncation_selection", truncation_percentage=20),
         ),
         ("{type: bandit, slack_amount: 0.1}", EarlyTermination("bandit", slack_amount=0.1)),
+        (
+            "{type: bandit, slack_factor: , slack_amount: 0.1, evaluation_interval: , delay_evaluation: }",
+            EarlyTermination("bandit", slack_amount=0.1),
+        ),
     ],
 )
 def test_every_policy_is_read(read: ReadJob, text: str, expected: EarlyTermination) -> None:

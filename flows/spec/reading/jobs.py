@@ -63,6 +63,7 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         The job with the nodes of its graph, among them nested pipelines; None, with a fault, where it is neither a job
         nor a component.
     """
+    section = _without_empty_type(section)
     kind = _kind(section)
     if kind is None:
         for key in section.entries:
@@ -75,7 +76,7 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         section.fault("type", f"a job cannot be of type {kind}", remedy)
         return None
     is_component = _declares_component(section, kind)
-    if "component" in section and "command" not in section and "jobs" not in section:
+    if "component" in section and not is_component and "command" not in section and "jobs" not in section:
         return _of_component(section, kind, references)
     if kind == "pipeline":
         return _pipeline(section, references, is_component)
@@ -103,6 +104,15 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
             component = inline_elsewhere(section, kind, name, ports, outputs)
             work = Work(component, kind, refusal=REFUSALS[kind]).with_settings(section)
     return one_step_job(section, work, inputs, False)
+
+
+def _without_empty_type(section: Section) -> Section:
+    """The mapping without a type that has no value, which Azure ML lets stand in a component."""
+    if "type" not in section or section.entries["type"].value is not None:
+        return section
+    untyped = section.without("type")
+    kind = _kind(untyped)
+    return untyped if kind is not None and _declares_component(untyped, kind) else section
 
 
 def _kind(section: Section) -> str | None:
@@ -140,13 +150,13 @@ def _declares_component(section: Section, kind: str) -> bool:
 
 
 def _pipeline(section: Section, references: References, is_component: bool) -> tuple[JobSpec, Graph]:
-    if "component" in section and "jobs" in section:
-        section.fault("component", "a pipeline job has either jobs or a component", "Remove one of the two.")
     if is_component:
-        section = of_shape(section, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+        section = as_component(section, "pipeline")
         inputs = component_inputs(declared_inputs(section.section("inputs")))
         outputs = declared_outputs(section.section("outputs"))
     else:
+        if "component" in section:
+            section.fault("component", "a pipeline job has either jobs or a component", "Remove one of the two.")
         section = of_shape(section, keys.PIPELINE_JOB, "a pipeline job")
         inputs, outputs = job_inputs(section.section("inputs"), GROUPED), _outputs(section)
     file = local(section.file.name, section.folder)
@@ -218,7 +228,7 @@ def _of_component(section: Section, kind: str, references: References) -> tuple[
         spec, graph = one_step_job(section, replace(work, component=component), inputs, False)
         return replace(spec, places=MappingProxyType({**spec.places, "command": found.place("command")})), graph
     section = of_shape(section, keys.PIPELINE_JOB, "a pipeline job")
-    found = of_shape(found, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+    found = as_component(found, "pipeline")
     inputs = _given(section, declared_inputs(found.section("inputs")), {})
     declared = declared_outputs(found.section("outputs"))
     _refuse_unknown_outputs(section, declared)

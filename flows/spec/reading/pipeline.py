@@ -26,6 +26,7 @@ from flows.spec.reading.ports.ports import declared_inputs, declared_outputs, ou
 from flows.spec.reading.ports.step_inputs import resolved
 from flows.spec.reading.work.component import (
     Work,
+    as_component,
     command_work,
     declared_work,
     environment_variables,
@@ -229,7 +230,7 @@ class _Nodes:
         if in_place:
             inputs, outputs = self._inferred(section)
         else:
-            found = of_shape(found, keys.PIPELINE_COMPONENT, "a pipeline component", ignored=True)
+            found = as_component(found, "pipeline")
             inputs, outputs = declared_inputs(found.section("inputs")), declared_outputs(found.section("outputs"))
         within = (*self._scope.within, file)
         scope = Scope(component_inputs(inputs), outputs, self._scope.references, within, not in_place)

@@ -216,7 +216,7 @@ _VARIABLES: Shape = {"environment_variables": Kind.LABELS}
 COMMAND_JOB: Shape = {**_JOB, **_COMMAND, "limits": LIMITS, "parent_job_name": Kind.TEXT, "parameters": Kind.SHOWN}
 PIPELINE_JOB: Shape = {**_JOB, **_read("settings", "jobs", "component")}
 SWEEP_JOB: Shape = {**_JOB, **_SWEEP}
-PARALLEL_JOB: Shape = {**_JOB, **_PARALLEL, **_VARIABLES}
+PARALLEL_JOB: Shape = {**_JOB, **_PARALLEL, **_VARIABLES, "parameters": Kind.SHOWN}
 
 # A step that names a component. What the client has no rule for there is read here as in a job.
 _NODE: Shape = {

@@ -57,6 +57,11 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self.entries
 
+    def without(self, key: str) -> "Section":
+        """The same mapping without a key."""
+        entries = {name: node for name, node in self.entries.items() if name != key}
+        return Section(Node(entries, self.node.place), self.faults)
+
     def place(self, key: str) -> Place:
         """Where a key stands; one that is not there stands where the mapping does."""
         if key in self.entries:

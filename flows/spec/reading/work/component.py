@@ -47,6 +47,11 @@ DECLARED = frozenset(
         "distribution",
     }
 )
+_SHAPES: Mapping[str, keys.Shape] = {
+    "command": keys.COMMAND_COMPONENT,
+    "parallel": keys.PARALLEL_COMPONENT,
+    "pipeline": keys.PIPELINE_COMPONENT,
+}
 _UNBOUND: Mapping[str, InputBinding] = MappingProxyType({})
 _UNDELIVERED: Mapping[str, ParentOutput] = MappingProxyType({})
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
@@ -149,10 +154,14 @@ def declared_work(section: Section, fallback_name: str, kind: str | None = None)
 
 def as_component(section: Section, kind: str) -> Section:
     """The mapping of a component YAML of a kind, without the keys that Azure ML ignores there, which are noted."""
+    if "intellectual_property" in section and section.entries["intellectual_property"].value:
+        message = "the Azure ML client cannot send a component with the key intellectual_property"
+        section.fault("intellectual_property", message, "Leave it out.")
+        section = section.without("intellectual_property")
     if kind == "command" and "environment_variables" in section:  # this machine sets them, as it always has
         message = "a command component has the key environment_variables, which Azure ML does not know"
         section.warn("environment_variables", message, "It is ignored there: give the variables to the step.")
-    shape = {"command": keys.COMMAND_COMPONENT, "parallel": keys.PARALLEL_COMPONENT}.get(kind)
+    shape = _SHAPES.get(kind)
     return section if shape is None else of_shape(section, shape, f"a {kind} component", ignored=True)
 
 

@@ -195,17 +195,19 @@ def _early_termination(section: Section) -> EarlyTermination | None:
     percentage = policy.integer("truncation_percentage", 1)
     if kind == "truncation_selection" and "truncation_percentage" not in policy:
         policy.missing("truncation_percentage", "there is no truncation_percentage", "Add truncation_percentage: 20.")
+    policy = _filled(policy)
     interval = policy.integer("evaluation_interval", 0)  # the service reads 0 as 1
     return EarlyTermination(
         kind,
         evaluation_interval=interval or 1,
         delay_evaluation=policy.integer("delay_evaluation", 0) or 0,
-        slack_factor=_number_or_nothing(policy, "slack_factor"),
-        slack_amount=_number_or_nothing(policy, "slack_amount"),
+        slack_factor=policy.number("slack_factor"),
+        slack_amount=policy.number("slack_amount"),
         truncation_percentage=percentage,
     )
 
 
-def _number_or_nothing(policy: Section, key: str) -> float | None:
-    """A number; None where the key is left out or empty, as the client lets it be."""
-    return None if key not in policy or policy.entries[key].value is None else policy.number(key)
+def _filled(policy: Section) -> Section:
+    """The mapping of a policy without the keys that have no value, as the client lets them be."""
+    entries = {key: node for key, node in policy.entries.items() if node.value is not None}
+    return Section(Node(entries, policy.node.place), policy.faults)
