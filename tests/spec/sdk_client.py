@@ -25,8 +25,9 @@ REFUSED_HERE: Mapping[str, str] = {
     ),
     "the service refuses a value that does not fit": (
         r"for the \w+ input|is (below|above) the (minimum|maximum)|data is given to|is given to the"
-        r"|the default \S+ is not one of|input_data names the (string|number|integer|boolean) "
+        r"|the default \S+ is not one of|the default (True|False) is not of type integer|input_data names the (string|number|integer|boolean) "
     ),
+    "the service fills in no optional input that stands outside of $[[ ]]": r"uses the optional input \S+ outside of",
     "the service searches nothing without a search space": r"there is no search_space",
     "the client takes it, and fails when it sends the component of the step": (
         r"cannot send a component with the key intellectual_property"

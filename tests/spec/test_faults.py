@@ -419,6 +419,18 @@ COMPONENT_FAULTS = {
         "minimum: 1",
         "4: inputs.n.minimum: an integer input cannot have the key minimum | Did you mean min?",
     ),
+    "a range of a text": (
+        "type: integer, default: 3, min: 1",
+        "type: string, default: a, min: 1",
+        "4: inputs.n.min: a string input cannot have the key min | The keys are: default, description, enum, optional,"
+        " type.",
+    ),
+    "a range of a flag": (
+        "type: integer, default: 3, min: 1",
+        "type: boolean, default: true, max: many",
+        "4: inputs.n.max: a boolean input cannot have the key max | The keys are: default, description, enum, optional,"
+        " type.",
+    ),
     "an unquoted choice": (
         "min: 1",
         "enum: [3]",

@@ -21,6 +21,8 @@ _ASSET_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_BYTES}}}")
 _ASSET_VERSION = re.compile(r"[\w.-]+")
 # ``path`` is the older name of uri_folder; the client still takes it in components.
 _PORT_TYPES = LITERAL_TYPES | DATA_TYPES | {"path"}
+_WITH_RANGE = frozenset({"number", "integer"})
+_WITHOUT_RANGE = {key: kind for key, kind in keys.LITERAL_PORT.items() if key not in ("min", "max")}
 
 
 def declared_inputs(section: Section) -> dict[str, InputPort]:
@@ -121,7 +123,8 @@ def _input_port(name: str, section: Section) -> InputPort:
         section.fault("", f"the input {name} has no type", "Add type: string, number, uri_file, uri_folder, ….")
     literal = kind is None or kind in LITERAL_TYPES
     if kind is not None:
-        of_shape(section, keys.LITERAL_PORT if literal else keys.DATA_PORT, f"{a(kind)} input")
+        shape = keys.DATA_PORT if not literal else keys.LITERAL_PORT if kind in _WITH_RANGE else _WITHOUT_RANGE
+        section = of_shape(section, shape, f"{a(kind)} input")
         section.choice("mode", keys.PORT_MODES, "mode", exact=True)
     return InputPort(
         name=name,
