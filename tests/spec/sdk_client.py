@@ -25,7 +25,8 @@ REFUSED_HERE: Mapping[str, str] = {
     ),
     "the service refuses a value that does not fit": (
         r"for the \w+ input|is (below|above) the (minimum|maximum)|data is given to|is given to the"
-        r"|the default \S+ is not one of|the default (True|False) is not of type integer|input_data names the (string|number|integer|boolean) "
+        r"|the default \S+ is not one of|the default (True|False) is not of type integer"
+        r"|input_data names the (string|number|integer|boolean) "
     ),
     "the service fills in no optional input that stands outside of $[[ ]]": r"uses the optional input \S+ outside of",
     "the service searches nothing without a search space": r"there is no search_space",
@@ -33,8 +34,8 @@ REFUSED_HERE: Mapping[str, str] = {
         r"cannot send a component with the key intellectual_property"
     ),
     "the service refuses a number that is out of range": r"Make it -?\d+ or more|is above max_value",
-    "the service refuses a pipeline, a choice or an environment of nothing, or of both": (
-        r"the pipeline has no steps|there is nothing to choose from|has no values"
+    "the service refuses a pipeline, a step, a choice or an environment of nothing, or of both": (
+        r"the pipeline has no steps|has neither component nor command|there is nothing to choose from|has no values"
         r"|has both image and build|has neither image nor build"
     ),
     "the service refuses data without a path": r"the data input has no path",

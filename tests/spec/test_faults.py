@@ -520,6 +520,13 @@ def test_a_component_of_each_kind_is_refused_with_what_the_client_cannot_send(fa
     assert [line.partition(":")[2].partition(": ")[2].partition(":")[0] for line in told] == ["intellectual_property"]
 
 
+@pytest.mark.parametrize("kind", ["command", "parallel", "pipeline"])
+def test_the_version_of_a_component_of_each_kind_is_text_or_a_number(faults: Faults, kind: str) -> None:
+    text = {"command": COMPONENT, "parallel": PARALLEL, "pipeline": PIPELINE}[kind]
+    told = faults(f"{text}version:\n")
+    assert [line.partition(": ")[2] for line in told] == ["version: version is empty | Make it text, or leave it out."]
+
+
 def test_the_type_of_a_job_may_not_be_empty(faults: Faults) -> None:
     assert faults(COMMAND + "type:\n") == ["job.yml:11: type: type is empty | Make it text, or leave it out."]
 

@@ -152,6 +152,7 @@ def _declares_component(section: Section, kind: str) -> bool:
 def _pipeline(section: Section, references: References, is_component: bool) -> tuple[JobSpec, Graph]:
     if is_component:
         section = as_component(section, "pipeline")
+        section.label("version")  # nothing reads it, but a wrong one is a fault
         inputs = component_inputs(declared_inputs(section.section("inputs")))
         outputs = declared_outputs(section.section("outputs"))
     else:
