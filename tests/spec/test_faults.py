@@ -520,6 +520,46 @@ def test_a_component_of_each_kind_is_refused_with_what_the_client_cannot_send(fa
     assert [line.partition(":")[2].partition(": ")[2].partition(":")[0] for line in told] == ["intellectual_property"]
 
 
+OPTIONAL = "type: pipeline\nname: own\ninputs: {n: {type: number, optional: true}}\njobs:\n  a: {%s}\n"
+DECLARED = "component: {type: command, command: 'x %s', environment: 'azureml:e:1', inputs: {m: {type: number%s}}}"
+BOUND = "inputs: {m: '${{parent.inputs.n}}'}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        f"{DECLARED % ('${{inputs.m}}', '')}, {BOUND}",
+        f"{DECLARED % ('${{inputs.m}}', ', default: 1')}, {BOUND}",
+        f"command: 'x $[[${{{{inputs.m}}}}]]', environment: 'azureml:e:1', {BOUND}",
+    ],
+    ids=["required", "with a default", "in place"],
+)
+def test_an_optional_input_of_a_pipeline_is_bound_to_optional_ones_only(faults: Faults, step: str) -> None:
+    assert faults(SCHEMA % "pipeline" + OPTIONAL % step) == [
+        "job.yml:4: inputs.n: the optional input n is bound to the input m of a, which is not"
+        " | Make both optional, or neither."
+    ]
+
+
+@pytest.mark.parametrize("schema", ["", SCHEMA % "pipeline"], ids=["by a step", "alone"])
+def test_a_wrong_optional_input_is_told_once_wherever_the_pipeline_stands(faults: Faults, schema: str) -> None:
+    step = f"{DECLARED % ('${{inputs.m}}', '')}, {BOUND}"
+    job = "type: pipeline\njobs:\n  p: {component: own.yml}\n  q: {component: own.yml}\n"
+    told = faults(job, own_yml=schema + OPTIONAL % step)
+    assert len(told) == 1
+    assert told[0].startswith("own.yml:")
+
+
+def test_an_optional_input_bound_to_an_optional_one_is_right(faults: Faults) -> None:
+    step = f"{DECLARED % ('$[[${{inputs.m}}]]', ', optional: true')}, {BOUND}"
+    assert faults(SCHEMA % "pipeline" + OPTIONAL % step) == []
+
+
+@pytest.mark.parametrize("name", ["", "3", "n"])
+def test_an_environment_in_place_may_have_any_name(faults: Faults, name: str) -> None:
+    assert faults(f"command: date\nenvironment: {{image: a, name: {name}}}\n") == []
+
+
 @pytest.mark.parametrize("kind", ["command", "parallel", "pipeline"])
 def test_the_version_of_a_component_of_each_kind_is_text_or_a_number(faults: Faults, kind: str) -> None:
     text = {"command": COMPONENT, "parallel": PARALLEL, "pipeline": PIPELINE}[kind]

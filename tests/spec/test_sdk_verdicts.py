@@ -19,8 +19,8 @@ SEED = 1
 
 # What the client refuses and we take: why, and the name of the file.
 REFUSED_THERE: Mapping[str, str] = {
-    "the client fails on this key in every pipeline, with an error of its own (KeyError: 'base_path')": (
-        r"^(step|parallel step|sweep step|pipeline).*path_on_compute = 'file:"
+    "the client fails on the documented form: KeyError: 'base_path', or no file has a name that begins with 'file:'": (
+        r"path_on_compute = 'file:"
     ),
     "the client cannot write down its own component (… is not JSON serializable)": (
         r"component: \.: (auto_delete_setting = \{'condition'|queue_settings = \{'job_tier')"

@@ -104,6 +104,20 @@ def required_inputs(spec: JobSpec) -> Iterator[Fault]:
                 yield Fault(_place(spec, step, port.name), message, f"Add {port.name}: under inputs.")
 
 
+def bound_optionals(spec: JobSpec) -> Iterator[Fault]:
+    """An optional input of a pipeline component is bound to optional inputs only; the client lets a sweep be."""
+    for step in spec.steps.values() if spec.kind is JobKind.PIPELINE else ():
+        if step.kind == "sweep" or step.control or step.component.is_open:
+            continue
+        for name, binding in step.inputs.items():
+            port, parent = step.component.inputs.get(name), None
+            if isinstance(binding, ParentInput) and binding.name in spec.inputs:
+                parent = spec.inputs[binding.name].port
+            if port is not None and not port.optional and parent is not None and parent.optional:
+                message = f"the optional input {parent.name} is bound to the input {name} of {step.name}, which is not"
+                yield Fault(spec.place(f"inputs.{parent.name}"), message, "Make both optional, or neither.")
+
+
 def fitting_values(spec: JobSpec) -> Iterator[Fault]:
     """Every value, wherever it comes from, is one that the component's input takes."""
     for step in spec.steps.values():
@@ -241,6 +255,7 @@ RULES: tuple[Rule, ...] = (
     known_outputs,
     known_bindings,
     required_inputs,
+    bound_optionals,
     fitting_values,
     fitting_inputs,
     fitting_defaults,

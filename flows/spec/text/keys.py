@@ -330,11 +330,10 @@ _ROUTE: Shape = {"port": Kind.WHOLE, "path": Kind.TEXT}
 ENVIRONMENT: Shape = {
     **_RESOURCE,
     **dict.fromkeys(("id", "creation_context", "latest_version", "intellectual_property"), Kind.SHOWN),
+    **_read("name", "version", "conda_file"),  # in place, the client does not look at name and version
     "tags": Kind.MAPPING,
-    "version": Kind.READ,
     "build": {"path": Kind.PATH, "dockerfile_path": Kind.TEXT},
     "image": Kind.TEXT,
-    "conda_file": Kind.READ,
     "inference_config": dict.fromkeys(("liveness_route", "scoring_route", "readiness_route"), _ROUTE),
     "os_type": OneOf("system", frozenset({"linux", "windows"})),
     "datastore": Kind.TEXT,
