@@ -48,6 +48,7 @@ VERBS: Mapping[str, type[Any] | Actions] = {
         options.ListEndpointsOptions,
     ),
     "serve": options.ServeOptions,
+    "score": options.ScoreOptions,
     "ui": options.UiOptions,
     "watch": options.WatchOptions,
     "notify": options.NotifyOptions,

@@ -158,6 +158,31 @@ class DeployOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """Give each row of a file or data asset the label and the probability that a registered model finds."""
+
+    data: Annotated[str, Argument("A CSV or Parquet file, a folder of them, or a data asset.", "DATA", is_file=True)]
+    output: Annotated[str, Flag("The file of the scores, .csv or .parquet.", "FILE")]
+    model: Annotated[str, Flag("What scores it: NAME or NAME@champion for the champion, or NAME:VERSION.", "MODEL")] = (
+        "diabetes-predict@champion"
+    )
+    endpoint: Annotated[
+        str | None, Flag("Azure ML YAML of the batch endpoint. Default: serving/batch-endpoint.yml.", "FILE.yml")
+    ] = None
+    deployment: Annotated[
+        str | None, Flag("Azure ML YAML of its deployment. Default: serving/batch-deployment.yml.", "FILE.yml")
+    ] = None
+    engine: Annotated[EngineFlag, Flag("Where it is scored.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.score import score
+
+        return score(self)
+
+
+@dataclass(frozen=True, slots=True)
 class PromoteOptions:
     """Make a version of a model the champion, by hand, with a reason that is kept."""
 

@@ -17,8 +17,8 @@ from flows.engines.open_engine import ENGINES
 from flows.errors import Fault, Place
 from flows.plain_text.table import aligned
 from flows.spec.model.job import JobKind, JobSpec
-from flows.spec.reading.endpoints import ServedExamination, examine_served
 from flows.spec.reading.reader import Examination, examine
+from flows.spec.reading.served import ServedExamination, examine_served
 from flows.spec.rules.lint import needed_by_azure_ml
 from flows.spec.text.words import counted
 

@@ -22,6 +22,8 @@ _NAMES = frozenset(
             "registered-models",
             "registry.jsonl",
             "runs",
+            "scored",
+            "scoring.log",
             "serve.log",
             "steps",
             "web",

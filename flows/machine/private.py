@@ -71,7 +71,7 @@ def hand_out(source: Path, target: Path) -> None:
         mode = target.stat().st_mode if not is_new else 0o777 if os.access(source, os.X_OK) else 0o666
         shutil.copyfile(source, target)
         shutil.copystat(source, target)
-        target.chmod(stat.S_IMODE(mode) & ~(_umask_at(target) if is_new else 0))
+        target.chmod(stat.S_IMODE(mode) & ~(umask_at(target) if is_new else 0))
 
 
 def hand_out_text(text: str, target: Path) -> None:
@@ -83,7 +83,7 @@ def hand_out_text(text: str, target: Path) -> None:
     is_new = not target.exists()
     target.write_text(text, encoding="utf-8")
     if is_new:
-        target.chmod(0o666 & ~_umask_at(target))
+        target.chmod(0o666 & ~umask_at(target))
 
 
 def make_folder(folder: Path) -> None:
@@ -96,10 +96,10 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
         special = path.stat().st_mode & 0o7000  # as of a folder whose group all in it has
-        path.chmod(special | 0o777 & ~_umask_at(path))
+        path.chmod(special | 0o777 & ~umask_at(path))
 
 
-def _umask_at(place: Path) -> int:
+def umask_at(place: Path) -> int:
     """The user's umask; in the state, where a deployed flow run works, that of the state."""
     try:
         own = int(os.environ[UMASK], 8) & 0o777

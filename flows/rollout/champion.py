@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from flows.errors import DataAssetError, RunError
 from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion, Overtaken
-from flows.rollout.wanted_model import find_version
+from flows.serving.wanted_model import find_version
 from flows.training.moves import Move, replaced
 
 

@@ -23,9 +23,9 @@ from flows.rollout.parameters import DeployParameters
 from flows.rollout.plan import Checks, Done, Hold, Keep, WaitForPlace, next_action
 from flows.rollout.rollout import Moment, Rollout, Wanted
 from flows.rollout.summary import DeploySummary, deployments_table, told
-from flows.rollout.wanted_model import find_version, served_model
 from flows.serving.endpoints import Endpoint, ServedModel
 from flows.serving.open_serving import open_serving
+from flows.serving.wanted_model import find_version, served_model
 from flows.settings import Settings
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 from flows.training.markdown import plain

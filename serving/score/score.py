@@ -34,7 +34,6 @@ import numpy as np
 import pandas as pd
 
 PROBABILITIES = "probabilities"  # the parameter by which a model of this project gives probabilities
-SEARCHED_ROWS = 1_000  # of a request that the model refuses without a word; each is scored alone to find the bad one
 _WHOLE = {"integer": (-(1 << 31), (1 << 31) - 1), "long": (-(1 << 63), (1 << 63) - 1)}
 _FLOATS = {"float": np.float32, "double": np.float64}
 _MISSING = object()  # what a row has for a column that only other rows have
@@ -136,7 +135,7 @@ def answer(scorer: Scorer, body: str | bytes) -> dict[str, Any]:
     """
     frame = frame_of(scorer.columns, table(body))
     if len(frame):
-        labels, probabilities = _scored(scorer, frame)
+        labels, probabilities = scored(scorer, frame)
     else:
         labels, probabilities = [], []
     rows = [{"label": label, "probability": share} for label, share in zip(labels, probabilities, strict=True)]
@@ -174,13 +173,13 @@ def frame_of(columns: Sequence[Column], given: tuple[list[str], int, Callable[[s
     """
     names, rows, cells = given
     there = set(names)
-    cast: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for column in columns:
         if column.name in there:
-            cast[column.name] = _cast(column, cells(column.name))
+            typed[column.name] = cast(column, cells(column.name))
         elif column.required:
             raise BadRequest("is missing", None, column.name)
-    return pd.DataFrame(cast, index=range(rows))
+    return pd.DataFrame(typed, index=range(rows))
 
 
 def _records(records: list[Any]) -> tuple[list[str], int, Callable[[str], list[Any]]]:
@@ -203,9 +202,13 @@ def _split(columns: list[Any], data: list[Any]) -> tuple[list[str], int, Callabl
     return columns, len(data), lambda name: [row[places[name]] for row in data]
 
 
-def _cast(column: Column, cells: list[Any]) -> Any:
-    """The cells of a column by its type: what pandas makes a column of."""
-    cast = _CASTS.get(column.type, _any)
+def cast(column: Column, cells: list[Any]) -> Any:
+    """The cells of a column by its type: what pandas makes a column of.
+
+    Raises:
+        BadRequest: A cell is not of the type.
+    """
+    cast_cell = _CASTS.get(column.type, _any)
     made: list[Any] = []
     for number, cell in enumerate(cells):
         if cell is _MISSING:
@@ -218,7 +221,7 @@ def _cast(column: Column, cells: list[Any]) -> Any:
             made.append(None)
             continue
         try:
-            made.append(cast(cell, column.type))
+            made.append(cast_cell(cell, column.type))
         except (ValueError, OverflowError) as error:
             reason = str(error) if type(error) is _Reason else "is out of range"
             raise BadRequest(reason, number, column.name) from None
@@ -283,7 +286,12 @@ _CASTS: Mapping[str, Callable[[Any, str], Any]] = {
 }
 
 
-def _scored(scorer: Scorer, frame: pd.DataFrame) -> tuple[list[Any], list[float | None]]:
+def scored(scorer: Scorer, frame: pd.DataFrame) -> tuple[list[Any], list[float | None]]:
+    """The labels and the probabilities of a frame's rows, each of shape (n_rows,); the frame is cast already.
+
+    Raises:
+        BadRequest: The model refuses a row.
+    """
     try:
         labels, probabilities = scorer.score(frame)
         listed = np.asarray(labels).reshape(len(frame)).tolist()
@@ -300,12 +308,22 @@ def _refused(scorer: Scorer, frame: pd.DataFrame, error: Exception) -> Exception
     """
     if type(error).__name__ == "RowError" and (found := _ROW_ERROR.fullmatch(str(error))):
         return BadRequest(found["reason"], int(found["row"]) - 1, found["column"])
-    for number in range(min(len(frame), SEARCHED_ROWS)):
-        try:
-            scorer.score(frame.iloc[number : number + 1])
-        except Exception as own:
-            return BadRequest(f"the model refuses it ({type(own).__name__})", number)
+    good, bad = 0, len(frame)  # so many of the first rows are scored together, and so many are not
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if _fails(scorer, frame.iloc[:middle]) else (middle, bad)
+    if own := _fails(scorer, frame.iloc[good:bad]):
+        return BadRequest(f"the model refuses it ({own})", good)
     return RuntimeError(f"The model failed ({type(error).__name__}), though it scores each row alone.")
+
+
+def _fails(scorer: Scorer, frame: pd.DataFrame) -> str:
+    """The kind of the error by which a model refuses rows; empty if it does not."""
+    try:
+        scorer.score(frame)
+    except Exception as error:
+        return type(error).__name__
+    return ""
 
 
 def _scoring(model: Any, inner: Any, signature: Any) -> Callable[[pd.DataFrame], tuple[Any, Any]]:

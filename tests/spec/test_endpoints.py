@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from flows.errors import SpecError
-from flows.spec.reading.endpoints import examine_served, read_endpoint, read_online_deployment
+from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
+from flows.spec.reading.served import examine_served
 from tests.terminal import PROJECT
 
 SERVING = PROJECT / "serving"

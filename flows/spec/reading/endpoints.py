@@ -3,18 +3,16 @@
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from flows.errors import Fault
 from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, Probe, RequestSettings
 from flows.spec.reading.assembly import texts
 from flows.spec.reading.work.component import environment_variables
 from flows.spec.reading.work.environments import environment_from
-from flows.spec.text import keys
-from flows.spec.text.faults import findings, ordered, raise_faults
+from flows.spec.text import served_keys
+from flows.spec.text.faults import findings, raise_faults
 from flows.spec.text.locations import is_file, is_remote, local
 from flows.spec.text.names import shown
 from flows.spec.text.section import Section
@@ -27,27 +25,13 @@ MAX_TIMEOUT_MS = 180_000
 MAX_MIRROR_PERCENT = 50
 WORKER_COUNT = "WORKER_COUNT"  # what the inference server reads: how many requests an instance works at, at once
 
-ServedSpec = EndpointSpec | OnlineDeploymentSpec
-
 _NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _SIZE = re.compile(r"(Standard|Basic)_[A-Za-z0-9][\w-]*", re.IGNORECASE)
-_SCHEMA = re.compile(r"managedOnline(?P<what>Endpoint|Deployment)\.schema", re.IGNORECASE)
 _AUTH = {
     "key": "key",
     **dict.fromkeys(("aml_token", "amltoken"), "aml_token"),
     **dict.fromkeys(("aad_token", "aadtoken"), "aad_token"),
 }
-_DEPLOYMENT_ONLY = frozenset({"endpoint_name", "code_configuration", "instance_type", "instance_count"})
-_ENDPOINT_ONLY = frozenset({"auth_mode", "traffic", "mirror_traffic", "public_network_access"})
-
-
-@dataclass(frozen=True, slots=True)
-class ServedExamination:
-    """What reading a file found: the endpoint or deployment, where it could be read, and what is wrong or doubtful."""
-
-    spec: ServedSpec | None
-    findings: tuple[Fault, ...]
-    what: str
 
 
 def read_endpoint(path: Path) -> EndpointSpec:
@@ -59,7 +43,7 @@ def read_endpoint(path: Path) -> EndpointSpec:
     spec = None
     with findings(path) as noted:
         node = load_yaml(path, noted)
-        spec = None if node is None else _endpoint(Section(node, noted))
+        spec = None if node is None else endpoint_of(Section(node, noted))
     raise_faults(noted)
     assert spec is not None  # a fault is noted for every None
     return spec
@@ -74,43 +58,19 @@ def read_online_deployment(path: Path) -> OnlineDeploymentSpec:
     spec = None
     with findings(path) as noted:
         node = load_yaml(path, noted)
-        spec = None if node is None else _deployment(Section(node, noted))
+        spec = None if node is None else deployment_of(Section(node, noted))
     raise_faults(noted)
     assert spec is not None
     return spec
 
 
-def examine_served(path: Path) -> ServedExamination | None:
-    """Read an endpoint or a deployment and return what is wrong with it; None where the file is something else."""
-    spec: ServedSpec | None = None
-    with findings(path) as noted:
-        node = load_yaml(path, noted)
-        what = None if node is None else _what(Section(node, noted))
-        if node is None or what is None:
-            return None
-        section = Section(node, noted)
-        spec = _endpoint(section) if what == "endpoint" else _deployment(section)
-    return ServedExamination(spec, tuple(ordered(noted)), f"online {what}")
-
-
-def _what(section: Section) -> str | None:
-    schema = section.entries.get("$schema")
-    named = _SCHEMA.search(schema.value) if schema is not None and isinstance(schema.value, str) else None
-    if named is not None:
-        return named["what"].lower()
-    if schema is not None or {"jobs", "command", "trial", "task", "component"} & section.entries.keys():
-        return None
-    if _DEPLOYMENT_ONLY & section.entries.keys():
-        return "deployment"
-    return "endpoint" if _ENDPOINT_ONLY & section.entries.keys() else None
-
-
-def _endpoint(section: Section) -> EndpointSpec | None:
+def endpoint_of(section: Section) -> EndpointSpec | None:
+    """A managed online endpoint; None where a fault was noted without which there would be one."""
     if "compute" in section:
         section.fault("compute", "this is a Kubernetes endpoint, which Tandem does not deploy", "Leave compute out.")
         return None
-    section = of_shape(section, keys.ONLINE_ENDPOINT, "an online endpoint")
-    name, mode = _name(section, "name", "endpoint"), section.choice("auth_mode", frozenset(_AUTH), "mode")
+    section = of_shape(section, served_keys.ONLINE_ENDPOINT, "an online endpoint")
+    name, mode = name_of(section, "name", "endpoint"), section.choice("auth_mode", frozenset(_AUTH), "mode")
     _check_shares(section)
     identities = section.section("identity").items("user_assigned_identities")
     if len(identities) > 1:
@@ -130,15 +90,16 @@ def _endpoint(section: Section) -> EndpointSpec | None:
     )
 
 
-def _deployment(section: Section) -> OnlineDeploymentSpec | None:
+def deployment_of(section: Section) -> OnlineDeploymentSpec | None:
+    """A managed online deployment; None where a fault was noted without which there would be one."""
     kind = section.choice("type", frozenset({"managed", "kubernetes"}), "type")
     if kind == "kubernetes":
         section.fault("type", "this is a Kubernetes deployment, which Tandem does not make", "Leave type out.")
         return None
-    section = of_shape(section, keys.ONLINE_DEPLOYMENT, "an online deployment")
-    name = _name(section, "name", "deployment")
-    endpoint = _name(section, "endpoint_name", "endpoint")
-    code, script = _code(section)
+    section = of_shape(section, served_keys.ONLINE_DEPLOYMENT, "an online deployment")
+    name = name_of(section, "name", "deployment")
+    endpoint = name_of(section, "endpoint_name", "endpoint")
+    code, script = code_and_script(section)
     variables = environment_variables(section)
     requests = _requests(section.section("request_settings"))
     _check_workers(section, variables, requests)
@@ -153,7 +114,7 @@ def _deployment(section: Section) -> OnlineDeploymentSpec | None:
     instances = section.integer("instance_count", 1)
     if instances is not None and instances > MAX_INSTANCES:
         section.fault("instance_count", f"instance_count is {instances}", f"Azure ML takes {MAX_INSTANCES} at most.")
-    size, model = _size(section), _model(section)
+    size, model = _size(section), model_of(section)
     return (
         None
         if name is None or endpoint is None
@@ -178,7 +139,8 @@ def _deployment(section: Section) -> OnlineDeploymentSpec | None:
     )
 
 
-def _name(section: Section, key: str, noun: str) -> str | None:
+def name_of(section: Section, key: str, noun: str) -> str | None:
+    """The name of an endpoint or a deployment; what is wrong with it is noted."""
     if key not in section:
         section.missing(key, f"the {noun} has no name" if key == "name" else f"there is no {key}", f"Add {key}:.")
         return None
@@ -210,7 +172,7 @@ def _shares(section: Section) -> dict[str, int]:
     return {name: share for name, share in found.items() if share is not None}
 
 
-def _code(section: Section) -> tuple[Path | None, str | None]:
+def code_and_script(section: Section) -> tuple[Path | None, str | None]:
     """The folder of the script, and the script in it, which has to define ``init`` and ``run``."""
     given = section.section("code_configuration")
     code, script = given.path("code"), given.text("scoring_script")
@@ -321,13 +283,13 @@ def _size(section: Section) -> str | None:
     return size
 
 
-def _model(section: Section) -> str | None:
+def model_of(section: Section) -> str | None:
     """The model as the file names it; a path is made absolute."""
     node = section.entries.get("model")
     if node is None:
         return None
     if isinstance(node.value, Mapping):
-        inner = of_shape(section.section("model"), keys.MODEL_IN_PLACE, "a model")
+        inner = of_shape(section.section("model"), served_keys.MODEL_IN_PLACE, "a model")
         text, path = inner.text("path"), inner.path("path")
         if "path" not in inner:
             inner.missing("path", "the model has no path", "Add path: with its folder, or name a registered model.")

@@ -81,13 +81,14 @@ Shape: TypeAlias = "Mapping[str, Value]"
 Value: TypeAlias = "Kind | OneOf | ByType | Each | Open | Shape"
 
 
-def _read(*names: str) -> Shape:
+def read_keys(*names: str) -> Shape:
+    """A shape of keys whose readers check them."""
     return dict.fromkeys(names, Kind.READ)
 
 
 _SHOWN = dict.fromkeys(("id", "status", "creation_context", "log_files"), Kind.SHOWN)
 SHOWN = frozenset({*_SHOWN, "parameters", "latest_version"})
-_RESOURCE: Shape = {"$schema": Kind.SHOWN, "name": Kind.TEXT, "description": Kind.TEXT}
+RESOURCE: Shape = {"$schema": Kind.SHOWN, "name": Kind.TEXT, "description": Kind.TEXT}
 _SERVICE: Shape = {
     "type": Kind.TEXT,
     "port": Kind.WHOLE,
@@ -117,10 +118,10 @@ _MANAGED: Shape = {
 IDENTITY = ByType(
     "identity",
     {
-        "aml_token": _read("type"),
+        "aml_token": read_keys("type"),
         "managed": _MANAGED,
         "managed_identity": _MANAGED,
-        "user_identity": _read("type"),
+        "user_identity": read_keys("type"),
     },
 )
 RESOURCES: Shape = {
@@ -155,14 +156,14 @@ QUEUE_SETTINGS: Shape = {
     "priority": OneOf("level", frozenset({"low", "medium", "high"})),
 }
 LIMITS: Shape = {"timeout": Kind.WHOLE}
-SETTINGS = _read("continue_on_step_failure", "force_rerun", "default_compute", "default_datastore")
+SETTINGS = read_keys("continue_on_step_failure", "force_rerun", "default_compute", "default_datastore")
 _AUTO_DELETE: Shape = {
     "condition": OneOf("condition", frozenset({"created_greater_than", "last_accessed_greater_than"})),
     "value": Kind.TEXT,
 }
 
 _JOB: Shape = {
-    **_RESOURCE,
+    **RESOURCE,
     **_SHOWN,
     "type": Kind.READ,
     "tags": Kind.NOTES,
@@ -172,20 +173,20 @@ _JOB: Shape = {
     "compute": Kind.TEXT,
     "identity": IDENTITY,
     "services": SERVICES,
-    **_read("inputs", "outputs"),
+    **read_keys("inputs", "outputs"),
 }
 _COMMAND: Shape = {
-    **_read("command", "code", "environment", "environment_variables", "distribution"),
+    **read_keys("command", "code", "environment", "environment_variables", "distribution"),
     "resources": RESOURCES,
     "queue_settings": QUEUE_SETTINGS,
 }
 _SWEEP: Shape = {
-    **_read("trial", "search_space", "sampling_algorithm", "objective", "early_termination", "limits"),
+    **read_keys("trial", "search_space", "sampling_algorithm", "objective", "early_termination", "limits"),
     "resources": RESOURCES,
     "queue_settings": QUEUE_SETTINGS,
 }
 _PARALLEL: Shape = {
-    **_read(
+    **read_keys(
         "task",
         "input_data",
         "mini_batch_size",
@@ -199,7 +200,7 @@ _PARALLEL: Shape = {
     "resources": RESOURCES,
 }
 _COMPONENT: Shape = {
-    **_RESOURCE,
+    **RESOURCE,
     **_SHOWN,
     "$schema": Kind.TEXT,
     "latest_version": Kind.SHOWN,
@@ -209,12 +210,12 @@ _COMPONENT: Shape = {
     "tags": Kind.LABELS,
     "is_deterministic": Kind.FLAG,
     "auto_delete_setting": _AUTO_DELETE,
-    **_read("inputs", "outputs"),
+    **read_keys("inputs", "outputs"),
 }
 _VARIABLES: Shape = {"environment_variables": Kind.LABELS}
 
 COMMAND_JOB: Shape = {**_JOB, **_COMMAND, "limits": LIMITS, "parent_job_name": Kind.TEXT, "parameters": Kind.SHOWN}
-PIPELINE_JOB: Shape = {**_JOB, **_read("settings", "jobs", "component")}
+PIPELINE_JOB: Shape = {**_JOB, **read_keys("settings", "jobs", "component")}
 SWEEP_JOB: Shape = {**_JOB, **_SWEEP}
 PARALLEL_JOB: Shape = {**_JOB, **_PARALLEL, **_VARIABLES, "parameters": Kind.SHOWN}
 
@@ -230,11 +231,11 @@ COMMAND_NODE: Shape = {
     **_PLACED,
     **_COMMAND,
     "command": Kind.TEXT,
-    **_read("parent_job_name"),
+    **read_keys("parent_job_name"),
     "limits": LIMITS,
     "services": SERVICES,
 }
-PIPELINE_NODE: Shape = {**_NODE, **_read("jobs", "settings")}
+PIPELINE_NODE: Shape = {**_NODE, **read_keys("jobs", "settings")}
 SWEEP_NODE: Shape = {**_NODE, **_SWEEP, "compute": Kind.TEXT}
 PARALLEL_NODE: Shape = {**_NODE, **_PLACED, **_PARALLEL, **_VARIABLES}
 # A step or file of which it cannot be told yet what it runs.
@@ -251,65 +252,65 @@ COMMAND_COMPONENT: Shape = {
     "additional_includes": Kind.READ,
 }
 ANY_FILE: Shape = {**ANY_STEP, **COMMAND_COMPONENT}
-PIPELINE_COMPONENT: Shape = {**_COMPONENT, **_read("jobs")}
+PIPELINE_COMPONENT: Shape = {**_COMPONENT, **read_keys("jobs")}
 PARALLEL_COMPONENT: Shape = {**_COMPONENT, **_PARALLEL, "resources": Open(RESOURCES)}
 
 SPARK: Shape = {
     **COMMAND_NODE,
-    **_read("entry", "additional_includes", "resources", "environment", "properties", "version"),
+    **read_keys("entry", "additional_includes", "resources", "environment", "properties", "version"),
     **dict.fromkeys(("py_files", "jars", "files", "archives"), Kind.TEXTS),
     "conf": Kind.MAPPING,
     "args": Kind.TEXT,
-    **_read("driver_cores", "driver_memory", "executor_cores", "executor_memory", "executor_instances"),
-    **_read("dynamic_allocation_enabled", "dynamic_allocation_min_executors", "dynamic_allocation_max_executors"),
+    **read_keys("driver_cores", "driver_memory", "executor_cores", "executor_memory", "executor_instances"),
+    **read_keys("dynamic_allocation_enabled", "dynamic_allocation_min_executors", "dynamic_allocation_max_executors"),
 }
 SPARK_RESOURCES: Shape = {
     "instance_type": OneOf("instance type", frozenset(f"standard_e{size}s_v3" for size in (4, 8, 16, 32, 64))),
     "runtime_version": Kind.READ,
 }
-_ELSEWHERE: Shape = {**PIPELINE_NODE, **_read("source", "is_deterministic", "version")}
-DATA_TRANSFER: Shape = {**_ELSEWHERE, **_read("task", "sink", "data_copy_mode")}
-IMPORT: Shape = {**_ELSEWHERE, **_read("output")}
+_ELSEWHERE: Shape = {**PIPELINE_NODE, **read_keys("source", "is_deterministic", "version")}
+DATA_TRANSFER: Shape = {**_ELSEWHERE, **read_keys("task", "sink", "data_copy_mode")}
+IMPORT: Shape = {**_ELSEWHERE, **read_keys("output")}
 
 # Steps that run no command, but say which others run. The client takes any other key.
 CONTROL_NODES: Mapping[str, Shape] = {
-    "if_else": _read("type", "condition", "true_block", "false_block"),
-    "do_while": _read("type", "body", "condition", "mapping", "limits"),
-    "parallel_for": _read("type", "body", "items", "max_concurrency", "outputs"),
+    "if_else": read_keys("type", "condition", "true_block", "false_block"),
+    "do_while": read_keys("type", "body", "condition", "mapping", "limits"),
+    "parallel_for": read_keys("type", "body", "items", "max_concurrency", "outputs"),
 }
 DO_WHILE_LIMITS: Shape = {"max_iteration_count": Kind.READ}
 
 TRIAL: Shape = {**_COMMAND, "$schema": Kind.SHOWN}
-OBJECTIVE = _read("goal", "primary_metric")
+OBJECTIVE = read_keys("goal", "primary_metric")
 SWEEP_LIMITS: Shape = dict.fromkeys(
     ("max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout"), Kind.WHOLE
 )
 SAMPLING: Mapping[str, Shape] = {
-    "random": _read("type", "seed", "rule", "logbase"),
-    "grid": _read("type"),
-    "bayesian": _read("type"),
+    "random": read_keys("type", "seed", "rule", "logbase"),
+    "grid": read_keys("type"),
+    "bayesian": read_keys("type"),
 }
-_POLICY = _read("type", "evaluation_interval", "delay_evaluation")
+_POLICY = read_keys("type", "evaluation_interval", "delay_evaluation")
 EARLY_TERMINATION: Mapping[str, Shape] = {
-    "bandit": {**_POLICY, **_read("slack_factor", "slack_amount")},
+    "bandit": {**_POLICY, **read_keys("slack_factor", "slack_amount")},
     "median_stopping": _POLICY,
-    "truncation_selection": {**_POLICY, **_read("truncation_percentage")},
+    "truncation_selection": {**_POLICY, **read_keys("truncation_percentage")},
 }
 TASK: Shape = {
-    **_read("type", "code", "entry_script", "append_row_to", "environment"),
+    **read_keys("type", "code", "entry_script", "append_row_to", "environment"),
     "program_arguments": Kind.TEXT,
     "model": Kind.TEXT,
 }
-RETRY_SETTINGS = _read("timeout", "max_retries")
+RETRY_SETTINGS = read_keys("timeout", "max_retries")
 
-LITERAL_PORT: Shape = {**_read("type", "optional", "default", "min", "max", "enum"), "description": Kind.TEXT}
-DATA_PORT: Shape = {**_read("type", "optional", "mode", "default"), "description": Kind.TEXT}
-OUTPUT_PORT: Shape = {**_read("type", "mode"), "description": Kind.TEXT}
+LITERAL_PORT: Shape = {**read_keys("type", "optional", "default", "min", "max", "enum"), "description": Kind.TEXT}
+DATA_PORT: Shape = {**read_keys("type", "optional", "mode", "default"), "description": Kind.TEXT}
+OUTPUT_PORT: Shape = {**read_keys("type", "mode"), "description": Kind.TEXT}
 # What a component writes as a value; the client keeps both flags, which only old versions of the service look at.
 LITERAL_OUTPUT_PORT: Shape = {**OUTPUT_PORT, "is_control": Kind.FLAG, "early_available": Kind.FLAG}
-DATA_VALUE: Shape = {**_read("type", "path", "mode"), "path_on_compute": Kind.PATH, "datastore": Kind.TEXT}
-MODEL_VALUE: Shape = {**_read("type", "path", "mode"), "datastore": Kind.TEXT}
-OUTPUT_VALUE = _read("type", "path", "mode", "name", "version")
+DATA_VALUE: Shape = {**read_keys("type", "path", "mode"), "path_on_compute": Kind.PATH, "datastore": Kind.TEXT}
+MODEL_VALUE: Shape = {**read_keys("type", "path", "mode"), "datastore": Kind.TEXT}
+OUTPUT_VALUE = read_keys("type", "path", "mode", "name", "version")
 
 INPUT_MODES = frozenset({"download", "ro_mount", "direct", "eval_mount", "eval_download"})
 OUTPUT_MODES = frozenset({"mount", "upload", "rw_mount", "direct"})
@@ -317,7 +318,7 @@ OUTPUT_MODES = frozenset({"mount", "upload", "rw_mount", "direct"})
 PORT_MODES = INPUT_MODES | OUTPUT_MODES | {"link"}
 
 DATA_ASSET: Shape = {
-    **_RESOURCE,
+    **RESOURCE,
     **dict.fromkeys(("id", "creation_context", "latest_version", "properties"), Kind.SHOWN),
     "tags": Kind.MAPPING,
     "version": Kind.READ,
@@ -328,7 +329,7 @@ DATA_ASSET: Shape = {
 }
 _ROUTE: Shape = {"port": Kind.WHOLE, "path": Kind.TEXT}
 ENVIRONMENT: Shape = {
-    **_RESOURCE,
+    **RESOURCE,
     **dict.fromkeys(("id", "creation_context", "latest_version", "intellectual_property"), Kind.SHOWN),
     **_read("name", "version", "conda_file"),  # in place, the client does not look at name and version
     "tags": Kind.MAPPING,
@@ -338,62 +339,6 @@ ENVIRONMENT: Shape = {
     "os_type": OneOf("system", frozenset({"linux", "windows"})),
     "datastore": Kind.TEXT,
     "auto_delete_setting": _AUTO_DELETE,
-}
-
-_PROBE: Shape = dict.fromkeys(
-    ("initial_delay", "period", "timeout", "success_threshold", "failure_threshold"), Kind.READ
-)
-_ACCESS = OneOf("choice", frozenset({"enabled", "disabled"}))
-_SERVED: Shape = {
-    **_RESOURCE,
-    **_read("name"),
-    **dict.fromkeys(("id", "provisioning_state"), Kind.TEXT),
-    "tags": Kind.MAPPING,
-    "properties": Kind.MAPPING,
-}
-ONLINE_ENDPOINT: Shape = {
-    **_SERVED,
-    **_read("auth_mode", "traffic", "mirror_traffic"),
-    **dict.fromkeys(("scoring_uri", "openapi_uri", "location"), Kind.TEXT),
-    "kind": Kind.SHOWN,
-    "identity": {
-        "type": OneOf(
-            "type", frozenset({*("system_assigned", "systemassigned", "user_assigned", "userassigned"), "none"})
-        ),
-        **dict.fromkeys(("principal_id", "tenant_id"), Kind.TEXT),
-        "user_assigned_identities": Kind.READ,
-    },
-    "public_network_access": _ACCESS,
-}
-ONLINE_DEPLOYMENT: Shape = {
-    **_SERVED,
-    **_read("type", "endpoint_name", "model", "environment", "environment_variables"),
-    **_read("instance_type", "instance_count"),
-    "code_configuration": {"code": Kind.READ, "scoring_script": Kind.READ},
-    "app_insights_enabled": Kind.FLAG,
-    "scale_settings": Kind.READ,
-    "request_settings": _read("request_timeout_ms", "max_concurrent_requests_per_instance", "max_queue_wait_ms"),
-    "liveness_probe": _PROBE,
-    "readiness_probe": _PROBE,
-    "model_mount_path": Kind.TEXT,
-    "data_collector": {
-        "collections": Kind.MAPPING,
-        "rolling_rate": OneOf("rate", frozenset({"minute", "hour", "day"})),
-        "sampling_rate": Kind.READ,
-        "request_logging": {"capture_headers": Kind.TEXTS},
-    },
-    "egress_public_network_access": _ACCESS,
-    "private_network_connection": Kind.FLAG,
-    "creation_context": Kind.SHOWN,
-}
-# A model that is described in place.
-MODEL_IN_PLACE: Shape = {
-    **_RESOURCE,
-    "version": Kind.READ,
-    "type": OneOf("type", frozenset({"custom_model", "mlflow_model", "triton_model"})),
-    "path": Kind.READ,
-    **dict.fromkeys(("tags", "properties", "flavors", "system_metadata", "default_deployment_template"), Kind.MAPPING),
-    **dict.fromkeys(("stage", "datastore"), Kind.TEXT),
 }
 
 # A file that has one of the first declares a component; one that has one of the second, a job.

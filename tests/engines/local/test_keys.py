@@ -29,7 +29,7 @@ BY_PATH: Mapping[str, Row] = {path: row for rows in ROWS.values() for path, row 
 IGNORED = [path for path, row in BY_PATH.items() if row.treatment is Treatment.IGNORED]
 REFUSABLE = [path for path, row in BY_PATH.items() if row.refused_if]
 UNIONS = {"ANY_STEP", "ANY_FILE"}  # of the shapes of what cannot be told yet
-SERVED = {"ONLINE_ENDPOINT", "ONLINE_DEPLOYMENT", "MODEL_IN_PLACE"}  # which are no jobs
+PARTS = {"RESOURCE"}  # of other shapes
 
 
 def test_every_shape_of_keys_is_a_kind_of_the_table() -> None:
@@ -39,7 +39,7 @@ def test_every_shape_of_keys_is_a_kind_of_the_table() -> None:
         if name.isupper() and isinstance(value, Mapping | keys.ByType | keys.Each)
     }
     shapes -= {name for name in shapes if name.startswith("_")}
-    assert shapes - UNIONS - SERVED - KINDS.keys() == set()
+    assert shapes - UNIONS - PARTS - KINDS.keys() == set()
 
 
 @pytest.mark.parametrize("name", KINDS)
