@@ -126,7 +126,7 @@ async def _put_schedules(
 
 def _new(slug: str, wanted: WantedSchedule) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
-        schedule=wanted.schedule, parameters=dict(wanted.parameters), slug=slug, active=True
+        schedule=wanted.schedule, parameters=dict(wanted.parameters), slug=slug, active=wanted.active
     )
 
 

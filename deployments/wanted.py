@@ -24,16 +24,17 @@ from flows.training.parameters import group_of
 SEND = "send-notification"
 _WHAT = {"name", "entrypoint", "description", "version", "tags", "parameters", "work_pool", "pull"}
 _WHEN = {"concurrency_limit", "schedules", "triggers"}
-_SCHEDULE_KEYS = {"slug", "cron", "interval", "rrule", "timezone", "anchor_date", "parameters"}
+_SCHEDULE_KEYS = {"slug", "cron", "interval", "rrule", "timezone", "anchor_date", "parameters", "active"}
 _TRIGGERS: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 
 @dataclass(frozen=True, slots=True)
 class WantedSchedule:
-    """When to run, and with what parameters."""
+    """When to run, and with what parameters. ``active``: whether it is on when it is new; a person switches it later."""
 
     schedule: SCHEDULE_TYPES
     parameters: Mapping[str, Any]
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +172,8 @@ def _form(flow: Any) -> dict[str, Any]:
 def _schedule(where: str, config: Mapping[str, Any]) -> WantedSchedule:
     if unknown := config.keys() - _SCHEDULE_KEYS:
         raise SettingsError(f"{where}: a schedule has no {', '.join(sorted(unknown))}. Nothing was changed.")
-    when = {key: value for key, value in config.items() if key not in ("slug", "parameters")}
-    return WantedSchedule(construct_schedule(**when), config.get("parameters") or {})
+    when = {key: value for key, value in config.items() if key not in ("slug", "parameters", "active")}
+    return WantedSchedule(construct_schedule(**when), config.get("parameters") or {}, config.get("active", True))
 
 
 def _document(file: Path) -> Mapping[str, Any]:

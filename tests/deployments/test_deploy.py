@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,18 @@ from flows.drift.parameters import WatchParameters
 from flows.errors import ParameterError, SettingsError
 from flows.machine.living import has_entries
 from flows.prefect_api.server import SERVED
+from flows.scoring.parameters import ScoreParameters
 from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from tests.deployments.station import Station, prefect_server, verbs
 from tests.terminal import PROJECT, Terminal
 from tests.waiting import until
 
-MODELS = {"train-pipeline": PipelineParameters, "train-job": JobParameters, "watch-data": WatchParameters}
+MODELS = {
+    "train-pipeline": PipelineParameters,
+    "train-job": JobParameters,
+    "watch-data": WatchParameters,
+    "score-data": ScoreParameters,
+}
 WRONG = {
     "no such solver": ("solver", "liblinar"),
     "negative": ("reg_rate", -1),
@@ -98,7 +105,7 @@ def test_changed_deployment_is_put_right_but_what_an_operator_switched_off_or_ad
     station.api.patch(schedule, json={"active": False}).raise_for_status()
     theirs = {"schedule": {"cron": "0 0 * * *"}, "active": True, "slug": "theirs"}
     station.api.post(f"/deployments/{deployment['id']}/schedules", json=[theirs]).raise_for_status()
-    automation = next(each for each in station.everything()["automations"] if "new data" in each["name"])
+    automation = next(each for each in station.everything()["automations"] if "train on new data" in each["name"])
     station.api.patch(f"/automations/{automation['id']}", json={"enabled": False}).raise_for_status()
     changed = [each for each in station.deploy() if each.verb != "there"]
     assert changed == [Done("changed", "deployment", "train-pipeline/scheduled-retraining", "tags")]
@@ -108,7 +115,25 @@ def test_changed_deployment_is_put_right_but_what_an_operator_switched_off_or_ad
     assert station.api.get(f"/automations/{automation['id']}").json()["enabled"] is False
 
 
-@pytest.mark.parametrize("name", ["train-pipeline/on-demand", "train-job/on-demand", "watch-data/scheduled"])
+def test_scoring_is_off_until_somebody_switches_it_on_and_then_stays_on(station: Station) -> None:
+    def schedule() -> dict[str, Any]:
+        (found,) = station.deployment("score-data/scheduled")["schedules"]
+        return found
+
+    def automation() -> dict[str, Any]:
+        return next(each for each in station.everything()["automations"] if each["name"] == "tandem: score new data")
+
+    assert (schedule()["active"], automation()["enabled"]) == (False, False)
+    place = f"/deployments/{station.deployment('score-data/scheduled')['id']}/schedules/{schedule()['id']}"
+    station.api.patch(place, json={"active": True}).raise_for_status()
+    station.api.patch(f"/automations/{automation()['id']}", json={"enabled": True}).raise_for_status()
+    assert verbs(station.deploy()) == {"there"}
+    assert (schedule()["active"], automation()["enabled"]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["train-pipeline/on-demand", "train-job/on-demand", "watch-data/scheduled", "score-data/scheduled"]
+)
 def test_form_has_choices_ranges_defaults_and_a_description_for_every_parameter(station: Station, name: str) -> None:
     form = station.deployment(name)["parameter_openapi_schema"]
     fields = shown_fields(MODELS[name.partition("/")[0]])

@@ -15,29 +15,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from columns import FEATURES, RANGES
+from columns import FEATURES
 from flows.errors import DataAssetError, RunError, ServingError
 from flows.scoring.progress import Progress
 from tests.processes import commands_with
 from tests.scoring.conftest import Scorer
+from tests.scoring.rows import MARK, broken_files, valid_rows
+from tests.scoring.scripts import refusals_of
 from tests.terminal import ROWS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint")
-
-MARK = "7654.321"  # a value that no message and no log may have
-
-
-def valid_rows(random: Random, count: int) -> pd.DataFrame:
-    """Rows with keys, in columns whose order is not the model's."""
-
-    def cell(name: str) -> float | int | None:
-        low, high = RANGES[name]
-        return random.choice([None, 0, random.randint(int(low), int(high)), random.uniform(low, high)])
-
-    rows = pd.DataFrame({name: [cell(name) for _ in range(count)] for name in reversed(FEATURES)}, dtype=float)
-    rows.insert(3, "PatientID", [f"{number:06}" for number in range(count)])
-    rows["Ward"] = [random.choice(['north, "old" wing', "south\nbuilding", "", "ëst"]) for _ in range(count)]
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +63,7 @@ def test_two_hundred_broken_rows_are_refused_with_their_row_and_column_and_nothi
     scorer: Scorer, tmp_path: Path
 ) -> None:
     """In one process, as each would be in its own: the script is loaded once, and given a file with each."""
-    from tests.scoring.scripts import refusals_of
-
-    random = Random(2)
-    files: list[tuple[Path, int, str]] = []
-    for number in range(200):
-        rows = valid_rows(random, 5).astype(object)
-        row, column = random.randrange(5), random.choice(FEATURES)
-        file = tmp_path / f"{number}.csv"
-        rows.loc[row, column] = random.choice(["many", f"{MARK}x", "inf", "-Infinity", "1,5", "0x1F", "1_000"])
-        rows.to_csv(file, index=False)
-        files.append((file, row, column))
+    files = broken_files(Random(2), tmp_path, 200)
     said = refusals_of(scorer, [file for file, _, _ in files])
     for (file, row, column), told in zip(files, said, strict=True):
         assert f"cannot be scored: row {row + 1}, column {column}: is " in told, (file.read_text(), told)

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class BatchRequest:
         is_folder: Whether the data is a folder of files. Those in nested folders are not scored.
         rows: How many rows it has, which the predictions are compared with; None where that is not known.
         job_name: Ours. Asked for again with the same name, the job that was started is waited for.
+        again: Whether a job of this name that has failed, or was canceled, is followed by another, whose name has a
+            number. If not, it is told again.
     """
 
     endpoint: BatchEndpointSpec
@@ -51,6 +54,7 @@ class BatchRequest:
     is_folder: bool
     rows: int | None
     job_name: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ async def score_batch(
         address = await _ensure(workspace, request, say)
         say(f"data {request.data} | uploaded, unless the workspace has it")
         jobs, uploads = BatchJobs(workspace.connection, scoring), Uploads(workspace.connection)
-        name = await _started(jobs, uploads, request, address)
+        name = await _started(workspace, jobs, uploads, request, address)
     finally:
         await asyncio.to_thread(scoring.close)
     job = await _ended(workspace, name, say)
@@ -154,9 +158,12 @@ async def _ensure(workspace: "Workspace", request: BatchRequest, say: Callable[[
     return str(made["properties"]["scoringUri"])
 
 
-async def _started(jobs: "BatchJobs", uploads: "Uploads", request: BatchRequest, address: str) -> str:
+async def _started(
+    workspace: "Workspace", jobs: "BatchJobs", uploads: "Uploads", request: BatchRequest, address: str
+) -> str:
     """Upload the data and start the job, unless it was started; returns the job's name."""
-    names = request.endpoint.name, address, request.deployment.name, request.job_name
+    name = await _name(workspace, jobs, request) if request.again else request.job_name
+    names = request.endpoint.name, address, request.deployment.name, name
     try:
         data = await uploads.data(request.data, is_folder=request.is_folder)
         return await jobs.start(*names, data, request.is_folder)
@@ -164,6 +171,17 @@ async def _started(jobs: "BatchJobs", uploads: "Uploads", request: BatchRequest,
         raise
     except UserError as error:
         raise RunError(f"The job {request.job_name} was refused; nothing runs. {error}") from error
+
+
+async def _name(workspace: "Workspace", jobs: "BatchJobs", request: BatchRequest) -> str:
+    """The name of the job, with a number where those before it have failed or were canceled."""
+    for number in itertools.count(1):
+        name = request.job_name if number == 1 else f"{request.job_name}-{number}"
+        found = await persistently(lambda name=name: jobs.find(request.endpoint.name, name))
+        job = None if found is None else await persistently(lambda found=found: workspace.jobs.find(found))
+        if job is None or job.status not in TERMINAL or job.status == "Completed":
+            return name
+    raise AssertionError("there is always a next number")
 
 
 async def _ended(workspace: "Workspace", name: str, say: Callable[[str], object]) -> "RemoteJob":
@@ -197,7 +215,7 @@ async def _ended(workspace: "Workspace", name: str, say: Callable[[str], object]
 
 async def _why(workspace: "Workspace", job: "RemoteJob") -> RunError:
     if job.status == "Canceled":
-        return RunCanceled(f"The job {job.name} was canceled. To score anew, give another name.")
+        return RunCanceled(f"The job {job.name} was canceled. To score anew, start it again.")
     children = await persistently(lambda: workspace.jobs.children(job.name))
     child = children[0] if children else job
     reason = child.error or await workspace.jobs.error_of(job.name)

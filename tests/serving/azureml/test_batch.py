@@ -197,7 +197,7 @@ def test_job_that_was_canceled_is_told_as_such(shop: Shop, request_for: RequestF
         shop.service.runner.cancel(request.job_name)
         await scoring
 
-    with pytest.raises(RunCanceled, match="To score anew, give another name"):
+    with pytest.raises(RunCanceled, match="To score anew, start it again"):
         asyncio.run(canceled())
 
 

@@ -50,12 +50,16 @@ class BatchJobs:
             return str(json.loads(reply.body)["name"])
 
         async def find() -> str | None:
-            return await self._find(endpoint, name)
+            return await self.find(endpoint, name)
 
         return await persistently(find) or await create_once(create, find)
 
-    async def _find(self, endpoint: str, name: str) -> str | None:
-        """The job that was started under a name: the one that has it, or else one of the endpoint that shows it."""
+    async def find(self, endpoint: str, name: str) -> str | None:
+        """The job that was started under a name: the one that has it, or else one of the endpoint that shows it.
+
+        Raises:
+            ServiceError: Azure ML does not answer.
+        """
         found = await self._connection.look(lambda client: client.jobs.get(name))
         if found is not None:
             return str(found.name)
