@@ -30,7 +30,7 @@ _TRIGGERS: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 @dataclass(frozen=True, slots=True)
 class WantedSchedule:
-    """When to run, and with what parameters. ``active``: whether it is on when it is new; a person switches it later."""
+    """When to run, and with what parameters; ``active``: whether it is on when it is made."""
 
     schedule: SCHEDULE_TYPES
     parameters: Mapping[str, Any]

@@ -128,8 +128,11 @@ def _of_flag(field: "Field[Any]", kind: Any, asked: Flag, settings: Mapping[str,
         return {"help": asked.help, "action": "store_true"}
     if get_origin(kind) is tuple:
         return {**settings, "action": "append", "default": []}
+    settings = {**settings, "type": asked.convert or (int if kind is int else str)}
+    if field.default is MISSING:
+        return {**settings, "help": asked.help, "required": True}
     told = asked.help if field.default is None else f"{asked.help} Default: {field.default}."
-    return {**settings, "help": told, "default": field.default, "type": asked.convert or (int if kind is int else str)}
+    return {**settings, "help": told, "default": field.default}
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

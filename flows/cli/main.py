@@ -16,6 +16,7 @@ examples:
   tandem run job.yml --asset azureml:titanic:1=titanic.csv --python ~/old/bin/python
   tandem validate *.yml
   tandem serve diabetes-predict
+  tandem score rows.csv --output scores.csv
   tandem ui
   tandem doctor
   tandem state check

@@ -10,9 +10,11 @@ from typing import Any
 from flows.cli.options import ScoreOptions
 from flows.cli.run import Run, run_flow
 from flows.data.assets import is_path
+from flows.scoring.asked import check_asked
 from flows.scoring.parameters import ScoreParameters
 from flows.scoring.progress import Progress, listening_to_progress
 from flows.scoring.summary import ScoreSummary, summary_as_json, summary_as_text
+from flows.settings import Settings
 from flows.training.parameters import validated
 
 
@@ -32,6 +34,7 @@ def score(options: ScoreOptions) -> int:
         "engine": options.engine,
     }
     parameters = validated(ScoreParameters, {name: value for name, value in given.items() if value is not None})
+    check_asked(parameters, Settings.from_environment())
     with _bar_shown():
         summary: ScoreSummary = run_flow(Run(parameters, None, _flow), quiet=options.json)
     print(json.dumps(summary_as_json(summary), indent=2) if options.json else summary_as_text(summary))

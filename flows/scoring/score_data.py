@@ -1,7 +1,6 @@
 """The flow ``score-data``: scores a table with the champion, or another version, and writes the scores to a file."""
 
 import asyncio
-import re
 import tempfile
 import time
 from functools import partial
@@ -20,13 +19,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
-from flows.data.assets import ResolvedData, is_path
+from flows.data.assets import is_path
 from flows.data.digests import data_digest
 from flows.engines.open_engine import chosen_engine, open_engine
-from flows.errors import SettingsError
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_names import BY_HAND
 from flows.scoring import progress
+from flows.scoring.asked import definitions_of, output_of
 from flows.scoring.columns import columns_of_input
 from flows.scoring.output import check_form, check_output
 from flows.scoring.parameters import ScoreParameters
@@ -42,7 +41,6 @@ from flows.serving.open_serving import open_serving
 from flows.serving.wanted_model import find_version, served_model
 from flows.settings import Settings
 from flows.spec.model.batch import BatchDeploymentSpec
-from flows.spec.reading.batch import read_batch_deployment, read_batch_endpoint
 from flows.training.markdown import plain
 from flows.training.parameters import with_parameters
 
@@ -65,10 +63,7 @@ async def score_data(parameters: ScoreParameters) -> State[Any]:
     whole, or as it was. Killed and started again, it starts over; on Azure ML it goes on with the same job.
     """
     settings = Settings.from_environment()
-    endpoint = read_batch_endpoint(_file(settings, parameters.endpoint, "batch endpoint"))
-    definition = read_batch_deployment(_file(settings, parameters.deployment, "batch deployment"))
-    if definition.code is None:
-        raise SettingsError(f"{definition.source} names no scoring script: add code_configuration. Nothing was scored.")
+    endpoint, definition = definitions_of(parameters, settings)
     engine_name = chosen_engine(parameters.engine, settings).kind.name
     with tempfile.TemporaryDirectory(prefix="tandem-scoring-") as name:
         folder = Path(name)
@@ -76,7 +71,7 @@ async def score_data(parameters: ScoreParameters) -> State[Any]:
             data = await engine.resolve_data(parameters.data_asset_name)
             version = await find_version(engine.registry, parameters.model)
             model = served_model(version)
-            output = settings.project / _filled_in(parameters.output, data, model)
+            output = output_of(parameters, settings, data, model)
             await asyncio.to_thread(check_output, output, data.path)
             file = await engine.data_file(data, folder / "data")
             tables = await asyncio.to_thread(open_tables, file, data.label)
@@ -128,18 +123,3 @@ async def _publish(summary: ScoreSummary) -> None:
 def _key(file: Path, model: ServedModel, definition: BatchDeploymentSpec) -> str:
     assert definition.code is not None
     return key_of(data_digest(file), model, definition, data_digest(definition.code))
-
-
-def _filled_in(output: str, data: ResolvedData, model: ServedModel) -> str:
-    """The path of an output, with the names of the data and of the model in it."""
-    label = Path(data.label).stem if is_path(data.label) else data.label
-    for name, text in (("{data}", label), ("{model}", model.label)):
-        output = output.replace(name, re.sub(r"[^\w.-]+", "-", text))
-    return output
-
-
-def _file(settings: Settings, name: str, what: str) -> Path:
-    file = settings.project / name
-    if not file.is_file():
-        raise SettingsError(f"There is no definition of the {what}: {file} is missing. Nothing was scored.")
-    return file

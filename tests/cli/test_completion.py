@@ -26,6 +26,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
         (["run", "--engine", "az"], {"azureml"}),
         (["data", "register", "--na"], {"--name"}),
         (["run", "jo"], {"job.yml"}),
+        (["score", "jo"], {"job.yml"}),
+        (["score", "--ou"], {"--output"}),
     ],
 )
 def test_bash_completes_commands_flags_choices_and_files(words: list[str], completed: set[str], tmp_path: Path) -> None:

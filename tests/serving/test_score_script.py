@@ -212,3 +212,7 @@ def test_serving_has_the_packages_of_training_and_the_server() -> None:
     assert serving.pop("azureml-inference-server-http")
     assert {"mlflow", "numpy", "pandas", "scikit-learn", "skops"} == set(serving)
     assert serving == {name: training[name] for name in serving}
+    batch = pins(PROJECT / "serving" / "environment" / "batch-conda.yml")
+    assert batch.pop("azureml-core")
+    assert f"\npyarrow=={batch.pop('pyarrow')} " in (PROJECT / "requirements.lock").read_text()
+    assert batch == serving
