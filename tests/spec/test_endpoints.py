@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from flows.errors import SpecError
+from flows.spec.reading.batch import read_batch_deployment, read_batch_endpoint
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 from flows.spec.reading.served import examine_served
 from tests.terminal import PROJECT
@@ -225,3 +226,128 @@ def test_validate_takes_the_shipped_files_and_says_what_each_is(tmp_path: Path) 
     said = json.loads(done.stdout)["files"]
     assert [each["what"] for each in said[:2]] == ["online endpoint", "online deployment"]
     assert said[2]["faults"][0]["key"] == "instance_count" and said[2]["faults"][0]["line"]
+
+
+BATCH_ENDPOINT: dict[str, Any] = {"name": "patients-batch", "tags": {"team": "clinic"}}
+BATCH_DEPLOYMENT: dict[str, Any] = {
+    "name": "scores",
+    "endpoint_name": "patients-batch",
+    "type": "model",
+    "model": "azureml:patients-model:3",
+    "code_configuration": {"code": "code", "scoring_script": "score.py"},
+    "environment": "azureml:sklearn@latest",
+    "compute": "azureml:cpu-cluster-01",
+    "settings": {"mini_batch_size": 1},
+}
+WRONG_BATCH_ENDPOINTS: list[tuple[Change, str]] = [
+    ({"name": "x"}, "name: 'x' cannot be the name of an endpoint"),
+    ({"auth_mode": "key"}, "does not know the mode key"),
+    ({"auth_mode": "kye"}, "is not a mode"),
+    ({"traffic": {"blue": 100}}, "cannot have the key traffic"),
+    ({"default": {}}, "Did you mean defaults?"),
+]
+WRONG_BATCH_DEPLOYMENTS: list[tuple[Change, str]] = [
+    ({"name": None}, "the deployment has no name"),
+    ({"endpoint_name": None}, "there is no endpoint_name"),
+    ({"compute": None}, "there is no compute"),
+    ({"settings": {"mini_batch_size": 0}}, "Make it 1 or more"),
+    ({"settings": {"logging_level": "info"}}, "settings has no mini_batch_size"),
+    ({"settings": {"mini_batch_size": "many"}}, "Make it a whole number"),
+    ({"settings": {"error_threshold": -2}}, "Make it -1 or more"),
+    ({"settings": {"minibatch_size": 1}}, "Did you mean mini_batch_size?"),
+    ({"settings": {"output_action": "summary_only"}}, "leaves no scores"),
+    ({"settings": {"output_file_name": "../scores.csv"}}, "cannot be the name of a file"),
+    ({"settings": {"logging_level": "loud"}}, "is not a level"),
+    ({"settings": {"retry_settings": {"max_retries": -1}}}, "Make it 0 or more"),
+    ({"mini_batch_size": 1}, "cannot have the key mini_batch_size"),
+    ({"type": "pipeline"}, "this deploys a pipeline"),
+    ({"environment": None}, "no environment that it runs in"),
+    ({"code_configuration": {"code": "code", "scoring_script": "none.py"}}, "does not define run()"),
+    ({"instance_type": "Standard_DS3_v2"}, "cannot have the key instance_type"),
+]
+GOOD_BATCH_DEPLOYMENTS: list[Change] = [
+    {},
+    {"resources": {"instance_count": 3}, "description": "x", "tags": {"a": "b"}},
+    {"settings": {"mini_batch_size": 1, "error_threshold": -1, "retry_settings": {"max_retries": 0, "timeout": 60}}},
+    {"settings": None},
+    {"type": None, "settings": None, "mini_batch_size": 2, "output_action": "append_row"},
+]
+ONLY_HERE_OF_BATCH = (
+    *(
+        "does not know the mode key",
+        "cannot be the name of an endpoint",
+        "Make it",
+        "leaves no scores",
+        "name of a file",
+    ),
+    *("is not a level", "no environment", "does not define", "this deploys a pipeline", "there is no compute"),
+)
+
+
+@pytest.mark.parametrize(("change", "told"), WRONG_BATCH_ENDPOINTS, ids=repr)
+def test_a_wrong_batch_endpoint_is_refused_with_a_remedy(tmp_path: Path, change: Change, told: str) -> None:
+    assert told in faults(read_batch_endpoint, written(tmp_path, BATCH_ENDPOINT, change))
+
+
+@pytest.mark.parametrize(("change", "told"), WRONG_BATCH_DEPLOYMENTS, ids=repr)
+def test_a_wrong_batch_deployment_is_refused_with_a_remedy(tmp_path: Path, change: Change, told: str) -> None:
+    assert told in faults(read_batch_deployment, written(tmp_path, BATCH_DEPLOYMENT, change))
+
+
+def test_both_forms_of_a_batch_deployment_are_read_the_same(tmp_path: Path) -> None:
+    settings = {"mini_batch_size": 2, "error_threshold": 0, "retry_settings": {"timeout": 60}}
+    nested = read_batch_deployment(written(tmp_path, BATCH_DEPLOYMENT, {"settings": settings}))
+    flat = read_batch_deployment(written(tmp_path, BATCH_DEPLOYMENT, {"type": None, "settings": None, **settings}))
+    assert nested == flat
+    assert (flat.mini_batch_size, flat.error_threshold, flat.retry_timeout_seconds, flat.max_retries) == (2, 0, 60.0, 3)
+    assert (flat.compute, flat.scoring_script) == ("cpu-cluster-01", "score.py")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_client_takes_and_refuses_the_same_of_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from azure.ai.ml import load_batch_deployment, load_batch_endpoint
+    from azure.ai.ml.entities._load_functions import load_model_batch_deployment
+
+    monkeypatch.chdir(tmp_path)
+
+    def client(load: Any, file: Path) -> str:
+        if load is load_batch_deployment and "type: model" in file.read_text():
+            load = load_model_batch_deployment
+        try:
+            load(file)
+        except Exception as error:  # which it raises is of no matter
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    wrong_endpoints, wrong_deployments = ([c for c, _ in w] for w in (WRONG_BATCH_ENDPOINTS, WRONG_BATCH_DEPLOYMENTS))
+    pairs: list[tuple[Any, Any, Mapping[str, Any], list[Change]]] = [
+        (load_batch_endpoint, read_batch_endpoint, BATCH_ENDPOINT, [{}, *wrong_endpoints]),
+        (
+            load_batch_deployment,
+            read_batch_deployment,
+            BATCH_DEPLOYMENT,
+            [*GOOD_BATCH_DEPLOYMENTS, *wrong_deployments],
+        ),
+    ]
+    unlike: list[str] = []
+    for load, read, whole, changes in pairs:
+        for change in changes:
+            file = written(tmp_path, whole, change)
+            ours, theirs = faults(read, file), client(load, file)
+            if bool(ours) != bool(theirs) and not any(reason in ours for reason in ONLY_HERE_OF_BATCH):
+                unlike.append(f"{change}: we say {ours!r}, the client {theirs!r}")
+    assert unlike == []
+    assert client(load_batch_endpoint, SERVING / "batch-endpoint.yml") == ""
+    assert client(load_batch_deployment, SERVING / "batch-deployment.yml") == ""
+
+
+def test_what_is_online_and_what_is_batch_is_told(tmp_path: Path) -> None:
+    def what(whole: Mapping[str, Any], change: Change) -> str | None:
+        found = examine_served(written(tmp_path, whole, change))
+        return None if found is None else found.what
+
+    assert what(BATCH_DEPLOYMENT, {}) == what(BATCH_DEPLOYMENT, {"type": None, "settings": None}) == "batch deployment"
+    assert what(BATCH_ENDPOINT, {"defaults": {"deployment_name": "scores"}}) == "batch endpoint"
+    assert (what(DEPLOYMENT, {}), what(ENDPOINT, {})) == ("online deployment", "online endpoint")
+    assert what({"command": "echo", "compute": "azureml:c"}, {}) is None
+    assert examine_served(SERVING / "batch-endpoint.yml") is not None

@@ -81,6 +81,8 @@ def deployment_of(section: Section) -> BatchDeploymentSpec | None:
     shape = served_keys.MODEL_BATCH_DEPLOYMENT if kind == "model" else served_keys.BATCH_DEPLOYMENT
     section = of_shape(section, shape, "a batch deployment of type model" if kind else "a batch deployment")
     settings = section.section("settings") if kind == "model" else section
+    if settings is not section and settings.entries and "mini_batch_size" not in settings:
+        settings.missing("mini_batch_size", "settings has no mini_batch_size", "Add it: how many files run() is given.")
     name, endpoint = name_of(section, "name", "deployment"), name_of(section, "endpoint_name", "endpoint")
     code, script = code_and_script(section)
     environment = environment_from(section)
