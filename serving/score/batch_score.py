@@ -69,16 +69,15 @@ def run(mini_batch: list[str]) -> pd.DataFrame:
         OSError: A file cannot be read.
     """
     assert _scorer is not None
-    columns: dict[str, list[Any]] = {name: [] for name in RESULT}
-    for file in mini_batch:
-        for name, cells in score_file(_scorer, Path(file)).items():
-            columns[name] += cells
-    # As objects first: pandas would make floats of whole numbers that are beside an empty cell.
-    return pd.DataFrame(columns, dtype=object).infer_objects()
+    found = [score_file(_scorer, Path(file)) for file in mini_batch]
+    if len({tuple(each.dtypes) for each in found}) > 1:  # else whole numbers beside an empty cell become floats
+        found = [each.astype(object) for each in found]
+    return pd.concat(found, ignore_index=True)
 
 
-def score_file(scorer: Scorer, file: Path) -> dict[str, list[Any]]:
-    """Score the rows of a file: the columns of the result."""
+def score_file(scorer: Scorer, file: Path) -> pd.DataFrame:
+    """Score the rows of a file; see the head of the module."""
+    same = {"file": file.name, "model": scorer.model, "version": scorer.version}
     labels: list[Any] = []
     probabilities: list[float | None] = []
     try:
@@ -89,11 +88,9 @@ def score_file(scorer: Scorer, file: Path) -> dict[str, list[Any]]:
     except BadRequest as error:
         row = error.said["row"]
         bad = {**error.said, "row": None if row is None else len(labels) + row, "label": None, "probability": None}
-        rest = {"file": file.name, "model": scorer.model, "version": scorer.version}
-        return {name: [{**bad, **rest}[name]] for name in RESULT}
-    same = {"file": file.name, "model": scorer.model, "version": scorer.version, "column": None, "reason": None}
-    scored_rows = {"row": list(range(len(labels))), "label": labels, "probability": probabilities}
-    return {**{name: [value] * len(labels) for name, value in same.items()}, **scored_rows}
+        return pd.DataFrame([{**bad, **same}], columns=list(RESULT), dtype=object)
+    rows = {"row": np.arange(len(labels)), "label": labels, "probability": probabilities}
+    return pd.DataFrame({**rows, **same, "column": None, "reason": None}, columns=list(RESULT))
 
 
 def _tables(file: Path, columns: tuple[Column, ...]) -> Iterator[pa.Table]:
