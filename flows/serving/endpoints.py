@@ -3,7 +3,7 @@
 A deployment says by its tags which model it serves. Its name (its colour) says nothing about that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -148,3 +148,15 @@ class Answer:
     seconds: float
     deployment: str | None = None
     model_status: int | None = None
+
+
+def answer_of(status: int, body: bytes, seconds: float, header: Callable[[str], str | None]) -> Answer:
+    """An answer that came, with what its headers tell; ``header`` finds one by its name, in any case of letters."""
+    model_status = header("ms-azureml-model-error-statuscode") or ""
+    return Answer(
+        status,
+        body,
+        seconds,
+        header("azureml-model-deployment"),
+        int(model_status) if model_status.isdecimal() else None,
+    )

@@ -68,7 +68,9 @@ class OnlineScoring:
         return answer
 
     def _may_ask(self, request: Request, endpoint: Json) -> bool:
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer":
+            return False
         name: str = endpoint["name"]
         match endpoint["properties"]["authMode"]:
             case "Key":
@@ -119,7 +121,9 @@ class OnlineScoring:
         at_once = int(limits.get("maxConcurrentRequestsPerInstance") or 1) * int(submitted["capacity"] or 1)
         with self._counted(key) as under_way:
             if under_way > 2 * at_once:
-                return _text(429, "Too many requests wait for this deployment.")
+                refused = _text(429, "")
+                refused.headers["ms-azureml-model-error-reason"] = "too_many_pending_request"
+                return refused
             if fault is not None:
                 time.sleep(fault.seconds or 0.0)
             files = self._online.files(key)

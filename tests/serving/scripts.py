@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from flows.data.digests import data_digest
 from flows.serving.endpoints import DeploymentRequest, ServedModel
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
@@ -28,6 +29,10 @@ SCRIPT = """\
     def run(body):
         asked = json.loads(body)
         time.sleep(asked.get("seconds", 0))
+        if "says" in asked:
+            print("asked by", asked["says"], flush=True)
+        while "until" in asked and not os.path.exists(asked["until"]):
+            time.sleep(0.01)
         if asked.get("dies"):
             os._exit(9)
         if asked.get("raises"):
@@ -43,7 +48,7 @@ DEPLOYMENT = """\
     endpoint_name: patients
     model: azureml:patients-model:1
     code_configuration: {code: code, scoring_script: score.py}
-    environment: azureml:sklearn@latest
+    environment: {image: ubuntu:22.04}
     instance_type: Standard_DS3_v2
     instance_count: 1
 """
@@ -74,7 +79,8 @@ class Definitions:
         model = self.folder / "models" / str(version) / "model"
         model.mkdir(parents=True, exist_ok=True)
         (model / "weights").write_text(f"weights {version}", encoding="utf-8")
-        served = ServedModel("patients-model", version, f"{version:064x}")
+        (model / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
+        served = ServedModel("patients-model", version, data_digest(model))
         return DeploymentRequest(ENDPOINT, name, self.deployment(more), served, str(model), tags or {})
 
 

@@ -3,20 +3,92 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
 
 from flows.errors import ServingError
-from flows.serving.endpoints import ServingState
+from flows.serving.endpoints import Endpoint, ServingState
 from flows.serving.serving import Serving
 from tests.serving.scripts import ENDPOINT, Definitions, asking
+from tests.waiting import DEADLINE_SECONDS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Azure's SDK, when it is imported
+
+T = TypeVar("T")
+
+NO_SHARES: list[tuple[dict[str, int], dict[str, int]]] = [
+    ({"blue": 50}, {}),
+    ({"blue": 99, "green": 2}, {}),
+    ({"blue": 150, "green": -50}, {}),
+    ({"blue": -100}, {}),
+    ({"blue": 100, "red": 0}, {}),
+    ({"red": 100}, {}),
+    ({"../blue": 100}, {}),
+    ({"blue": 100}, {"green": 51}),
+    ({"blue": 100}, {"green": -1}),
+    ({"blue": 100}, {"blue": 10}),
+    ({"blue": 100}, {"red": 10}),
+    ({}, {"blue": 10, "green": 10}),
+]
+NO_NAMES = ["../up", "a/b", "with space", "under_score", "ab", "1st-of-all", "ends-", "x" * 33, "", "Ünal", "..."]
+
+
+async def until(look: Callable[[], Awaitable[T]], holds: Callable[[T], object]) -> T:
+    """What is seen, once it is as it should be."""
+    end = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+    while not holds(found := await look()):
+        assert asyncio.get_running_loop().time() < end, f"waited in vain, and see {found}"
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def there(serving: Serving) -> Endpoint:
+    """The endpoint, which is there."""
+    found = await serving.endpoint(ENDPOINT)
+    assert found is not None
+    return found
+
+
+async def state_of(serving: Serving, deployment: str) -> ServingState | None:
+    found = (await there(serving)).deployment(deployment)
+    return found and found.state
+
+
+async def served(serving: Serving, definitions: Definitions, more: str = "") -> Endpoint:
+    """An endpoint with blue, which serves version 1 and has all of the traffic."""
+    await serving.create_endpoint(definitions.endpoint)
+    await serving.deploy(definitions.request("blue", more=more))
+    await serving.set_traffic(ENDPOINT, {"blue": 100})
+    return await there(serving)
 
 
 async def version_of(serving: Serving, deployment: str | None = None) -> int:
     answer = await serving.score(ENDPOINT, asking(), deployment)
     assert answer.status == 200, answer
     return json.loads(answer.body)["version"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """An endpoint with blue, which has all of the traffic, and green."""
+
+    serving: Serving
+    definitions: Definitions
+
+
+@pytest.fixture
+def two_served(serving: Serving, definitions: Definitions) -> Served:
+    async def deploy() -> None:
+        await served(serving, definitions)
+        await serving.deploy(definitions.request("green", 2))
+
+    asyncio.run(deploy())
+    return Served(serving, definitions)
 
 
 def test_an_endpoint_is_made_once_without_traffic_and_is_listed(serving: Serving, definitions: Definitions) -> None:
@@ -28,7 +100,8 @@ def test_an_endpoint_is_made_once_without_traffic_and_is_listed(serving: Serving
         await serving.tag(ENDPOINT, {"lease": "until noon"})
         again = await serving.create_endpoint(definitions.endpoint)
         assert again.tags["lease"] == "until noon"
-        assert [each.name for each in await serving.endpoints()] == [ENDPOINT]
+        listed = [each.name for each in await serving.endpoints()]
+        assert ENDPOINT in listed and listed == sorted(listed)
 
     asyncio.run(behaviour())
 
@@ -62,35 +135,151 @@ def test_requests_are_divided_by_the_shares(serving: Serving, definitions: Defin
         await serving.deploy(definitions.request("blue", 1))
         await serving.deploy(definitions.request("green", 2))
         await serving.set_traffic(ENDPOINT, {"blue": 90, "green": 10})
-        answers = [await serving.score(ENDPOINT, asking()) for _ in range(200)]
+        answers = [await serving.score(ENDPOINT, asking()) for _ in range(100)]
         assert {answer.status for answer in answers} == {200}
         counted = Counter(answer.deployment for answer in answers)
-        assert 5 <= counted["green"] <= 45 and counted["blue"] + counted["green"] == 200
+        assert 1 <= counted["green"] <= 30 and counted["blue"] + counted["green"] == 100
         await serving.set_traffic(ENDPOINT, {"green": 100})
         endpoint = await serving.endpoint(ENDPOINT)
         assert endpoint is not None and endpoint.traffic.get("blue", 0) == 0 and endpoint.traffic["green"] == 100
         assert [await version_of(serving) for _ in range(5)] == [2] * 5
-        for wrong in ({"blue": 50}, {"blue": 100, "red": 0}):
-            with pytest.raises(ServingError):
-                await serving.set_traffic(ENDPOINT, wrong)
-        assert await version_of(serving) == 2
+        await serving.set_traffic(ENDPOINT, {})
+        assert (await serving.score(ENDPOINT, asking())).status == 404
 
     asyncio.run(behaviour())
 
 
-def test_a_request_without_the_key_is_refused(serving: Serving, definitions: Definitions) -> None:
+def test_shares_that_cannot_be_are_refused_and_leave_the_traffic_as_it_was(two_served: Served) -> None:
     async def behaviour() -> None:
-        endpoint = await serving.create_endpoint(definitions.endpoint)
-        await serving.deploy(definitions.request("blue"))
+        for shares, mirror in NO_SHARES:
+            with pytest.raises(ServingError, match=ENDPOINT):
+                await two_served.serving.set_traffic(ENDPOINT, shares, mirror)
+            endpoint = await there(two_served.serving)
+            assert (endpoint.traffic, endpoint.mirror) == ({"blue": 100}, {})
+
+    asyncio.run(behaviour())
+
+
+def test_a_mirror_gets_copies_that_nobody_sees_until_it_is_taken_away(two_served: Served) -> None:
+    serving = two_served.serving
+
+    async def log() -> str:
+        return "\n".join((await serving.logs(ENDPOINT, "green")).values())
+
+    async def behaviour() -> None:
+        await serving.set_traffic(ENDPOINT, {"blue": 100, "green": 0}, {"green": 50})
+        endpoint = await there(serving)
+        assert (endpoint.traffic, endpoint.mirror) == ({"blue": 100}, {"green": 50})
+        by_name = [await serving.score(ENDPOINT, asking(says="name"), "blue") for _ in range(20)]
+        answers = [await serving.score(ENDPOINT, asking(says="share")) for _ in range(20)]
+        assert {(each.status, each.deployment) for each in by_name + answers} == {(200, "blue")}
+        seen = await until(log, lambda text: text.count("asked by share") >= 3)
+        assert "asked by name" not in seen
+        with pytest.raises(ServingError, match="green"):
+            await serving.delete_deployment(ENDPOINT, "green")
+        await serving.set_traffic(ENDPOINT, {"blue": 100}, {"green": 0})
+        assert (await there(serving)).mirror == {}
+        await serving.set_traffic(ENDPOINT, {"blue": 100}, {"green": 50})
         await serving.set_traffic(ENDPOINT, {"blue": 100})
-        assert endpoint.scoring_uri is not None
-        key = await serving.key(ENDPOINT)
-        async with httpx.AsyncClient(verify=False) as client:
-            for headers in ({}, {"Authorization": "Bearer of-another"}, {"Authorization": key}):
-                refused = await client.post(endpoint.scoring_uri, content=asking(), headers=headers)
-                assert refused.status_code == 401
+        assert (await there(serving)).mirror == {}
+
+    asyncio.run(behaviour())
+
+
+def test_a_request_without_the_key_of_its_endpoint_is_refused(serving: Serving, definitions: Definitions) -> None:
+    async def behaviour() -> None:
+        address = (await served(serving, definitions)).scoring_uri
+        await serving.create_endpoint(replace(definitions.endpoint, name="doctors"))
+        key, other = await serving.key(ENDPOINT), await serving.key("doctors")
+        assert key == await serving.key(ENDPOINT) and key != other
+        assert address is not None
+        async with httpx.AsyncClient(verify=False, timeout=60) as client:
+            for headers in ({}, {"Authorization": f"Bearer {other}"}, {"Authorization": key}):
+                refused = await client.post(address, content=asking(), headers=headers)
+                assert (refused.status_code, "azureml-model-deployment" in refused.headers) == (401, False)
             taken = {"Authorization": f"Bearer {key}"}
-            assert (await client.post(endpoint.scoring_uri, content=asking(), headers=taken)).status_code == 200
+            assert (await client.post(address, content=asking(), headers=taken)).status_code == 200
+
+    asyncio.run(behaviour())
+
+
+def test_answers_have_the_headers_of_azure_ml(serving: Serving, definitions: Definitions, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+
+    async def behaviour() -> None:
+        address = (await served(serving, definitions, "request_settings: {request_timeout_ms: 500}")).scoring_uri
+        assert address is not None
+        named = {"Authorization": f"Bearer {await serving.key(ENDPOINT)}", "azureml-model-deployment": "blue"}
+        async with httpx.AsyncClient(verify=False, timeout=60, headers=named) as client:
+
+            async def posted(deployment: str = "blue", **asked: object) -> tuple[int, dict[str, str]]:
+                headers = {"azureml-model-deployment": deployment, "x-request-id": "r-17"}
+                answer = await client.post(address, content=asking(**asked), headers=headers)
+                return answer.status_code, {name: answer.headers[name] for name in HEADERS if name in answer.headers}
+
+            by_blue = {"azureml-model-deployment": "blue", "x-request-id": "r-17"}
+            assert await posted() == (200, by_blue)
+            told = {"ms-azureml-model-error-reason": "model_error"}
+            status = "ms-azureml-model-error-statuscode"
+            assert await posted(bad=True) == (424, {**by_blue, **told, status: "400"})
+            assert await posted(raises=True) == (424, {**by_blue, **told, status: "500"})
+            assert await posted(until=str(release)) == (408, by_blue)
+            release.touch()
+            assert (await posted("green"))[0] == 404
+            assert "azureml-model-deployment" not in (await posted("green"))[1]
+            await until(posted, lambda answer: answer == (200, by_blue))  # the instance finishes what it has begun
+
+    asyncio.run(behaviour())
+
+
+HEADERS = (
+    "azureml-model-deployment",
+    "x-request-id",
+    "ms-azureml-model-error-reason",
+    "ms-azureml-model-error-statuscode",
+)
+
+
+def test_more_requests_than_twice_what_the_instances_work_at_are_refused_at_once(
+    serving: Serving, definitions: Definitions, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+
+    async def behaviour() -> None:
+        address = (await served(serving, definitions, "request_settings: {request_timeout_ms: 180000}")).scoring_uri
+        assert address is not None
+        headers = {"Authorization": f"Bearer {await serving.key(ENDPOINT)}"}
+        async with httpx.AsyncClient(verify=False, timeout=DEADLINE_SECONDS) as client:
+            held = {
+                asyncio.ensure_future(client.post(address, content=asking(until=str(release)), headers=headers))
+                for _ in range(5)
+            }
+            refused = list[httpx.Response]()
+            while len(refused) < 3:
+                done, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+                refused += [each.result() for each in done]
+            assert {answer.status_code for answer in refused} == {429}
+            reasons = {answer.headers["ms-azureml-model-error-reason"] for answer in refused}
+            assert reasons == {"too_many_pending_request"}
+            assert (await serving.score(ENDPOINT, asking())).status == 429
+            release.touch()
+            assert {(await each).status_code for each in held} == {200}
+            await until(lambda: serving.score(ENDPOINT, asking()), lambda answer: answer.status == 200)
+
+    asyncio.run(behaviour())
+
+
+def test_an_instance_that_ends_while_it_answers_is_told_as_502_and_started_again(
+    serving: Serving, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await served(serving, definitions)
+        first = json.loads((await serving.score(ENDPOINT, asking())).body)["pid"]
+        ended = await serving.score(ENDPOINT, asking(dies=True))
+        assert (ended.status, ended.deployment, ended.model_status) == (502, "blue", None)
+        again = await until(lambda: serving.score(ENDPOINT, asking()), lambda answer: answer.status == 200)
+        assert json.loads(again.body)["pid"] != first
+        assert await state_of(serving, "blue") is ServingState.SUCCEEDED
 
     asyncio.run(behaviour())
 
@@ -156,6 +345,66 @@ def test_a_deployment_put_again_with_another_model_serves_that(serving: Serving,
     asyncio.run(behaviour())
 
 
+def test_a_deployment_that_is_asked_for_twice_at_once_is_made_once(serving: Serving, definitions: Definitions) -> None:
+    async def behaviour() -> None:
+        await serving.create_endpoint(definitions.endpoint)
+        request = definitions.request("blue")
+        await asyncio.gather(*(serving.deploy(request) for _ in range(3)))
+        await serving.deploy(request)
+        assert (await starts(serving, "blue"), await version_of(serving, "blue")) == (1, 1)
+
+    asyncio.run(behaviour())
+
+
+def test_a_deployment_whose_asker_has_gone_is_waited_for_and_not_made_again(
+    serving: Serving, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await serving.create_endpoint(definitions.endpoint)
+        request = definitions.request("blue")
+        first = asyncio.create_task(serving.deploy(request))
+        await until(lambda: state_of(serving, "blue"), lambda state: state is not None)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await serving.deploy(request)
+        assert await state_of(serving, "blue") is ServingState.SUCCEEDED
+        assert (await starts(serving, "blue"), await version_of(serving, "blue")) == (1, 1)
+
+    asyncio.run(behaviour())
+
+
+async def starts(serving: Serving, deployment: str) -> int:
+    """How often the script of a deployment was started."""
+    return (await serving.logs(ENDPOINT, deployment))["inference-server"].count("starts with")
+
+
+def test_tags_of_a_deployment_are_those_that_it_was_last_asked_for_with(
+    serving: Serving, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await serving.create_endpoint(definitions.endpoint)
+        for made_by in ("a", "b"):
+            await serving.deploy(definitions.request("blue", tags={"made-by": made_by}))
+            blue = (await there(serving)).deployment("blue")
+            assert blue is not None and blue.tags["made-by"] == made_by
+
+    asyncio.run(behaviour())
+
+
+def test_logs_are_told_by_container_as_many_lines_as_are_asked_for(serving: Serving, definitions: Definitions) -> None:
+    async def behaviour() -> None:
+        await served(serving, definitions)
+        for number in range(5):
+            await serving.score(ENDPOINT, asking(says=f"number {number}"))
+        logs = await serving.logs(ENDPOINT, "blue")
+        assert "starts with weights 1" in logs["inference-server"] and "asked by number 4" in logs["inference-server"]
+        assert set(logs) <= {"inference-server", "storage-initializer"}
+        short = (await serving.logs(ENDPOINT, "blue", 2))["inference-server"].splitlines()
+        assert len(short) == 2 and "starts with weights 1" not in short
+
+    asyncio.run(behaviour())
+
+
 def test_a_deployment_is_scaled(serving: Serving, definitions: Definitions) -> None:
     async def behaviour() -> None:
         await serving.create_endpoint(definitions.endpoint)
@@ -167,6 +416,21 @@ def test_a_deployment_is_scaled(serving: Serving, definitions: Definitions) -> N
             blue = endpoint.deployment("blue")
             assert blue is not None and (blue.instances, blue.state) == (instances, ServingState.SUCCEEDED)
             assert await version_of(serving, "blue") == 1
+        for none in (0, -1):
+            with pytest.raises(ServingError, match="blue"):
+                await serving.scale(ENDPOINT, "blue", none)
+        await serving.scale(ENDPOINT, "blue", 2)
+        await serving.deploy(definitions.request("blue"))
+        blue = (await there(serving)).deployment("blue")
+        assert blue is not None and blue.instances == 2  # what is made of the same is left as it is
+
+    asyncio.run(behaviour())
+
+
+def test_quota_is_asked_for_and_nothing_is_made(serving: Serving, definitions: Definitions) -> None:
+    async def behaviour() -> None:
+        await serving.check_quota(definitions.deployment(), 2)
+        assert await serving.endpoint(ENDPOINT) is None
 
     asyncio.run(behaviour())
 
@@ -189,6 +453,51 @@ def test_a_deployment_with_a_share_is_not_deleted_and_one_without_is(
         await serving.delete_endpoint(ENDPOINT)
         await serving.delete_endpoint(ENDPOINT)
         assert await serving.endpoint(ENDPOINT) is None
+
+    asyncio.run(behaviour())
+
+
+def test_an_endpoint_is_deleted_with_its_deployments_and_can_be_made_anew(two_served: Served) -> None:
+    serving, definitions = two_served.serving, two_served.definitions
+
+    async def behaviour() -> None:
+        address, key = (await there(serving)).scoring_uri, await serving.key(ENDPOINT)
+        await asyncio.gather(*(serving.delete_endpoint(ENDPOINT) for _ in range(2)))
+        assert await serving.endpoint(ENDPOINT) is None
+        await serving.delete_deployment(ENDPOINT, "blue")
+        await serving.delete_endpoint(ENDPOINT)
+        again = await served(serving, definitions)
+        assert ([each.name for each in again.deployments], again.tags) == (["blue"], {"team": "clinic"})
+        assert again.scoring_uri == address and await serving.key(ENDPOINT) != key
+        assert await version_of(serving) == 1
+
+    asyncio.run(behaviour())
+
+
+def test_what_cannot_be_a_name_is_refused_and_never_there(serving: Serving, definitions: Definitions) -> None:
+    async def behaviour() -> None:
+        await serving.create_endpoint(definitions.endpoint)
+        for name in NO_NAMES:
+            with pytest.raises(ServingError, match="cannot be the name of an endpoint"):
+                await serving.create_endpoint(replace(definitions.endpoint, name=name))
+            with pytest.raises(ServingError, match="cannot be the name of a deployment"):
+                await serving.deploy(definitions.request(name))
+            assert await serving.endpoint(name) is None
+            questions = [
+                serving.key(name),
+                serving.score(name, asking()),
+                serving.tag(name, {"a": "b"}),
+                serving.set_traffic(name, {}),
+                serving.logs(ENDPOINT, name),
+                serving.scale(ENDPOINT, name, 2),
+                serving.set_traffic(ENDPOINT, {name: 100}),
+            ]
+            for question in questions:
+                with pytest.raises(ServingError):
+                    await question
+            await serving.delete_endpoint(name)
+            await serving.delete_deployment(ENDPOINT, name)
+        assert (await there(serving)).deployments == ()
 
     asyncio.run(behaviour())
 

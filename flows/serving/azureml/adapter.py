@@ -12,10 +12,11 @@ from flows.errors import ServingError, SettingsError, UserError
 from flows.serving.azureml import wire
 from flows.serving.azureml.changes import LIMIT_SECONDS, Changes
 from flows.serving.azureml.quota import check_cores
-from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint, ServingState
+from flows.serving.endpoints import Answer, DeploymentRequest, Endpoint, ServingState, answer_of
+from flows.serving.rules import check_instances, check_name, checked_shares
 from flows.settings import Settings
 from flows.spec.model.asset_reference import AssetReference
-from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
+from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, is_endpoint_name
 
 if TYPE_CHECKING:
     from flows.engines.azureml.sdk.workspace import Workspace
@@ -54,7 +55,7 @@ class AzureServing:
 
     async def endpoint(self, name: str) -> Endpoint | None:
         """See :meth:`Serving.endpoint`."""
-        found = await persistently(lambda: self._online.endpoint(name))
+        found = await self._find(name)
         return None if found is None else await self._with_deployments(found)
 
     async def endpoints(self) -> Sequence[Endpoint]:
@@ -90,6 +91,7 @@ class AzureServing:
 
     async def create_endpoint(self, spec: EndpointSpec) -> Endpoint:
         """See :meth:`Serving.create_endpoint`."""
+        check_name(spec.name, "endpoint")
         body = wire.endpoint_body(spec, await persistently(self._workspace.location))
         try:
             made = await self._changes.make(
@@ -120,14 +122,16 @@ class AzureServing:
         return f"{name[: NAME_LENGTH - 1 - len(suffix)].rstrip('-')}-{suffix}"
 
     async def deploy(self, request: DeploymentRequest) -> None:
-        """See :meth:`Serving.deploy`. One that is there, made of the same and without an error, is left as it is."""
+        """See :meth:`Serving.deploy`. One that is there without an error, of the same and with its tags, is left."""
+        check_name(request.name, "deployment")
         with _told(f"The deployment {request.name} of the endpoint {request.endpoint}"):
+            _there(await self._find(request.endpoint), f"The endpoint {request.endpoint}")
             body = await self._deployment_body(request)
         with self._logs_named(request.endpoint, request.name):
             await self._changes.make(
                 f"The deployment {request.name} of the endpoint {request.endpoint}",
                 lambda: self._online.deployment(request.endpoint, request.name),
-                lambda there: wire.made_of(there) == wire.made_of(body),
+                lambda there: wire.is_made_of(there, body),
                 lambda there: self._online.put_deployment(request.endpoint, request.name, body),
             )
 
@@ -158,8 +162,7 @@ class AzureServing:
     async def scale(self, endpoint: str, deployment: str, instances: int) -> None:
         """See :meth:`Serving.scale`."""
         what = f"The deployment {deployment} of the endpoint {endpoint}"
-        if instances < 1:
-            raise ServingError(f"{what} cannot have {instances} instances: the least is 1. Delete it to stop its cost.")
+        check_instances(what, instances)
         await self._found_deployment(endpoint, deployment)
         with self._logs_named(endpoint, deployment):
             await self._changes.make(
@@ -177,14 +180,9 @@ class AzureServing:
         self, endpoint: str, shares: Mapping[str, int], mirror: Mapping[str, int] | None = None
     ) -> None:
         """See :meth:`Serving.set_traffic`."""
-        traffic, copies = wire.shares(shares), wire.shares(mirror)
         what = f"The endpoint {endpoint}"
-        if sum(traffic.values()) not in (0, 100) or min(traffic.values(), default=0) < 0:
-            raise ServingError(f"The shares of {endpoint} sum to {sum(traffic.values())}, not to 0 or 100: {shares}.")
-        there = await self._found(endpoint)
-        for name in (*traffic, *copies):
-            if there.deployment(name) is None:
-                raise ServingError(f"{what} has no deployment {name}. Its traffic was not changed.")
+        there = {deployment.name for deployment in (await self._found(endpoint)).deployments}
+        traffic, copies = checked_shares(endpoint, shares, mirror or {}, there)
         with _told(what):
             await self._changes.make(
                 what,
@@ -220,12 +218,14 @@ class AzureServing:
         address, auth_mode = await self._address(endpoint)
         headers = {} if deployment is None else {"azureml-model-deployment": deployment}
         reply = await self._scoring.post(endpoint, address, auth_mode, body, headers)
-        answered_by = reply.headers.get("azureml-model-deployment")
-        return Answer(reply.status, reply.body, reply.seconds, answered_by)
+        if reply.status in (0, 404):
+            self._addresses.pop(endpoint, None)  # it may have been deleted, which the next request then finds out
+        return answer_of(reply.status, reply.body, reply.seconds, reply.headers.get)
 
     async def key(self, endpoint: str) -> str:
         """See :meth:`Serving.key`."""
         _, auth_mode = await self._address(endpoint)
+        self._scoring.forget(endpoint)
         with _told(f"The key of the endpoint {endpoint}"):
             return await persistently(lambda: self._scoring.secret(endpoint, auth_mode))
 
@@ -271,6 +271,9 @@ class AzureServing:
     async def delete_endpoint(self, name: str) -> None:
         """See :meth:`Serving.delete_endpoint`."""
         self._addresses.pop(name, None)
+        self._scoring.forget(name)
+        if not is_endpoint_name(name):
+            return
         with _told(f"The endpoint {name}"):
             await self._changes.remove(
                 f"The endpoint {name}",
@@ -279,14 +282,20 @@ class AzureServing:
             )
 
     async def _resource(self, endpoint: str) -> dict[str, Any]:
-        found = await persistently(lambda: self._online.endpoint(endpoint))
-        return _there(found, f"The endpoint {endpoint}")
+        return _there(await self._find(endpoint), f"The endpoint {endpoint}")
+
+    async def _find(self, endpoint: str) -> dict[str, Any] | None:
+        if not is_endpoint_name(endpoint):
+            return None  # in the address of a request it might lead to something else
+        return await persistently(lambda: self._online.endpoint(endpoint))
 
     async def _found(self, endpoint: str) -> Endpoint:
         return await self._with_deployments(await self._resource(endpoint))
 
     async def _found_deployment(self, endpoint: str, deployment: str) -> None:
-        found = await persistently(lambda: self._online.deployment(endpoint, deployment))
+        found = None
+        if is_endpoint_name(endpoint) and is_endpoint_name(deployment):
+            found = await persistently(lambda: self._online.deployment(endpoint, deployment))
         _there(found, f"The deployment {deployment} of the endpoint {endpoint}")
 
 

@@ -58,6 +58,12 @@ def made_of(deployment: Json) -> str:
     return str((deployment.get("tags") or {}).get(DEFINITION, ""))
 
 
+def is_made_of(deployment: Json, body: Json) -> bool:
+    """Whether a deployment was made of a body, by its digest, and has the tags of that, with any others."""
+    tags: Json = deployment.get("tags") or {}
+    return made_of(deployment) == made_of(body) and tags.items() >= body["tags"].items()
+
+
 def instances(deployment: Json) -> int:
     """How many instances a deployment has."""
     return int((deployment.get("sku") or {}).get("capacity") or 1)

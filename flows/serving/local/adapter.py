@@ -22,10 +22,11 @@ from flows.data.snapshot import Snapshot
 from flows.errors import ServingError
 from flows.machine.folder import make_state_folder
 from flows.machine.own_folders import copy_by_links
-from flows.serving.endpoints import Answer, Deployment, DeploymentRequest, Endpoint, ServingState
+from flows.serving.endpoints import Answer, Deployment, DeploymentRequest, Endpoint, ServingState, answer_of
 from flows.serving.local import files
 from flows.serving.local.lifetime import ensure_supervisor, supervisor_pid, wait_for_supervisor
-from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
+from flows.serving.rules import check_instances, check_name, checked_shares
+from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, is_endpoint_name
 from flows.spec.text.locations import is_remote
 
 LOOK_SECONDS = 0.05
@@ -52,10 +53,8 @@ class LocalServing:
 
     async def endpoint(self, name: str) -> Endpoint | None:
         """See :meth:`Serving.endpoint`. Where nobody looks after the endpoints, that is started again."""
-        found = files.read_endpoint_file(files.endpoint_folder(self._root, name))
-        if found is None:
-            return None
-        return self._told(found, await self._port())
+        found = self._find(name)
+        return None if found is None else self._told(found, await self._port())
 
     async def endpoints(self) -> Sequence[Endpoint]:
         """See :meth:`Serving.endpoints`."""
@@ -78,6 +77,7 @@ class LocalServing:
 
     async def create_endpoint(self, spec: EndpointSpec) -> Endpoint:
         """See :meth:`Serving.create_endpoint`. Whatever the file says, it is the key that a request needs here."""
+        check_name(spec.name, "endpoint")
         folder = files.endpoint_folder(self._root, spec.name)
         make_state_folder(self._home)
         self._root.mkdir(exist_ok=True)
@@ -95,7 +95,9 @@ class LocalServing:
         return found
 
     async def deploy(self, request: DeploymentRequest) -> None:
-        """See :meth:`Serving.deploy`. What was deployed with the same content, and has not failed, is left as it is."""
+        """See :meth:`Serving.deploy`. What has the same content and has not failed runs on, with the new tags."""
+        check_name(request.name, "deployment")
+        self._stored(request.endpoint)
         spec, folder = request.spec, files.deployment_folder(self._root, request.endpoint, request.name)
         if spec.code is None or spec.scoring_script is None:
             raise ServingError(
@@ -110,7 +112,7 @@ class LocalServing:
             )
         code = await asyncio.to_thread(Snapshot.of, spec.code)
         content = text_digest(
-            "\n".join((code.digest(), request.model.digest or data_digest(source), repr(_wanted(request, "", ""))))
+            "\n".join((code.digest(), request.model.digest or data_digest(source), repr(_content(request))))
         )
         with self._changing(request.endpoint):
             there = files.read_deployment_file(folder)
@@ -122,6 +124,8 @@ class LocalServing:
                 (place / wanted.model_folder).mkdir(parents=True)
                 copy_by_links(source, place / wanted.model_folder / source.name)
                 files.write_value(folder / files.DEPLOYMENT, wanted)
+            elif there.tags != (tags := _tags(request)):
+                files.write_value(folder / files.DEPLOYMENT, replace(there, tags=tags))
         await self._until_ready(request.endpoint, request.name)
 
     async def score(self, endpoint: str, body: bytes, deployment: str | None = None) -> Answer:
@@ -139,9 +143,8 @@ class LocalServing:
         with self._changing(endpoint) as stored:
             folder = files.endpoint_folder(self._root, endpoint)
             there = {wanted.name for wanted, _ in files.deployments_of(folder)}
-            _check_shares(endpoint, shares, mirror or {}, there)
-            live = {name: share for name, share in shares.items() if share}
-            files.write_value(folder / files.ENDPOINT, replace(stored, traffic=live, mirror=dict(mirror or {})))
+            live, copies = checked_shares(endpoint, shares, mirror or {}, there)
+            files.write_value(folder / files.ENDPOINT, replace(stored, traffic=live, mirror=copies))
 
     async def tag(self, endpoint: str, tags: Mapping[str, str | None]) -> None:
         """See :meth:`Serving.tag`."""
@@ -159,8 +162,7 @@ class LocalServing:
 
     async def scale(self, endpoint: str, deployment: str, instances: int) -> None:
         """See :meth:`Serving.scale`."""
-        if instances < 1:
-            raise ServingError(f"The deployment {deployment} cannot have {instances} instances. Give it 1 or more.")
+        check_instances(f"The deployment {deployment}", instances)
         with self._changing(endpoint):
             folder, wanted = self._deployment(endpoint, deployment)
             if wanted.instances != instances:
@@ -169,6 +171,8 @@ class LocalServing:
 
     async def delete_deployment(self, endpoint: str, deployment: str) -> None:
         """See :meth:`Serving.delete_deployment`. The requests that it has begun are answered."""
+        if not is_endpoint_name(endpoint) or not is_endpoint_name(deployment):
+            return
         folder = files.deployment_folder(self._root, endpoint, deployment)
         if not folder.exists():
             return
@@ -185,6 +189,8 @@ class LocalServing:
 
     async def delete_endpoint(self, name: str) -> None:
         """See :meth:`Serving.delete_endpoint`."""
+        if not is_endpoint_name(name):
+            return
         folder = files.endpoint_folder(self._root, name)
         if not folder.exists():
             return
@@ -224,15 +230,18 @@ class LocalServing:
             yield self._stored(endpoint)
 
     def _stored(self, name: str) -> files.StoredEndpoint:
-        found = files.read_endpoint_file(files.endpoint_folder(self._root, name))
+        found = self._find(name)
         if found is None:
             raise _no_endpoint(name)
         return found
 
+    def _find(self, name: str) -> files.StoredEndpoint | None:
+        return files.read_endpoint_file(files.endpoint_folder(self._root, name)) if is_endpoint_name(name) else None
+
     def _deployment(self, endpoint: str, deployment: str) -> tuple[Path, files.StoredDeployment]:
         self._stored(endpoint)
-        folder = files.deployment_folder(self._root, endpoint, deployment)
-        found = files.read_deployment_file(folder)
+        folder = self._root / endpoint / deployment
+        found = files.read_deployment_file(folder) if is_endpoint_name(deployment) else None
         if found is None:
             raise ServingError(
                 f"The endpoint {endpoint} has no deployment {deployment}. `tandem endpoints` lists what there is."
@@ -306,27 +315,22 @@ def _wanted(request: DeploymentRequest, generation: str, content: str) -> files.
         timeout_seconds=spec.requests.timeout_seconds,
         concurrency=spec.requests.concurrent_requests_per_instance,
         start_seconds=ready.initial_delay_seconds + ready.period_seconds * ready.failures,
-        tags={**spec.tags, **request.tags, **model.tags()},
+        tags=_tags(request),
     )
+
+
+def _tags(request: DeploymentRequest) -> dict[str, str]:
+    return {**request.spec.tags, **request.tags, **request.model.tags()}
+
+
+def _content(request: DeploymentRequest) -> files.StoredDeployment:
+    """What makes a deployment another one, beside its files: all but its tags."""
+    return replace(_wanted(request, "", ""), tags={})
 
 
 def _write_key(file: Path) -> None:
     with open(file, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
         stream.write(f"{secrets.token_urlsafe(32)}\n")
-
-
-def _check_shares(endpoint: str, shares: Mapping[str, int], mirror: Mapping[str, int], there: set[str]) -> None:
-    kept = f"The shares of the endpoint {endpoint} are as they were."
-    missing = sorted({*shares, *mirror} - there)
-    if missing:
-        raise ServingError(f"The endpoint {endpoint} has no deployment {', '.join(missing)}. {kept}")
-    if sum(shares.values()) not in (0, 100) or any(share < 0 for share in shares.values()):
-        raise ServingError(f"Shares sum to 0 or 100, and these do not: {dict(shares)}. {kept}")
-    wrong = [name for name, share in mirror.items() if not 0 < share <= 50 or shares.get(name)]
-    if len(mirror) > 1 or wrong:
-        raise ServingError(
-            f"One deployment without a share may get copies of up to 50 % of the requests, not {dict(mirror)}. {kept}"
-        )
 
 
 def _no_endpoint(name: str) -> ServingError:
@@ -344,15 +348,7 @@ def _post(address: str, headers: Mapping[str, str], body: bytes) -> Answer:
         return Answer(0, b"", time.perf_counter() - began)
     finally:
         connection.close()
-    seconds, said = time.perf_counter() - began, response.headers
-    model_status = said.get("ms-azureml-model-error-statuscode", "")
-    return Answer(
-        response.status,
-        content,
-        seconds,
-        said.get("azureml-model-deployment"),
-        int(model_status) if model_status.isdecimal() else None,
-    )
+    return answer_of(response.status, content, time.perf_counter() - began, response.headers.get)
 
 
 def _tail(file: Path, lines: int) -> str:

@@ -32,6 +32,7 @@ from flows.serving.local.metrics import Metrics
 from flows.serving.local.shares import Shares, of_session
 from flows.spec.text.names import unfit
 
+REASON = "ms-azureml-model-error-reason"  # with the words of the proxy in Azure ML's own containers
 MAX_BODY_BYTES = 10 << 20  # as on Azure ML
 _JSON, _TEXT, _HTML = "application/json", "text/plain; version=0.0.4; charset=utf-8", "text/html; charset=utf-8"
 
@@ -226,7 +227,8 @@ async def _asked(deployment: _Deployment, body: bytes) -> Reply:
     try:
         header, content = await deployment.instances.ask(body, wanted.timeout_seconds, wanted.instances)
     except TooManyRequests:
-        return refused(429, "The deployment has too many requests. Send this one again later.")
+        reply = refused(429, "The deployment has too many requests. Send this one again later.")
+        return Reply(429, reply.body, headers={REASON: "too_many_pending_request"})
     except NoInstance:
         state = "has failed" if told.state is ServingState.FAILED else "has no instance that is ready"
         return refused(503, f"The deployment {state}.")
@@ -237,8 +239,7 @@ async def _asked(deployment: _Deployment, body: bytes) -> Reply:
     answered = int(header["status"])
     if answered == 200:
         return Reply(200, content, str(header["type"]))
-    reason = "BadRequest" if 400 <= answered < 500 else "ModelError"
-    told_headers = {"ms-azureml-model-error-statuscode": str(answered), "ms-azureml-model-error-reason": reason}
+    told_headers = {"ms-azureml-model-error-statuscode": str(answered), REASON: "model_error"}
     return Reply(424, content, str(header["type"]), told_headers)
 
 

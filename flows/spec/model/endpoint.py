@@ -3,6 +3,7 @@
 Times are in seconds here, whatever the unit of the key in YAML.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,15 @@ from types import MappingProxyType
 
 from flows.errors import Place
 from flows.spec.model.job import Environment
+
+MAX_MIRROR_PERCENT = 50
+NAME_RULE = "3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen"
+_NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
+
+
+def is_endpoint_name(name: str) -> bool:
+    """Whether Azure ML takes it for the name of an endpoint or of a deployment: see :data:`NAME_RULE`."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _empty() -> Mapping[str, str]:

@@ -7,7 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flows.spec.model.asset_reference import AssetReference
-from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, Probe, RequestSettings
+from flows.spec.model.endpoint import (
+    MAX_MIRROR_PERCENT,
+    NAME_RULE,
+    EndpointSpec,
+    OnlineDeploymentSpec,
+    Probe,
+    RequestSettings,
+    is_endpoint_name,
+)
 from flows.spec.reading.assembly import texts
 from flows.spec.reading.work.component import environment_variables
 from flows.spec.reading.work.environments import environment_from
@@ -22,10 +30,8 @@ from flows.spec.text.yaml_lines import load_yaml
 
 MAX_INSTANCES = 50
 MAX_TIMEOUT_MS = 180_000
-MAX_MIRROR_PERCENT = 50
 WORKER_COUNT = "WORKER_COUNT"  # what the inference server reads: how many requests an instance works at, at once
 
-_NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _SIZE = re.compile(r"(Standard|Basic)_[A-Za-z0-9][\w-]*", re.IGNORECASE)
 _AUTH = {
     "key": "key",
@@ -145,9 +151,8 @@ def name_of(section: Section, key: str, noun: str) -> str | None:
         section.missing(key, f"the {noun} has no name" if key == "name" else f"there is no {key}", f"Add {key}:.")
         return None
     name = section.text(key)
-    if name is not None and not _NAME.fullmatch(name):
-        remedy = "Use 3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen."
-        section.fault(key, f"{shown(name)!r} cannot be the name of {a(noun)}", remedy)
+    if name is not None and not is_endpoint_name(name):
+        section.fault(key, f"{shown(name)!r} cannot be the name of {a(noun)}", f"Use {NAME_RULE}.")
     return name
 
 

@@ -331,7 +331,7 @@ _ROUTE: Shape = {"port": Kind.WHOLE, "path": Kind.TEXT}
 ENVIRONMENT: Shape = {
     **RESOURCE,
     **dict.fromkeys(("id", "creation_context", "latest_version", "intellectual_property"), Kind.SHOWN),
-    **_read("name", "version", "conda_file"),  # in place, the client does not look at name and version
+    **read_keys("name", "version", "conda_file"),  # in place, the client does not look at name and version
     "tags": Kind.MAPPING,
     "build": {"path": Kind.PATH, "dockerfile_path": Kind.TEXT},
     "image": Kind.TEXT,

@@ -90,15 +90,6 @@ OpenServing = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 @pytest.fixture
-def service(azure_environment: Service, azure_client_allowed: None, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """The service, quick to be asked again."""
-    monkeypatch.setattr("flows.engines.azureml.sdk.retries.FIRST_SECONDS", 0.01)
-    monkeypatch.setattr("flows.serving.azureml.changes.FIRST_SECONDS", 0.02)
-    monkeypatch.setattr("flows.serving.azureml.changes.LONGEST_SECONDS", 0.1)
-    return azure_environment
-
-
-@pytest.fixture
 def shop(service: Service, tmp_path: Path) -> Shop:
     return Shop(service, tmp_path, f"e-{uuid.uuid4().hex[:8]}")
 

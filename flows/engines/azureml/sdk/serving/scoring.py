@@ -65,12 +65,16 @@ class Scoring:
             known = self._secrets[endpoint] = await self._ask(endpoint, auth_mode)
         return known.value
 
+    def forget(self, endpoint: str) -> None:
+        """Ask for the key or token of an endpoint anew the next time."""
+        self._secrets.pop(endpoint, None)
+
     async def post(self, endpoint: str, address: str, auth_mode: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send rows once; once more only with a new key, where the old one was refused and so no model was asked."""
         secret = await self.secret(endpoint, auth_mode)
         reply = await self._send("POST", address, secret, body, headers)
         if reply.status == 401:
-            self._secrets.pop(endpoint, None)
+            self.forget(endpoint)
             renewed = await self.secret(endpoint, auth_mode)
             if renewed != secret:
                 reply = await self._send("POST", address, renewed, body, headers)
