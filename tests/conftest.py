@@ -156,6 +156,14 @@ def azure_client_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_RefuseAzureClients, "allowed", True)
 
 
+@pytest.fixture(scope="module")
+def azure_client_allowed_in_a_module() -> Iterator[None]:
+    """The same for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_RefuseAzureClients, "allowed", True)
+        yield
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of local state, for this test and the commands that it runs."""

@@ -274,6 +274,8 @@ def _time(cell: Any, type_: str) -> Any:
 
 
 def _any(cell: Any, type_: str) -> Any:
+    if isinstance(cell, int):
+        float(cell)  # of a whole number that no column of numbers can have, pandas would make no frame
     return cell
 
 
