@@ -1,4 +1,8 @@
-"""Connections of the router to the instances of one deployment, and the limit on requests at once."""
+"""Connections of the router to the instances of one deployment, and the limit on requests at once.
+
+A request that could not be sent, since its instance has ended, goes to another one. One that was sent is never sent
+again.
+"""
 
 import asyncio
 import contextlib
@@ -30,10 +34,13 @@ class _Slot:
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
 
-    async def exchange(self, body: bytes) -> tuple[dict[str, Any], bytes]:
+    async def connect(self) -> None:
         if self.reader is None or self.writer is None or self.reader.at_eof():
             self.close()
             self.reader, self.writer = await asyncio.open_unix_connection(self.socket)
+
+    async def exchange(self, body: bytes) -> tuple[dict[str, Any], bytes]:
+        assert self.reader is not None and self.writer is not None
         self.writer.write(frame({}, body))
         await self.writer.drain()
         return await read_frame(self.reader)
@@ -51,7 +58,8 @@ class Instances:
     """
 
     def __init__(self) -> None:
-        self._sockets: frozenset[str] = frozenset()
+        self._told: frozenset[str] = frozenset()
+        self._sockets: frozenset[str] = frozenset()  # of those that were told, where somebody listens
         self._concurrency = 1
         self._free: deque[_Slot] = deque()
         self._waiting: deque[asyncio.Future[_Slot]] = deque()
@@ -61,8 +69,9 @@ class Instances:
     def update(self, sockets: Sequence[str], concurrency: int) -> None:
         """Take over which instances are ready, and how many requests each works at, at once."""
         wanted = frozenset(sockets)
-        if wanted == self._sockets and concurrency == self._concurrency:
+        if wanted == self._told and concurrency == self._concurrency:
             return
+        self._told, wanted = wanted, wanted - (self._told - self._sockets)
         added = wanted - self._sockets
         if concurrency != self._concurrency:
             for slot in self._free:
@@ -98,7 +107,8 @@ class Instances:
         self.in_flight += 1
         began = asyncio.get_running_loop().time()
         try:
-            slot = await self._acquired(timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                slot = await self._connected()
         except BaseException:
             self.in_flight -= 1
             raise
@@ -126,16 +136,46 @@ class Instances:
         if not task.cancelled():
             task.exception()  # whoever asked may have gone, and nobody else takes it
 
-    async def _acquired(self, timeout_seconds: float) -> _Slot:
+    async def _connected(self) -> _Slot:
+        """A slot that is free, and connected."""
+        while self._sockets:
+            slot = await self._acquired()
+            try:
+                await slot.connect()
+            except OSError:
+                slot.close()
+                self._ended(slot.socket)
+            except BaseException:
+                self._hand_on(slot)
+                raise
+            else:
+                return slot
+        raise NoInstance
+
+    async def _acquired(self) -> _Slot:
         if self._free:
             return self._free.pop()
-        waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[_Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
-            return await asyncio.wait_for(waiting, timeout_seconds)
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                self._hand_on(waiting.result())  # it came in the same moment
+            raise
         finally:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(waiting)
+
+    def _ended(self, socket: str) -> None:
+        """Take over that nobody listens at a socket any more, before the supervisor tells it. It never comes back."""
+        self._sockets -= {socket}
+        for slot in [slot for slot in self._free if slot.socket == socket]:
+            slot.close()
+            self._free.remove(slot)
+        while not self._sockets and self._waiting:
+            if not (waiting := self._waiting.popleft()).done():
+                waiting.set_exception(NoInstance())
 
     def _hand_on(self, slot: _Slot) -> None:
         while self._waiting:

@@ -37,6 +37,10 @@ MAX_BODY_BYTES = 10 << 20  # as on Azure ML
 _JSON, _TEXT, _HTML = "application/json", "text/plain; version=0.0.4; charset=utf-8", "text/html; charset=utf-8"
 
 
+class ClientGone(Exception):
+    """Who asked has closed the connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer to an HTTP request."""
@@ -140,10 +144,13 @@ class Router:
     ) -> tuple[Reply, str]:
         """Answer a request of an endpoint; the deployment is empty where none was chosen."""
         key = endpoint.key.read()
-        if key is None or not hmac.compare_digest(headers.get("authorization", "").encode(), b"Bearer " + key):
+        if not key or not hmac.compare_digest(headers.get("authorization", "").encode(), b"Bearer " + key):
             reply = refused(401, "Send the key of the endpoint: Authorization: Bearer KEY.")
             return Reply(401, reply.body, headers={"www-authenticate": "Bearer"}), ""
-        body = await _body(receive)
+        try:
+            body = await _body(headers, receive)
+        except ClientGone:
+            return refused(400, "The request ended before all of it had come."), ""
         if body is None:
             return refused(413, f"A request has {MAX_BODY_BYTES >> 20} MiB at most."), ""
         named, session = headers.get("azureml-model-deployment"), headers.get("azureml-model-session")
@@ -243,18 +250,27 @@ async def _asked(deployment: _Deployment, body: bytes) -> Reply:
     return Reply(424, content, str(header["type"]), told_headers)
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The body of a request; None if it is longer than may be."""
+async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+    """The body of a request; None if it is, or says that it is, longer than may be. The rest of it is not waited for.
+
+    Raises:
+        ClientGone: The connection has ended before the body did.
+    """
+    said = headers.get("content-length", "")
+    if said.isdecimal() and int(said) > MAX_BODY_BYTES:
+        return None
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size <= MAX_BODY_BYTES:
-            parts.append(part)
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            return None
         if not message.get("more_body"):
-            return b"".join(parts) if size <= MAX_BODY_BYTES else None
+            return b"".join(parts)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

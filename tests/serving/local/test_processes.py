@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,6 @@ def test_while_one_instance_is_started_again_the_other_answers_every_request(
         await deployed(local, definitions)
         await local.scale(ENDPOINT, "blue", 2)
         os.kill(pid_of(await answered(local)), signal.SIGKILL)
-        await asyncio.sleep(0.3)  # until the supervisor has seen it
         assert {(await local.score(ENDPOINT, asking())).status for _ in range(50)} == {200}
 
     asyncio.run(behaviour())
@@ -101,6 +101,61 @@ def test_a_router_that_is_killed_comes_back_and_the_same_instance_answers(
         after = await local.score(ENDPOINT, asking())  # who asks meanwhile waits, since the port is still open
         assert (after.status, pid_of(after)) == (200, pid_of(before))
         assert router_of(home) != router
+
+    asyncio.run(behaviour())
+
+
+async def asked_by_four_clients(serving: LocalServing, kill: Callable[[], None]) -> Counter[int]:
+    """How often each status was answered to four clients, who ask before, while and after something is killed."""
+    stop, counted = asyncio.Event(), Counter[int]()
+
+    async def client() -> None:
+        while not stop.is_set():
+            counted[(await serving.score(ENDPOINT, asking())).status] += 1
+
+    async def answers(more: int) -> None:
+        """Wait until so many more requests were answered with success."""
+        end = counted[200] + more
+        for _ in range(6_000):
+            if counted[200] >= end:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(counted)
+
+    clients = [asyncio.create_task(client()) for _ in range(4)]
+    await answers(40)
+    kill()
+    await answers(200)
+    stop.set()
+    await asyncio.gather(*clients)
+    return counted
+
+
+def test_of_four_clients_at_most_one_has_an_error_when_one_of_two_instances_is_killed(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        await deployed(local, definitions, "request_settings: {request_timeout_ms: 60000}\n")
+        await local.scale(ENDPOINT, "blue", 2)
+        pid = pid_of(await answered(local))
+        counted = await asked_by_four_clients(local, lambda: os.kill(pid, signal.SIGKILL))
+        assert set(counted) <= {200, 502} and counted[502] <= 1, counted
+
+    asyncio.run(behaviour())
+
+
+def test_of_four_clients_each_has_at_most_one_error_when_the_router_is_killed(
+    local: LocalServing, definitions: Definitions, home: Path
+) -> None:
+    async def behaviour() -> None:
+        await deployed(
+            local,
+            definitions,
+            "request_settings: {request_timeout_ms: 60000, max_concurrent_requests_per_instance: 4}\n"
+            "environment_variables: {WORKER_COUNT: '4'}\n",
+        )
+        counted = await asked_by_four_clients(local, lambda: os.kill(router_of(home), signal.SIGKILL))
+        assert set(counted) <= {0, 200} and counted[0] <= 4, counted
 
     asyncio.run(behaviour())
 

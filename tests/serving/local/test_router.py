@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from flows.serving.local.pages import columns_of, openapi
 from tests.processes import commands_with
 from tests.serving.conftest import local_place
 from tests.serving.scripts import ENDPOINT, Definitions, asking
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,38 @@ def test_paths_methods_and_sizes_that_cannot_be_are_refused(served: Served) -> N
     assert httpx.get(f"{served.root}/elsewhere").status_code == 404
     assert served.post(b"x" * ((10 << 20) + 1)).status_code == 413
     assert served.post(azureml_model_deployment="../blue").status_code == 404
+
+
+def test_clients_that_are_slow_or_send_too_much_or_go_away_do_not_keep_others_waiting(served: Served) -> None:
+    port = int(served.root.rpartition(":")[2])
+    path = f"/endpoints/{ENDPOINT}/score"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {served.key}\r\n"
+
+    def begun(text: str) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        connection.sendall(text.encode())
+        return connection
+
+    def ended_early() -> int:
+        line = f'tandem_requests_total{{endpoint="{ENDPOINT}",deployment="",status="400"}} '
+        found = [each for each in httpx.get(f"{served.root}/metrics").text.splitlines() if each.startswith(line)]
+        return int(found[0].rpartition(" ")[2]) if found else 0
+
+    with ExitStack() as stack:
+        for _ in range(20):  # of which no one ever ends its request
+            stack.enter_context(begun(head))
+            stack.enter_context(begun(f"{head}Content-Length: 100\r\n\r\n{{"))
+            large = stack.enter_context(begun(f"{head}Content-Length: {1 << 40}\r\n\r\n"))
+            large.sendall(bytes(1 << 16))
+            assert large.recv(12) == b"HTTP/1.1 413"
+        for body in (b"{", b"\xff\xfe", b"", b"[" * 100_000):
+            assert served.post(body).status_code == 424
+        assert [served.post().status_code for _ in range(20)] == [200] * 20
+        before = ended_early()
+        begun(f"{head}Content-Length: 100\r\n\r\n{asking(says='half').decode()}").close()
+        until(lambda: ended_early() == before + 1)
+    for name in NAMES:
+        assert "asked by half" not in "".join(asyncio.run(served.serving.logs(ENDPOINT, name)).values())
 
 
 def test_what_web_pages_from_elsewhere_send_is_refused(served: Served) -> None:
