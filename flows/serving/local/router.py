@@ -33,7 +33,7 @@ from flows.serving.local.shares import Shares, of_session
 from flows.spec.text.names import unfit
 
 REASON = "ms-azureml-model-error-reason"  # with the words of the proxy in Azure ML's own containers
-MAX_BODY_BYTES = 10 << 20  # as on Azure ML
+MAX_BODY_BYTES = 10 << 20
 _JSON, _TEXT, _HTML = "application/json", "text/plain; version=0.0.4; charset=utf-8", "text/html; charset=utf-8"
 
 

@@ -144,6 +144,19 @@ def test_of_four_clients_at_most_one_has_an_error_when_one_of_two_instances_is_k
     asyncio.run(behaviour())
 
 
+def test_of_four_clients_only_those_being_answered_are_broken_off_when_the_only_instance_is_killed(
+    local: LocalServing, definitions: Definitions
+) -> None:
+    async def behaviour() -> None:
+        at_once = "request_settings: {request_timeout_ms: 60000, max_concurrent_requests_per_instance: 2}\n"
+        await deployed(local, definitions, f"{at_once}environment_variables: {{WORKER_COUNT: '2'}}\n")
+        pid = pid_of(await answered(local))
+        counted = await asked_by_four_clients(local, lambda: os.kill(pid, signal.SIGKILL))
+        assert set(counted) <= {200, 502, 503} and counted[502] <= 2, counted  # 503 until it is started again
+
+    asyncio.run(behaviour())
+
+
 def test_of_four_clients_each_has_at_most_one_error_when_the_router_is_killed(
     local: LocalServing, definitions: Definitions, home: Path
 ) -> None:

@@ -172,6 +172,11 @@ def test_the_key_is_in_one_file_that_only_its_user_can_read_and_nowhere_else(ser
     assert not commands_with(served.key)
 
 
+def test_what_the_endpoints_keep_can_be_read_by_nobody_else(served: Served) -> None:
+    served.post(asking(says="patient"))
+    assert stat.S_IMODE((served.home / "serving").stat().st_mode) == 0o700
+
+
 def test_no_body_is_in_a_log(served: Served) -> None:
     served.post(asking(bad=True, patient="1234-5678"))
     served.post(asking(raises=True, patient="1234-5678"))
