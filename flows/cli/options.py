@@ -48,6 +48,14 @@ Job = Annotated[
 ]
 Python = Annotated[str | None, Flag("The interpreter that runs the steps on this machine.", "PATH")]
 
+EndpointFlag = Annotated[
+    str | None,
+    Flag("Azure ML YAML of the endpoint, or the name of one that is there. Default: serving/endpoint.yml.", "ENDPOINT"),
+]
+DeploymentFlag = Annotated[
+    str | None, Flag("Azure ML YAML of its deployments. Default: serving/deployment.yml.", "FILE.yml")
+]
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -136,12 +144,8 @@ class DeployOptions:
     """Serve a registered model in place of the one that is served now, step by step."""
 
     model: Annotated[str, Argument("NAME or NAME@champion for the champion, or NAME:VERSION.", "MODEL")]
-    endpoint: Annotated[
-        str | None, Flag("Azure ML YAML of the endpoint. Default: serving/endpoint.yml.", "FILE.yml")
-    ] = None
-    deployment: Annotated[
-        str | None, Flag("Azure ML YAML of its deployments. Default: serving/deployment.yml.", "FILE.yml")
-    ] = None
+    endpoint: EndpointFlag = None
+    deployment: DeploymentFlag = None
     steps: Annotated[str | None, Flag("Shares of the new deployment in percent.", "'10 50 100'")] = None
     pause_seconds: Annotated[float | None, Flag("How long each share is held before it is checked.", "SECONDS")] = None
     keep_seconds: Annotated[float | None, Flag("How long the old deployment is kept afterwards.", "SECONDS")] = None
@@ -189,6 +193,8 @@ class PromoteOptions:
     model: Annotated[str, Argument("The version.", "MODEL:VERSION")]
     reason: Annotated[str | None, Flag("Why; it is kept with both versions.", "TEXT")] = None
     deploy: Annotated[bool, Flag("Serve it, too.")] = False
+    endpoint: EndpointFlag = None
+    deployment: DeploymentFlag = None
     engine: Annotated[EngineFlag, Flag("Whose registry it is.")] = "auto"
     json: Json = False
 
@@ -206,9 +212,11 @@ class RollbackOptions:
     model: Annotated[str | None, Argument("The model whose champion from before comes back.", "MODEL")] = None
     reason: Annotated[str | None, Flag("Why; it is kept with both versions.", "TEXT")] = None
     deploy: Annotated[bool, Flag("Serve it, too.")] = False
-    endpoint_name: Annotated[
-        str | None, Flag("Bring back what this endpoint served before. The champion stays.", "NAME", "--endpoint")
+    endpoint: Annotated[
+        str | None,
+        Flag("Without a model: bring back what this endpoint served before; the champion stays.", "ENDPOINT"),
     ] = None
+    deployment: DeploymentFlag = None
     engine: Annotated[EngineFlag, Flag("Whose registry and endpoints they are.")] = "auto"
     json: Json = False
 

@@ -12,14 +12,14 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
 from flows.engines.open_engine import chosen_engine, open_engine
-from flows.errors import SettingsError
+from flows.errors import DataAssetError, SettingsError
 from flows.orchestration.events import emit, rollout_ended
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_names import BY_HAND
 from flows.rollout.examine import EndpointExaminer
 from flows.rollout.known_rows import KnownRows, known_rows
 from flows.rollout.owner import is_dead, this_owner
-from flows.rollout.parameters import DeployParameters
+from flows.rollout.parameters import DeployParameters, is_file
 from flows.rollout.plan import Checks, Done, Hold, Keep, WaitForPlace, next_action
 from flows.rollout.rollout import Moment, Rollout, Wanted
 from flows.rollout.summary import DeploySummary, deployments_table, told
@@ -27,6 +27,7 @@ from flows.serving.endpoints import Endpoint, ServedModel
 from flows.serving.open_serving import open_serving
 from flows.serving.wanted_model import find_version, served_model
 from flows.settings import Settings
+from flows.spec.model.endpoint import EndpointSpec
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 from flows.training.markdown import plain
 from flows.training.parameters import with_parameters
@@ -48,17 +49,21 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
     endpoint tells.
     """
     settings = Settings.from_environment()
-    endpoint = read_endpoint(_file(settings, parameters.endpoint, "endpoint"))
+    by_file = is_file(parameters.endpoint)
+    endpoint = read_endpoint(_file(settings, parameters.endpoint, "endpoint")) if by_file else None
     definition = read_online_deployment(_file(settings, parameters.deployment, "deployment"))
-    policy = parameters.policy(dict(endpoint.tags))
     engine_name = chosen_engine(parameters.engine, settings).kind.name
     async with open_engine(parameters.engine, settings) as engine, open_serving(engine_name, settings) as serving:
+        there = await serving.endpoint(parameters.endpoint if endpoint is None else endpoint.name)
+        if endpoint is None:
+            endpoint = _defined_as(there, parameters.endpoint, definition.source)
+        policy = parameters.policy(dict(endpoint.tags))
         version = await find_version(engine.registry, parameters.model)
         model = served_model(version)
-        there = await serving.endpoint(endpoint.name)
-        await serving.check_quota(definition, 1 if there is None or not there.deployments else 2)
         known = KnownRows()
         if not isinstance(next_action(there, model, policy, time.time(), Checks()), Done | Keep):
+            if there is None or model not in [one.model for one in there.deployments]:
+                await serving.check_quota(definition, 1)
             with tempfile.TemporaryDirectory() as place:
                 known = await known_rows(await serving.model_folder(version.source, Path(place)))
         wanted = Wanted(endpoint, definition, model, version.source, this_owner())
@@ -116,6 +121,17 @@ async def _publish(summary: DeploySummary) -> None:
     await acreate_markdown_artifact(
         f"**{summary.verdict}**: {plain(summary.message)}", key="rollout", description=plain(summary.message)
     )
+
+
+def _defined_as(there: Endpoint | None, name: str, source: Path) -> EndpointSpec:
+    """The definition of an endpoint that is there, as far as a rollout needs it.
+
+    Raises:
+        DataAssetError: There is none of that name.
+    """
+    if there is None:
+        raise DataAssetError(f"There is no endpoint {name}. Nothing was changed. See: tandem endpoints")
+    return EndpointSpec(there.name, source, there.auth_mode, there.tags)
 
 
 def _file(settings: Settings, name: str, what: str) -> Path:

@@ -10,6 +10,11 @@ from flows.training.parameters import EngineName, Text, TrackingName
 _AS_DEFINED = "As the definition of the endpoint says, if it is left out."
 
 
+def is_file(endpoint: str) -> bool:
+    """Whether an endpoint is given as a file, and not by its name, which has no dot in it."""
+    return endpoint.endswith((".yml", ".yaml"))
+
+
 class DeployParameters(BaseModel):
     """What the flow ``deploy-model`` takes."""
 
@@ -21,7 +26,9 @@ class DeployParameters(BaseModel):
         "diabetes-predict@champion",
         description="What is served: NAME or NAME@champion for the champion, or NAME:VERSION.",
     )
-    endpoint: Text = Field("serving/endpoint.yml", description="Azure ML YAML of the endpoint.")
+    endpoint: Text = Field(
+        "serving/endpoint.yml", description="Azure ML YAML of the endpoint, or the name of one that is there."
+    )
     deployment: Text = Field("serving/deployment.yml", description="Azure ML YAML of its deployments.")
     steps: tuple[int, ...] | None = Field(
         None, description=f"Shares of the new deployment in percent, rising to 100, such as 10 50 100. {_AS_DEFINED}"

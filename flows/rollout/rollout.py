@@ -124,7 +124,8 @@ class Rollout:
         """
         self._serving = serving
         self._wanted = wanted
-        self._policy = policy
+        self._request_seconds = wanted.deployment.requests.timeout_seconds
+        self._policy = replace(policy, keep_seconds=max(policy.keep_seconds, self._request_seconds))
         self._examiner = examiner
         self._tell = tell
         self._gone = gone
@@ -146,8 +147,8 @@ class Rollout:
             endpoint = await self._serving.endpoint(self._wanted.endpoint.name)
             action = next_action(endpoint, self._wanted.model, self._policy, self._now(), self._checks)
             over = isinstance(action, Done | Keep) or (self._over and not isinstance(action, Delete | WaitForPlace))
-            if over and endpoint is not None and self._has_lease(endpoint):
-                await self._serving.tag(endpoint.name, {LEASE: None})
+            if over and endpoint is not None and (forgotten := self._forgotten(endpoint, action)):
+                await self._serving.tag(endpoint.name, dict.fromkeys(forgotten))
                 self._leased = False
             if over and endpoint is not None and not isinstance(action, Keep):
                 colour = action.colour if isinstance(action, Done) else self._over
@@ -195,8 +196,11 @@ class Rollout:
             case Delete(colour):
                 await self._serving.delete_deployment(name, colour)
             case RestoreShares(rolling, shares):
+                has_share = endpoint is not None and endpoint.traffic.get(rolling.colour)
                 await self._serving.set_traffic(name, shares)
                 await self._serving.tag(name, dict(replace(rolling, phase=Phase.BACK).tags()))
+                if has_share:  # before it is deleted, what it was asked until now is answered, or has taken too long
+                    await self._sleep(self._request_seconds)
             case Undo(rolling):
                 await self._undo(rolling)
             case Done():
@@ -230,6 +234,13 @@ class Rollout:
         rolling = Rolling.of(endpoint.tags)
         assert rolling is not None
         await self._serving.tag(endpoint.name, dict(replace(rolling, since=self._now()).tags()))
+
+    def _forgotten(self, endpoint: Endpoint, action: Action) -> list[str]:
+        """The tags of a rollout that is over: its lease, or that of a dead one, and what it has retired and deleted."""
+        lease = Lease.of(endpoint.tags)
+        over = lease is not None and (self._has_lease(endpoint) or self._gone(lease.owner))
+        tidied = isinstance(action, Done) and not action.rolled_back and RETIRED in endpoint.tags
+        return [*([LEASE] if over else []), *([RETIRED] if tidied else [])]
 
     def _has_lease(self, endpoint: Endpoint) -> bool:
         lease = Lease.of(endpoint.tags)

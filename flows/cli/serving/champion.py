@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from flows.cli.options import DeployOptions, PromoteOptions, RollbackOptions
 from flows.cli.serving.deploy import deploy
@@ -11,9 +12,11 @@ from flows.engines.open_engine import chosen_engine, open_engine
 from flows.errors import DataAssetError, ParameterError
 from flows.mlflow_store.model_registry import ModelRegistry
 from flows.rollout.champion import Moved, promote_version, roll_back, version_before
+from flows.rollout.parameters import is_file
 from flows.rollout.record import Retired
 from flows.serving.open_serving import open_serving
 from flows.settings import Settings
+from flows.spec.reading.endpoints import read_endpoint
 
 AT_ONCE = "100"
 
@@ -37,9 +40,9 @@ def rollback(options: RollbackOptions) -> int:
         TandemError: Nothing was changed.
     """
     if options.model is None:
-        if options.endpoint_name is None:
-            raise ParameterError("Name a model, or --endpoint-name NAME. Nothing was changed.")
-        label = asyncio.run(_served_before(options.engine, options.endpoint_name))
+        if options.endpoint is None:
+            raise ParameterError("Name a model, or --endpoint NAME. Nothing was changed.")
+        label = asyncio.run(_served_before(options.engine, options.endpoint))
         return deploy(_deploy_options(label, options))
     if not options.reason:
         raise ParameterError("Say why with --reason TEXT: it is kept with both versions. Nothing was changed.")
@@ -78,11 +81,20 @@ def _told(moved: Moved, options: PromoteOptions | RollbackOptions) -> int:
 
 def _deploy_options(label: str, options: PromoteOptions | RollbackOptions) -> DeployOptions:
     """A person who goes back wants it now: all the traffic in one step, as soon as the tests have passed."""
-    return DeployOptions(label, steps=AT_ONCE, pause_seconds=0.0, engine=options.engine, json=options.json)
+    return DeployOptions(
+        label,
+        endpoint=options.endpoint,
+        deployment=options.deployment,
+        steps=AT_ONCE,
+        pause_seconds=0.0,
+        engine=options.engine,
+        json=options.json,
+    )
 
 
-async def _served_before(engine_name: str, endpoint_name: str) -> str:
+async def _served_before(engine_name: str, endpoint_text: str) -> str:
     """The model that an endpoint served before: that of a deployment that is kept, else the champion from before."""
+    endpoint_name = read_endpoint(Path(endpoint_text)).name if is_file(endpoint_text) else endpoint_text
     settings = Settings.from_environment()
     kind = chosen_engine(engine_name, settings).kind.name
     async with open_serving(kind, settings) as serving:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.cli.options import DeployOptions
 from flows.cli.run import Run, run_flow
-from flows.rollout.parameters import DeployParameters
+from flows.rollout.parameters import DeployParameters, is_file
 from flows.rollout.policy import read_steps
 from flows.rollout.summary import ROLLED_BACK, DeploySummary, summary_as_json, summary_as_text
 from flows.training.parameters import validated
@@ -22,7 +22,7 @@ def deploy(options: DeployOptions) -> int:
     if options.steps is not None:
         given["steps"] = read_steps(options.steps)
     for name in ("endpoint", "deployment"):
-        if given[name] is not None:
+        if given[name] is not None and (name == "deployment" or is_file(given[name])):
             given[name] = os.path.abspath(given[name])
     parameters = validated(DeployParameters, {name: value for name, value in given.items() if value is not None})
     summary: DeploySummary = run_flow(Run(parameters, None, _flow), quiet=options.json)

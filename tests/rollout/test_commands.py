@@ -1,0 +1,51 @@
+"""``tandem deploy`` as a person types it, at both places."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.rollout.places import Commands, ended
+from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_first_deployment_is_served_and_the_same_command_then_does_nothing(tandem: Commands) -> None:
+    done = tandem.deploy(GOOD, "--json")
+    assert done.code == 0, done.err
+    assert (done.summary["verdict"], done.summary["version"]) == ("Deployed", GOOD)
+    again = tandem.run("deploy", MODEL)
+    assert again.code == 0, again.err
+    assert f"{MODEL}:{GOOD} is served by the endpoint {tandem.place.endpoint} already" in again.out
+    there = tandem.place.look()
+    assert there is not None
+    assert (there.alone, tandem.place.workers(), tandem.place.left()) == (GOOD, 1, [])
+
+
+def test_second_command_is_refused_while_the_first_rolls_out(tandem: Commands, tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    with tandem.waiting("before Check 10", go_on, "deploy", f"{MODEL}:{GOOD_TOO}") as first:
+        refused = tandem.deploy(GOOD)
+        during = tandem.place.look()
+        go_on.touch()
+        done = ended(first)
+    assert refused.code == 1, refused.out
+    assert "is being changed by another rollout" in refused.err
+    assert "Traceback" not in refused.err
+    assert during is not None and sorted(during.versions.values()) == [GOOD, GOOD_TOO]
+    assert done.code == 0, done.err
+    there = tandem.place.look()
+    assert there is not None and there.alone == GOOD_TOO
+
+
+@pytest.mark.slow
+def test_of_two_commands_that_start_at_once_one_rolls_out_and_nothing_is_made_twice(tandem: Commands) -> None:
+    tandem.deploy(GOOD)
+    both = [tandem.start("deploy", f"{MODEL}:{GOOD_TOO}") for _ in range(2)]
+    done = [ended(process) for process in both]
+    assert 0 in [one.code for one in done], done
+    for one in done:
+        assert one.code == 0 or "is being changed by another rollout" in one.err, one
+    there = tandem.place.look()
+    assert there is not None
+    assert (there.alone, tandem.place.workers(), tandem.place.left()) == (GOOD_TOO, 1, [])
