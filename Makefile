@@ -123,8 +123,9 @@ bench-drift: $(READY) ## Measure how often the watch over incoming data is wrong
 bench-rows: $(READY) ## Measure time and memory of prep and train up to 10 million rows
 	$(BIN)/python tests/bench/rows.py
 
-bench-serving: $(READY) ## Measure an endpoint of this machine beside `mlflow models serve`, and `tandem score` beside pandas
+bench-serving: $(READY) ## Measure serving beside `mlflow models serve`, requests during rollouts, and `tandem score`
 	$(BIN)/python tests/bench/serving.py
+	$(BIN)/python -m tests.rollout
 	$(BIN)/python tests/bench/batch_scoring.py
 
 clean: ## Delete the local state (runs, models, caches of steps) where TANDEM_HOME says, else .tandem and outputs

@@ -1,7 +1,4 @@
-"""Requests at a constant rate while something else goes on, counted by who answered, and how.
-
-``python -m tests.rollout.load`` prints the figures of rollouts and of ways back on both places.
-"""
+"""Requests at a constant rate while something else goes on, counted by who answered, and how."""
 
 import http.client
 import itertools
@@ -88,16 +85,27 @@ class Load:
         """How many requests a deployment has answered well."""
         return sum(one.deployment == deployment and one.status == 200 for one in self._asked)
 
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self._asked) / self.seconds
+
+    def figures(self) -> list[str]:
+        """How many requests, in how many seconds, how many a second, the p99 in milliseconds, and the failed ones."""
+        ranked = sorted(one.seconds for one in self._asked)
+        p99 = 1000 * ranked[-1 - len(ranked) // 100]
+        return [str(len(ranked)), f"{self.seconds:.1f}", f"{self.rate:.1f}", f"{p99:.0f}", self._told_failed()]
+
     def told(self) -> str:
         """The counts, in a line."""
         by_whom = Counter(one.deployment or "nobody" for one in self._asked)
-        failed = Counter((one.deployment or "nobody", one.status) for one in self.failed)
         answered = ", ".join(f"{name} {count}" for name, count in sorted(by_whom.items()))
-        wrong = ", ".join(f"{count} × {status} by {name}" for (name, status), count in sorted(failed.items()))
-        rate = len(self._asked) / self.seconds
-        return (
-            f"{len(self._asked)} requests in {self.seconds:.1f} s ({rate:.1f}/s): {answered}; failed: {wrong or 'none'}"
-        )
+        sent = f"{len(self._asked)} requests in {self.seconds:.1f} s ({self.rate:.1f}/s)"
+        return f"{sent}: {answered}; failed: {self._told_failed()}"
+
+    def _told_failed(self) -> str:
+        failed = Counter((one.deployment or "nobody", one.status) for one in self.failed)
+        return ", ".join(f"{count} × {status} by {name}" for (name, status), count in sorted(failed.items())) or "none"
 
     def _client(self) -> None:
         connection = self._address.connect()
