@@ -1,6 +1,7 @@
 """Change on the server only what differs from what is wanted.
 
-What an operator has switched off (a schedule, an automation, a deployment) stays off, and what others have added stays.
+What an operator has switched off (a schedule, an automation, a deployment) stays off, what they have switched on stays
+on, and what others have added stays.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,15 +79,19 @@ async def put_automations(client: PrefectClient, wanted: Sequence[AutomationCore
         old = there.get(automation.name)
         if old is None:
             await client.create_automation(automation)
-            done.append(Done("made", "automation", automation.name))
+            done.append(Done("made", "automation", automation.name, _off(automation)))
             continue
         # The server neither shows the owner of an automation nor lets it be changed.
         new = _core({**automation.model_dump(exclude={"owner_resource"}), "enabled": old.enabled})
         same = _core(old.model_dump()) == new
         if not same:
             await client.update_automation(old.id, new)
-        done.append(Done("there" if same else "changed", "automation", automation.name))
+        done.append(Done("there" if same else "changed", "automation", automation.name, _off(new)))
     return done
+
+
+def _off(automation: AutomationCore) -> str:
+    return "" if automation.enabled else "off"
 
 
 def _core(values: Mapping[str, Any]) -> AutomationCore:

@@ -8,6 +8,7 @@ from flows.errors import ParameterError
 from flows.spec.text.section import nearest
 
 PREFIX = "tandem.rollout."
+MOST_MIRRORED = 50  # percent, as Azure ML allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class RolloutPolicy:
     Attributes:
         steps: The shares of the new deployment, one after the other, in percent; rising, and the last is 100.
         pause_seconds: How long each share is held before it is checked and the next is set.
-        mirror: The share of requests that the new deployment gets a copy of before the first step, 0 to 50 percent.
+        mirror_percent: The share of the requests that the new deployment gets a copy of before the first step; 0 to 50.
         requests: How many requests each check sends.
         max_error_share: The greatest share of them that may fail, 0 to 1.
         max_p99_seconds: The longest that 99 of 100 of them may take.
@@ -27,7 +28,7 @@ class RolloutPolicy:
 
     steps: tuple[int, ...] = (10, 50, 100)
     pause_seconds: float = 60.0
-    mirror: int = 0
+    mirror_percent: int = 0
     requests: int = 50
     max_error_share: float = 0.0
     max_p99_seconds: float = 2.0
@@ -46,7 +47,7 @@ class RolloutPolicy:
                 f"The steps of a rollout are rising shares in percent that end at 100, such as 10 50 100, and not "
                 f"{' '.join(map(str, self.steps)) or 'none'}."
             )
-        _in_range("mirror", self.mirror, 0, 50)
+        _in_range("mirror_percent", self.mirror_percent, 0, MOST_MIRRORED)
         _in_range("requests", self.requests, 1, 10_000)
         _in_range("max_error_share", self.max_error_share, 0, 1)
         _in_range("max_p99_seconds", self.max_p99_seconds, 0.001, 180)
@@ -91,7 +92,7 @@ def _steps(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.replace(",", " ").split())
 
 
-_TYPES: Mapping[str, Callable[[str], Any]] = {"steps": _steps, "mirror": int, "requests": int}
+_TYPES: Mapping[str, Callable[[str], Any]] = {"steps": _steps, "mirror_percent": int, "requests": int}
 
 
 def _read(tag: str, text: str, reader: Callable[[str], Any]) -> Any:

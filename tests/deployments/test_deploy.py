@@ -3,7 +3,7 @@
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from flows.drift.parameters import WatchParameters
 from flows.errors import ParameterError, SettingsError
 from flows.machine.living import has_entries
 from flows.prefect_api.server import SERVED
+from flows.rollout.parameters import DeployParameters
 from flows.scoring.parameters import ScoreParameters
 from flows.training.parameters import JobParameters, PipelineParameters, shown_fields, validated
 from tests.deployments.station import Station, prefect_server, verbs
@@ -25,7 +26,16 @@ MODELS = {
     "train-job": JobParameters,
     "watch-data": WatchParameters,
     "score-data": ScoreParameters,
+    "deploy-model": DeployParameters,
 }
+ROLLOUT_ON_PROMOTION = "tandem: deploy what was promoted"
+FORMS = [
+    "train-pipeline/on-demand",
+    "train-job/on-demand",
+    "watch-data/scheduled",
+    "deploy-model/on-demand",
+    "score-data/scheduled",
+]
 WRONG = {
     "no such solver": ("solver", "liblinar"),
     "negative": ("reg_rate", -1),
@@ -91,7 +101,7 @@ def test_what_prefects_own_command_deploys_differs_in_the_schema_and_the_tags_of
     assert done.returncode == 0, done.stdout + done.stderr
     changed = {(each.kind, each.detail) for each in station.deploy() if each.verb != "there"}
     # It lets pass a parameter that there is not, and gives the automations of triggers no tag.
-    assert changed == {("deployment", "parameter_openapi_schema"), ("automation", "")}
+    assert changed == {("deployment", "parameter_openapi_schema"), ("automation", ""), ("automation", "off")}
 
 
 def test_deployments_hold_no_path_of_this_machine(station: Station) -> None:
@@ -131,9 +141,7 @@ def test_scoring_is_off_until_somebody_switches_it_on_and_then_stays_on(station:
     assert (schedule()["active"], automation()["enabled"]) == (True, True)
 
 
-@pytest.mark.parametrize(
-    "name", ["train-pipeline/on-demand", "train-job/on-demand", "watch-data/scheduled", "score-data/scheduled"]
-)
+@pytest.mark.parametrize("name", FORMS)
 def test_form_has_choices_ranges_defaults_and_a_description_for_every_parameter(station: Station, name: str) -> None:
     form = station.deployment(name)["parameter_openapi_schema"]
     fields = shown_fields(MODELS[name.partition("/")[0]])
@@ -145,17 +153,49 @@ def test_form_has_choices_ranges_defaults_and_a_description_for_every_parameter(
         assert bounds & form["properties"][parameter].keys() or field.annotation is bool, parameter
 
 
+def groups_of(properties: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """The group of each parameter, and the groups in their order, of which each is in one place."""
+    shown = sorted(properties.items(), key=lambda item: item[1]["position"])
+    groups = {key: value["title"].partition(": ")[0] for key, value in shown}
+    assert all(value["title"] == f"{groups[key]}: {key}" for key, value in shown)
+    order = list(dict.fromkeys(groups.values()))
+    assert [group for group, _ in itertools.groupby(groups.values())] == order
+    return groups, order
+
+
 @pytest.mark.parametrize("name", ["train-pipeline/on-demand", "train-job/on-demand"])
 def test_form_is_in_groups_of_which_the_last_is_what_only_azure_ml_needs(station: Station, name: str) -> None:
     properties = station.deployment(name)["parameter_openapi_schema"]["properties"]
-    shown = sorted(properties.items(), key=lambda item: item[1]["position"])
-    groups = [value["title"].partition(": ")[0] for _, value in shown]
-    assert all(value["title"] == f"{group}: {key}" for group, (key, value) in zip(groups, shown, strict=True))
-    order = list(dict.fromkeys(groups))
-    assert [group for group, _ in itertools.groupby(groups)] == order  # each group is in one place
+    groups, order = groups_of(properties)
     assert order[0] == "Training" and order[-1] == "Azure ML only"
-    last = {key for group, (key, _) in zip(groups, shown, strict=True) if group == order[-1]}
+    last = {key for key, group in groups.items() if group == order[-1]}
     assert {"compute_name", "queue_timeout_seconds", "run_timeout_seconds"} <= last
+
+
+def test_form_of_a_rollout_is_in_groups(station: Station) -> None:
+    groups, order = groups_of(station.deployment("deploy-model/on-demand")["parameter_openapi_schema"]["properties"])
+    assert order == ["Model", "Traffic", "Checks", "Run"]
+    assert (groups["model"], groups["mirror_percent"], groups["max_error_share"]) == ("Model", "Traffic", "Checks")
+
+
+def automation_of_rollouts(station: Station) -> dict[str, Any]:
+    (found,) = (each for each in station.everything()["automations"] if each["name"] == ROLLOUT_ON_PROMOTION)
+    return found
+
+
+def test_rollout_on_promotion_is_off_until_someone_turns_it_on_and_a_second_deploy_leaves_it_on(
+    station: Station,
+) -> None:
+    assert automation_of_rollouts(station)["enabled"] is False
+    assert Done("there", "automation", ROLLOUT_ON_PROMOTION, "off") in station.deploy()
+    assert station.deployment("deploy-model/on-promotion")["global_concurrency_limit"]["limit"] == 1
+    done = station.prefect("automation", "resume", ROLLOUT_ON_PROMOTION)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert automation_of_rollouts(station)["enabled"] is True
+    assert verbs(station.deploy()) == {"there"}
+    assert automation_of_rollouts(station)["enabled"] is True
+    assert station.prefect("automation", "pause", ROLLOUT_ON_PROMOTION).returncode == 0
+    assert automation_of_rollouts(station)["enabled"] is False
 
 
 @pytest.mark.parametrize(("parameter", "value"), WRONG.values(), ids=WRONG.keys())
@@ -213,13 +253,13 @@ def test_messages_go_through_one_block_until_nobody_is_to_be_told(station: Stati
     (block,) = everything["block_documents"]
     actions = [action for automation in everything["automations"] for action in automation["actions"]]
     through = [action["block_document_id"] for action in actions if action["type"] == "send-notification"]
-    assert through == [block["id"]] * 8
+    assert through == [block["id"]] * 10
     assert verbs(station.deploy()) == {"there"}  # the server remembers the setting
     other = {"TANDEM_NOTIFY_URL": "https://hooks.example.com/another-secret"}
     assert Done("changed", "block", "slack-webhook/ops") in station.deploy(**other)
     assert verbs(station.deploy(**other)) == {"there"}
     removed = [each for each in station.deploy(TANDEM_NOTIFY="none") if each.verb == "removed"]
-    assert sum(each.kind == "automation" for each in removed) == 8
+    assert sum(each.kind == "automation" for each in removed) == 10
 
 
 FILES = {
