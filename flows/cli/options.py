@@ -148,6 +148,9 @@ class DeployOptions:
     deployment: DeploymentFlag = None
     steps: Annotated[str | None, Flag("Shares of the new deployment in percent.", "'10 50 100'")] = None
     pause_seconds: Annotated[float | None, Flag("How long each share is held before it is checked.", "SECONDS")] = None
+    mirror_percent: Annotated[
+        int | None, Flag("Copies of so many requests go to it before its first share; 50 at most.", "PERCENT")
+    ] = None
     keep_seconds: Annotated[float | None, Flag("How long the old deployment is kept afterwards.", "SECONDS")] = None
     max_error_share: Annotated[float | None, Flag("Greatest share of failed requests, 0 to 1.", "SHARE")] = None
     max_p99_seconds: Annotated[float | None, Flag("Longest that 99 of 100 requests may take.", "SECONDS")] = None

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect import flow, get_run_logger
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
@@ -20,10 +20,11 @@ from flows.rollout.examine import EndpointExaminer
 from flows.rollout.known_rows import KnownRows, known_rows
 from flows.rollout.owner import is_dead, this_owner
 from flows.rollout.parameters import DeployParameters, is_file
-from flows.rollout.plan import Checks, Done, Hold, Keep, WaitForPlace, next_action
-from flows.rollout.rollout import Moment, Rollout, Wanted
-from flows.rollout.summary import DeploySummary, deployments_table, told
-from flows.serving.endpoints import Endpoint, ServedModel
+from flows.rollout.plan import Checks, Done, Keep, next_action
+from flows.rollout.rollout import Rollout, Wanted
+from flows.rollout.shown import Shown
+from flows.rollout.summary import DeploySummary
+from flows.serving.endpoints import Endpoint
 from flows.serving.open_serving import open_serving
 from flows.serving.wanted_model import find_version, served_model
 from flows.settings import Settings
@@ -31,8 +32,6 @@ from flows.spec.model.endpoint import EndpointSpec
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 from flows.training.markdown import plain
 from flows.training.parameters import with_parameters
-
-TABLE = "deployments"
 
 
 def _named() -> str:
@@ -67,11 +66,12 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
             with tempfile.TemporaryDirectory() as place:
                 known = await known_rows(await serving.model_folder(version.source, Path(place)))
         wanted = Wanted(endpoint, definition, model, version.source, this_owner())
-        examiner, show = EndpointExaminer(serving, known), _Shown(model)
+        examiner, show = EndpointExaminer(serving, known), Shown(model)
         result = await Rollout(serving, wanted, policy, examiner, tell=show, gone=is_dead).run()
     summary = DeploySummary(
         model, engine_name, result.endpoint, result.colour, result.changed, result.failed, result.logs or {}
     )
+    await show.table(summary.endpoint, summary.message)
     await _publish(summary)
     if summary.changed:
         await emit(
@@ -80,42 +80,7 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
     return Completed(name=summary.verdict, message=summary.message, data=summary)
 
 
-class _Shown:
-    """Shows each action of a rollout: as a line of the log, and the shares as a table."""
-
-    def __init__(self, model: ServedModel) -> None:
-        self._model = model
-        self._line = ""
-        self._shares: dict[str, int] | None = None
-
-    async def __call__(self, moment: Moment) -> None:
-        line = told(moment.action, self._model)
-        waits = isinstance(moment.action, Hold | Keep | WaitForPlace)
-        if not waits or type(moment.action).__name__ != self._line:
-            get_run_logger().info(line)
-        self._line = type(moment.action).__name__
-        if not waits:
-            await _step.with_options(task_run_name=line[:100])(line)
-        if moment.endpoint is not None and dict(moment.endpoint.traffic) != self._shares:
-            self._shares = dict(moment.endpoint.traffic)
-            await _publish_shares(moment.endpoint)
-
-
-@task(name="rollout")
-async def _step(line: str) -> str:
-    """One action of a rollout, as it begins, for the graph of the flow run."""
-    return line
-
-
-async def _publish_shares(endpoint: Endpoint) -> None:
-    if endpoint.deployments:
-        await acreate_table_artifact(
-            deployments_table(endpoint), key=TABLE, description=plain(f"Endpoint {endpoint.name}: who has which share")
-        )
-
-
 async def _publish(summary: DeploySummary) -> None:
-    await _publish_shares(summary.endpoint)
     for name, text in summary.logs.items():
         get_run_logger().warning("The last lines of %s:\n%s", name, text)
     await acreate_markdown_artifact(

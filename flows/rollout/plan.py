@@ -50,8 +50,24 @@ class Smoke:
 
 
 @dataclass(frozen=True, slots=True)
+class SetMirror:
+    """Let the new deployment get copies of requests, whose answers nobody waits for; the shares stay as they are."""
+
+    colour: str
+    percent: int
+    shares: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckMirror:
+    """Look at how the new deployment fares with copies of requests."""
+
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetShare:
-    """Give the new deployment a share of the traffic; the others keep their proportions."""
+    """Give the new deployment a share of the traffic, and no copies any more; the others keep their proportions."""
 
     colour: str
     shares: Mapping[str, int]
@@ -59,10 +75,11 @@ class SetShare:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Leave the share as it is for so many seconds."""
+    """Leave the share, or before the first the copies, as they are for so many seconds."""
 
     seconds: float
     share: int
+    mirror: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,8 @@ Action: TypeAlias = (
     | Begin
     | Deploy
     | Smoke
+    | SetMirror
+    | CheckMirror
     | SetShare
     | Hold
     | Check
@@ -144,12 +163,14 @@ class Checks:
 
     Attributes:
         smoked: Whether it passed the smoke test.
+        mirrored: Whether it passed the check with copies of requests.
         passed: The share at which the route was checked and passed; 0 for none.
         failed: What failed, for a person; empty if nothing has.
         undone: What had failed of a rollout that is undone by now; empty if none was.
     """
 
     smoked: bool = False
+    mirrored: bool = False
     passed: int = 0
     failed: str = ""
     undone: str = ""
@@ -190,7 +211,7 @@ def _begin(endpoint: Endpoint, wanted: ServedModel, policy: RolloutPolicy, now: 
         return _tidy(endpoint, there, policy, now)
     colour = _absent(endpoint) if there is None else there.name
     if colour is None:
-        idle = next((one for one in endpoint.deployments if not endpoint.traffic.get(one.name)), None)
+        idle = next((one for one in endpoint.deployments if not endpoint.gets_requests(one.name)), None)
         if idle is not None:
             return _without(idle)
         colour = _absent(endpoint, MORE_COLOURS) or f"{COLOURS[0]}-{len(endpoint.deployments)}"
@@ -206,7 +227,7 @@ def _tidy(endpoint: Endpoint, current: Deployment, policy: RolloutPolicy, now: f
     old = [
         one
         for one in endpoint.deployments
-        if one.name in retired.colours and one.name != current.name and not endpoint.traffic.get(one.name)
+        if one.name in retired.colours and one.name != current.name and not endpoint.gets_requests(one.name)
     ]
     if not old:
         return Done(current.name)
@@ -219,27 +240,38 @@ def _go_on(
 ) -> Action:
     """A rollout has begun: here, or in a process that was killed."""
     new = endpoint.deployment(rolling.colour)
-    share = endpoint.traffic.get(rolling.colour, 0)
+    share, before = endpoint.traffic.get(rolling.colour, 0), _restored(endpoint, rolling)
     if rolling.phase is Phase.BACK:
-        return Undo(rolling) if _as_before(endpoint, rolling) else RestoreShares(rolling, _restored(endpoint, rolling))
+        return Undo(rolling) if _as_before(endpoint, rolling) else RestoreShares(rolling, before)
     if checks.failed or rolling.digest != wanted.digest or (new is not None and not _serves(new, wanted)):
-        return RestoreShares(rolling, _restored(endpoint, rolling))
+        return RestoreShares(rolling, before)
     if new is None or _broken(new):
-        return Deploy(rolling.colour) if not share else RestoreShares(rolling, _restored(endpoint, rolling))
+        asked = endpoint.gets_requests(rolling.colour)
+        return RestoreShares(rolling, before) if asked else Deploy(rolling.colour)
     if new.state.changes:
         return Deploy(rolling.colour)
     if not share:
         if not checks.smoked:
             return Smoke(rolling.colour)
-        first = policy.steps[0] if _restored(endpoint, rolling) else 100
-        return SetShare(rolling.colour, shares_with(rolling.colour, first, _restored(endpoint, rolling)))
+        if policy.mirror_percent and before and not checks.mirrored:
+            return _mirror(endpoint, rolling, policy, now)
+        return SetShare(rolling.colour, shares_with(rolling.colour, policy.steps[0] if before else 100, before))
     if checks.passed != share:
         left = rolling.since + policy.pause_seconds - now
         return Hold(left, share) if left > 0 else Check(rolling.colour, share)
     if share < 100:
         following = next(step for step in policy.steps if step > share)
-        return SetShare(rolling.colour, shares_with(rolling.colour, following, _restored(endpoint, rolling)))
-    return Retire(rolling.colour, tuple(sorted(_restored(endpoint, rolling))))
+        return SetShare(rolling.colour, shares_with(rolling.colour, following, before))
+    return Retire(rolling.colour, tuple(sorted(before)))
+
+
+def _mirror(endpoint: Endpoint, rolling: Rolling, policy: RolloutPolicy, now: float) -> Action:
+    """Give it copies of requests for as long as a share is held, and look at it. The first share ends the copies."""
+    if endpoint.mirror.get(rolling.colour) != policy.mirror_percent:
+        shares = {name: share for name, share in endpoint.traffic.items() if share}
+        return SetMirror(rolling.colour, policy.mirror_percent, shares)
+    left = rolling.since + policy.pause_seconds - now
+    return Hold(left, 0, policy.mirror_percent) if left > 0 else CheckMirror(rolling.colour)
 
 
 def shares_with(colour: str, share: int, before: Mapping[str, int]) -> Mapping[str, int]:
@@ -292,4 +324,7 @@ def _restored(endpoint: Endpoint, rolling: Rolling) -> Mapping[str, int]:
 
 
 def _as_before(endpoint: Endpoint, rolling: Rolling) -> bool:
+    """Whether the shares from before are set, and the new deployment gets no copies."""
+    if endpoint.mirror.get(rolling.colour):
+        return False
     return {name: share for name, share in endpoint.traffic.items() if share} == dict(_restored(endpoint, rolling))

@@ -12,6 +12,7 @@ from flows.rollout.plan import (
     Action,
     Begin,
     Check,
+    CheckMirror,
     Checks,
     CreateEndpoint,
     Delete,
@@ -21,6 +22,7 @@ from flows.rollout.plan import (
     Keep,
     RestoreShares,
     Retire,
+    SetMirror,
     SetShare,
     Smoke,
     Undo,
@@ -29,19 +31,23 @@ from flows.rollout.plan import (
 )
 from flows.rollout.policy import RolloutPolicy
 from flows.rollout.record import LEASE, NO_ROLLING, RETIRED, Lease, Phase, Retired, Rolling
-from flows.serving.endpoints import DeploymentRequest, Endpoint, ServedModel
+from flows.serving.endpoints import DeploymentRequest, Endpoint, ServedModel, ServingState
 from flows.serving.serving import Serving
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 
 POLL_SECONDS = 5.0
-_CHANGES = (CreateEndpoint, Begin, Deploy, SetShare, Retire, Delete, RestoreShares, Undo)
+_CHANGES = (CreateEndpoint, Begin, Deploy, SetMirror, SetShare, Retire, Delete, RestoreShares, Undo)
 
 
 class Examiner(Protocol):
     """Who tests a deployment. Each answer is what failed, for a person; empty if all is well."""
 
-    async def smoke(self, endpoint: Endpoint, colour: str) -> str:
+    async def smoke(self, endpoint: Endpoint, colour: str, policy: RolloutPolicy) -> str:
         """Send known rows, and a bad one, to a deployment that has no share."""
+        ...
+
+    async def mirrored(self, endpoint: Endpoint, colour: str, policy: RolloutPolicy) -> str:
+        """Look at a deployment that gets copies of requests, and has passed :meth:`smoke` before it did."""
         ...
 
     async def check(self, endpoint: Endpoint, colour: str, share: int, policy: RolloutPolicy) -> str:
@@ -174,8 +180,16 @@ class Rollout:
                 await self._failing(self._deploy(colour))
             case Smoke(colour):
                 assert endpoint is not None
-                failed = await self._examiner.smoke(endpoint, colour)
+                failed = await self._examiner.smoke(endpoint, colour, self._policy)
                 self._checks = replace(self._checks, smoked=not failed, failed=failed)
+            case SetMirror(colour, percent, shares):
+                assert endpoint is not None
+                await self._since_now(endpoint)
+                await self._serving.set_traffic(name, shares, {colour: percent})
+            case CheckMirror(colour):
+                assert endpoint is not None
+                failed = await self._examiner.mirrored(endpoint, colour, self._policy)
+                self._checks = replace(self._checks, mirrored=not failed, failed=failed)
             case SetShare(_, shares):
                 assert endpoint is not None
                 await self._since_now(endpoint)
@@ -196,7 +210,9 @@ class Rollout:
             case Delete(colour):
                 await self._serving.delete_deployment(name, colour)
             case RestoreShares(rolling, shares):
-                has_share = endpoint is not None and endpoint.traffic.get(rolling.colour)
+                assert endpoint is not None
+                has_share = endpoint.traffic.get(rolling.colour)
+                self._checks = replace(self._checks, failed=self._checks.failed or _broken(endpoint, rolling))
                 await self._serving.set_traffic(name, shares)
                 await self._serving.tag(name, dict(replace(rolling, phase=Phase.BACK).tags()))
                 if has_share:  # before it is deleted, what it was asked until now is answered, or has taken too long
@@ -263,3 +279,11 @@ class Rollout:
             taken = Lease(self._wanted.owner, now + self._policy.lease_seconds)
             await self._serving.tag(endpoint.name, {LEASE: taken.text})
         self._leased = True
+
+
+def _broken(endpoint: Endpoint, rolling: Rolling) -> str:
+    """What the place tells of a new deployment that cannot answer any more; empty if it can."""
+    new = endpoint.deployment(rolling.colour)
+    if new is None:
+        return f"{rolling.colour} was deleted by somebody else"
+    return "" if new.state is ServingState.SUCCEEDED else f"{rolling.colour} is {new.state}"

@@ -10,6 +10,7 @@ from flows.rollout.plan import (
     Action,
     Begin,
     Check,
+    CheckMirror,
     CreateEndpoint,
     Delete,
     Deploy,
@@ -18,6 +19,7 @@ from flows.rollout.plan import (
     Keep,
     RestoreShares,
     Retire,
+    SetMirror,
     SetShare,
     Smoke,
     Undo,
@@ -72,11 +74,12 @@ class DeploySummary:
 
 
 def deployments_table(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """The deployments of an endpoint with their shares, for a table in Prefect."""
+    """The deployments of an endpoint with their shares, for a table in Prefect; with copies, where one gets some."""
     return [
         {
             "deployment": one.name,
             "share %": endpoint.traffic.get(one.name, 0),
+            **({"copies %": endpoint.mirror.get(one.name, 0)} if endpoint.mirror else {}),
             "model": one.model.label if one.model else "unknown",
             "state": str(one.state),
             "instances": one.instances,
@@ -130,8 +133,12 @@ def told(action: Action, model: ServedModel) -> str:
             return f"testing {colour} with known rows, before it has traffic"
         case SetShare(_, shares):
             return "traffic: " + ", ".join(f"{name} {share} %" for name, share in sorted(shares.items()))
-        case Hold(seconds, share):
-            return f"holding {share} % for {seconds:.0f} s"
+        case SetMirror(colour, percent):
+            return f"{colour} gets copies of {percent} % of the requests, and no share yet"
+        case Hold(seconds, share, mirror):
+            return f"holding {f'copies of {mirror}' if mirror else share} % for {seconds:.0f} s"
+        case CheckMirror(colour):
+            return f"checking {colour}, which gets copies of requests: its state, its answers and its log"
         case Check(colour, share):
             return f"checking what the route answers, with {colour} at {share} %"
         case Retire(colour, old):

@@ -108,6 +108,10 @@ class Endpoint:
         """Find a deployment by its name; None if there is none."""
         return next((found for found in self.deployments if found.name == name), None)
 
+    def gets_requests(self, name: str) -> bool:
+        """Whether a deployment has a share of the traffic, or gets copies of requests: it cannot be deleted then."""
+        return bool(self.traffic.get(name) or self.mirror.get(name))
+
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRequest:

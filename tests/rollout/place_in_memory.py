@@ -74,14 +74,17 @@ class PlaceInMemory:
         self, endpoint: str, shares: Mapping[str, int], mirror: Mapping[str, int] | None = None
     ) -> None:
         there = self._there()
-        before = self._called(f"set traffic {dict(shares)}")
+        before = self._called(f"set traffic {dict(shares)}" + (f" and copies {dict(mirror)}" if mirror else ""))
         if sum(shares.values()) not in {0, 100}:
             self.broken_promises.append(f"the shares {dict(shares)} sum to {sum(shares.values())}")
-        for name, share in shares.items():
+        copies = {name: share for name, share in (mirror or {}).items() if share}
+        if len(copies) > 1 or any(share > 50 or shares.get(name) for name, share in copies.items()):
+            self.broken_promises.append(f"the copies {copies} are not taken beside the shares {dict(shares)}")
+        for name, share in (*shares.items(), *copies.items()):
             one = there.deployment(name)
             if share and (one is None or one.state is not ServingState.SUCCEEDED):
                 self.broken_promises.append(f"{name} got a share, and cannot answer")
-        self._set(traffic=dict(shares))
+        self._set(traffic=dict(shares), mirror=copies)
         self._done(before)
 
     async def tag(self, endpoint: str, tags: Mapping[str, str | None]) -> None:
@@ -102,7 +105,7 @@ class PlaceInMemory:
     async def delete_deployment(self, endpoint: str, deployment: str) -> None:
         there = self._there()
         before = self._called(f"delete {deployment}")
-        if there.traffic.get(deployment):
+        if there.gets_requests(deployment):
             self.broken_promises.append(f"{deployment} was deleted while it had a share")
         self._set(deployments=tuple(one for one in there.deployments if one.name != deployment))
         self._done(before)

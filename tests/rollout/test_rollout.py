@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ OLD, NEW, OTHER = ServedModel("m", 1, "1" * 64), ServedModel("m", 2, "2" * 64), 
 ENDPOINT = EndpointSpec("diabetes", Path("endpoint.yml"))
 DEPLOYMENT = OnlineDeploymentSpec("blue", "diabetes", Path("deployment.yml"))
 POLICY = RolloutPolicy(pause_seconds=60, keep_seconds=600)
+MIRRORING = RolloutPolicy(pause_seconds=60, keep_seconds=600, mirror_percent=20)
+COPIES = 1  # among the shares at which a check is made
 
 
 @dataclass
@@ -39,13 +41,17 @@ class Clock:
 
 @dataclass
 class Examination:
-    """Fails at a share; at 0 in the smoke test."""
+    """Fails at a share; at 0 in the smoke test, at 1 with copies of requests."""
 
     fails_at: int | None = None
     asked: list[int] = field(default_factory=list)
 
-    async def smoke(self, endpoint: Endpoint, colour: str) -> str:
+    async def smoke(self, endpoint: Endpoint, colour: str, policy: RolloutPolicy) -> str:
         return self._at(0)
+
+    async def mirrored(self, endpoint: Endpoint, colour: str, policy: RolloutPolicy) -> str:
+        assert (endpoint.mirror, endpoint.traffic.get(colour, 0)) == ({colour: policy.mirror_percent}, 0)
+        return self._at(COPIES)
 
     async def check(self, endpoint: Endpoint, colour: str, share: int, policy: RolloutPolicy) -> str:
         assert endpoint.traffic.get(colour) == share
@@ -144,6 +150,56 @@ def test_check_that_fails_brings_the_old_shares_back_first_and_deletes_the_new_d
     assert result.logs == {"inference-server": "the log of green"}
 
 
+def test_new_model_gets_copies_of_requests_before_its_first_share_and_none_after() -> None:
+    place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
+    clock, examination = Clock(), Examination()
+    began = clock.now
+    roll_out(place, examination, clock=clock, policy=MIRRORING)
+    assert [call for call in place.calls if call.startswith("set")] == [
+        "set traffic {'blue': 100} and copies {'green': 20}",
+        "set traffic {'blue': 90, 'green': 10}",
+        "set traffic {'blue': 50, 'green': 50}",
+        "set traffic {'green': 100}",
+    ]
+    assert examination.asked == [0, COPIES, 10, 50, 100]
+    assert clock.now - began >= 4 * MIRRORING.pause_seconds + MIRRORING.keep_seconds
+
+
+def test_first_deployment_gets_no_copies_since_there_is_nothing_to_copy() -> None:
+    place = PlaceInMemory()
+    roll_out(place, policy=MIRRORING)
+    assert shares(place) == {"blue": 100}
+    assert not [call for call in place.calls if "copies" in call]
+
+
+def test_model_that_fails_with_copies_of_requests_gets_no_share() -> None:
+    place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
+    result, _ = roll_out(place, Examination(COPIES), policy=MIRRORING)
+    assert result.failed == f"wrong at {COPIES}"
+    assert [call for call in place.calls if call.startswith("set")] == [
+        "set traffic {'blue': 100} and copies {'green': 20}",
+        "set traffic {'blue': 100}",
+    ]
+    assert place.there is not None and not place.there.mirror
+    assert deployments(place) == {"blue": OLD}
+
+
+def test_deployment_that_breaks_while_it_gets_copies_is_rolled_back_and_its_state_is_told() -> None:
+    place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
+
+    class Breaking(Clock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            assert place.there is not None
+            if place.there.mirror:
+                broken = served("green", NEW, ServingState.FAILED)
+                place.there = replace(place.there, deployments=(served("blue", OLD), broken))
+
+    result, _ = roll_out(place, clock=Breaking(), policy=MIRRORING)
+    assert result.failed == "green is Failed"
+    assert (shares(place), deployments(place)) == ({"blue": 100}, {"blue": OLD})
+
+
 def test_deployment_that_cannot_be_made_is_deleted_and_the_old_one_is_not_touched() -> None:
     place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
     place.refuses = {"green"}
@@ -216,24 +272,33 @@ def places(draw: st.DrawFn) -> Endpoint | None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(places(), st.integers(0, 25), st.booleans(), st.sampled_from([None, 0, 10, 50, 100]), st.integers(0, 12))
+@given(
+    places(),
+    st.integers(0, 25),
+    st.booleans(),
+    st.sampled_from([None, 0, COPIES, 10, 50, 100]),
+    st.integers(0, 12),
+    st.lists(st.sampled_from([0, 20, 50]), min_size=3, max_size=3),
+)
 def test_rollout_killed_twice_at_any_call_ends_with_the_model_alone_or_with_the_old_shares(
-    endpoint: Endpoint | None, dies_at: int, after: bool, fails_at: int | None, again: int
+    endpoint: Endpoint | None, dies_at: int, after: bool, fails_at: int | None, again: int, mirrors: list[int]
 ) -> None:
     place = PlaceInMemory(endpoint)
     before, clock = dict(endpoint.traffic) if endpoint else {}, Clock()
     result: Result | None = None
-    for kill in (dies_at, again, None):
+    for kill, mirror in zip((dies_at, again, None), mirrors, strict=True):
         place.dies_at = None if kill is None else len(place.calls) + kill
         place.dies_after_work = after
         try:
-            result, _ = roll_out(place, Examination(fails_at), clock=clock)
+            policy = replace(POLICY, mirror_percent=mirror)
+            result, _ = roll_out(place, Examination(fails_at), clock=clock, policy=policy)
             break
         except Killed:
             continue
     assert result is not None and place.there is not None
     assert place.broken_promises == []
     assert not {ROLLING, LEASE} & set(place.there.tags)
+    assert not place.there.mirror
     now = shares(place)
     if result.failed:
         had_new = {one.name for one in (endpoint.deployments if endpoint else ()) if one.model == NEW}
