@@ -429,11 +429,14 @@ class DoctorOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReapOptions:
-    """List what runs in the workspace though nobody waits for it, and end it."""
+    """List jobs that nobody waits for and deployments that nobody needs, and end them."""
 
-    yes: Annotated[bool, Flag("Cancel, and wait until it is over; without it, only look.")] = False
-    unknown_too: Annotated[bool, Flag("Also jobs of flow runs that Prefect does not know.")] = False
-    older_than: Annotated[str | None, Flag("Only jobs of at least this age, such as 30m, 2h or 1d.", "TIME")] = None
+    yes: Annotated[bool, Flag("Cancel and delete, and wait until it is over; without it, only look.")] = False
+    unknown_too: Annotated[
+        bool, Flag("Also jobs of flow runs that Prefect does not know, and deployments that no rollout has made.")
+    ] = False
+    older_than: Annotated[str | None, Flag("Only what is at least so old, such as 30m, 2h or 1d.", "TIME")] = None
+    engine: Annotated[EngineFlag, Flag("Where to look.")] = "auto"
     json: Json = False
 
     def run(self) -> int:

@@ -82,21 +82,31 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """Deployments that had the traffic before, and are kept for a while, to take over again."""
+    """Deployments that had the traffic before, and are kept for a while, to take over again.
+
+    Attributes:
+        colours: Their names.
+        since: When they were retired.
+        keep_seconds: For how long the rollout that retired them keeps them; None where that is not written down.
+    """
 
     colours: tuple[str, ...]
     since: float
+    keep_seconds: float | None = None
 
     @property
     def text(self) -> str:
         """As it stands in the tag."""
-        return f"{','.join(self.colours)} {self.since:.0f}"
+        kept = "" if self.keep_seconds is None else f" {self.keep_seconds:.0f}"
+        return f"{','.join(self.colours)} {self.since:.0f}{kept}"
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> "Retired | None":
         """Read it; None where nothing was retired."""
-        colours, _, since = tags.get(RETIRED, "").partition(" ")
-        return cls(tuple(colours.split(",")), float(since)) if colours and since.isdecimal() else None
+        colours, *times = tags.get(RETIRED, "").split(" ")
+        if not colours or len(times) not in {1, 2} or not all(time.isdecimal() for time in times):
+            return None
+        return cls(tuple(colours.split(",")), *map(float, times))
 
 
 NO_ROLLING: Mapping[str, str | None] = MappingProxyType({ROLLING: None, BEFORE: None})

@@ -202,7 +202,7 @@ class Rollout:
                 passed = self._checks.passed if failed else share
                 self._checks = replace(self._checks, passed=passed, failed=failed)
             case Retire(_, old):
-                retired = Retired(old, self._now()).text if old else None
+                retired = Retired(old, self._now(), self._policy.keep_seconds).text if old else None
                 await self._serving.tag(name, {**NO_ROLLING, RETIRED: retired})
             case Keep(colour, _, seconds):
                 self._over = colour

@@ -138,10 +138,11 @@ def as_data(findings: Iterable[ReapDecision], now: datetime, outcomes: Mapping[s
 def _row(finding: ReapDecision, now: datetime) -> tuple[str, ...]:
     job, run = finding.job, finding.flow_run
     name, state = (job.flow_run_id, "not known") if run is None else (run.name, run.state)
-    return job.name, job.status, _age(job.age(now)), job.compute, name, state
+    return job.name, job.status, age_as_text(job.age(now)), job.compute, name, state
 
 
-def _age(seconds: float | None) -> str:
+def age_as_text(seconds: float | None) -> str:
+    """For a person: ``2 h 5 min``; a question mark where it is not known."""
     if seconds is None:
         return "?"
     for unit, size, smaller, smaller_size in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):

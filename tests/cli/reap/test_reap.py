@@ -164,7 +164,7 @@ def test_dry_run_cancels_nothing_and_ends_with_the_command_to_type(
     assert main(["reap", "--unknown-too", "--older-than", "0s"]) == 0
     out = capsys.readouterr().out
     assert job in out and "Crashed" in out and "cpu-cluster-01" in out
-    assert out.rstrip().endswith("nothing was canceled. To cancel: tandem reap --yes --older-than 0s --unknown-too")
+    assert out.rstrip().endswith("nothing was ended. To end: tandem reap --yes --older-than 0s --unknown-too")
     assert workspace.count("POST", r"/cancel") == 0
 
 
@@ -285,11 +285,14 @@ def test_workspace_that_does_not_answer_is_exit_code_3(workspace: Service, capsy
     assert "Azure ML answered 503" in capsys.readouterr().err
 
 
-def test_missing_variables_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_variables_are_named_where_a_part_of_the_workspace_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reap", "--engine", "azureml"]) == 2
+    assert "AZUREML_ARM_SUBSCRIPTION, AZUREML_ARM_RESOURCEGROUP, AZUREML_ARM_WORKSPACE_NAME" in capsys.readouterr().err
+    monkeypatch.setenv("AZUREML_ARM_SUBSCRIPTION", "1")
     assert main(["reap"]) == 2
-    assert "AZUREML_ARM_SUBSCRIPTION, AZUREML_ARM_RESOURCEGROUP, AZUREML_ARM_WORKSPACE_NAME are not set" in (
-        capsys.readouterr().err
-    )
+    assert "AZUREML_ARM_RESOURCEGROUP, AZUREML_ARM_WORKSPACE_NAME are not" in capsys.readouterr().err
 
 
 @pytest.mark.slow
