@@ -16,6 +16,7 @@ from flows.errors import DataAssetError, SettingsError
 from flows.orchestration.events import emit, rollout_ended
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_names import BY_HAND
+from flows.rollout.cost import expected_cost
 from flows.rollout.examine import EndpointExaminer
 from flows.rollout.known_rows import KnownRows, known_rows
 from flows.rollout.owner import is_dead, this_owner
@@ -51,8 +52,8 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
     by_file = is_file(parameters.endpoint)
     endpoint = read_endpoint(_file(settings, parameters.endpoint, "endpoint")) if by_file else None
     definition = read_online_deployment(_file(settings, parameters.deployment, "deployment"))
-    engine_name = chosen_engine(parameters.engine, settings).kind.name
-    async with open_engine(parameters.engine, settings) as engine, open_serving(engine_name, settings) as serving:
+    kind = chosen_engine(parameters.engine, settings).kind
+    async with open_engine(parameters.engine, settings) as engine, open_serving(kind.name, settings) as serving:
         there = await serving.endpoint(parameters.endpoint if endpoint is None else endpoint.name)
         if endpoint is None:
             endpoint = _defined_as(there, parameters.endpoint, definition.source)
@@ -63,13 +64,23 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
         if not isinstance(next_action(there, model, policy, time.time(), Checks()), Done | Keep):
             if there is None or model not in [one.model for one in there.deployments]:
                 await serving.check_quota(definition, 1)
+            if not kind.runs_here:
+                others = 0 if there is None else len(there.deployments)
+                get_run_logger().info(expected_cost(definition, policy, others))
             with tempfile.TemporaryDirectory() as place:
                 known = await known_rows(await serving.model_folder(version.source, Path(place)))
         wanted = Wanted(endpoint, definition, model, version.source, this_owner())
         examiner, show = EndpointExaminer(serving, known), Shown(model)
         result = await Rollout(serving, wanted, policy, examiner, tell=show, gone=is_dead).run()
     summary = DeploySummary(
-        model, engine_name, result.endpoint, result.colour, result.changed, result.failed, result.logs or {}
+        model=model,
+        engine=kind.name,
+        costs=not kind.runs_here,
+        endpoint=result.endpoint,
+        colour=result.colour,
+        changed=result.changed,
+        failed=result.failed,
+        logs=result.logs or {},
     )
     await show.table(summary.endpoint, summary.message)
     await _publish(summary)

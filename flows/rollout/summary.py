@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flows.plain_text.table import aligned
+from flows.rollout.cost import cost_a_day
 from flows.rollout.plan import (
     Action,
     Begin,
@@ -37,6 +38,7 @@ class DeploySummary:
     Attributes:
         model: What was to be served.
         engine: Where.
+        costs: Whether that place takes money for a deployment while it exists.
         endpoint: As it is now.
         colour: The deployment that has the traffic; None if there is none.
         changed: Whether anything was done.
@@ -46,6 +48,7 @@ class DeploySummary:
 
     model: ServedModel
     engine: str
+    costs: bool
     endpoint: Endpoint
     colour: str | None
     changed: bool
@@ -98,12 +101,15 @@ def summary_as_text(summary: DeploySummary) -> str:
     logs = [f"\n  The last lines of {name}:\n{_indented(text)}" for name, text in summary.logs.items() if text]
     name = summary.endpoint.name
     try_it = f"  Address:  {summary.endpoint.scoring_uri}\n  Key:      tandem endpoints key {name}\n"
+    if summary.costs:
+        try_it += f"  Cost:     {cost_a_day(summary.endpoint.deployments).text} a day, with or without traffic\n"
     table = "\n".join(aligned(rows, right={1}))
     return f"\n{summary.verdict}: {summary.message}\n\n{table}\n{''.join(logs)}\n{try_it}"
 
 
 def summary_as_json(summary: DeploySummary) -> dict[str, Any]:
     """The same for machines."""
+    cost = cost_a_day(summary.endpoint.deployments)
     return {
         "verdict": summary.verdict,
         "message": summary.message,
@@ -114,6 +120,8 @@ def summary_as_json(summary: DeploySummary) -> dict[str, Any]:
         "scoring_uri": summary.endpoint.scoring_uri,
         "deployment": summary.colour,
         "deployments": deployments_table(summary.endpoint),
+        "instance_hours_a_day": cost.hours,
+        "cost_a_day": cost.rounded if summary.costs else {},
         "failed": summary.failed,
     }
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.serving.endpoints import endpoints_as_text
 from flows.errors import ParameterError
 from flows.rollout.cost import PRICE, Price, cost_a_day, cost_so_far, expected_cost
 from flows.rollout.policy import RolloutPolicy
-from flows.serving.endpoints import Deployment, ServingState
+from flows.rollout.summary import DeploySummary, summary_as_json, summary_as_text
+from flows.serving.endpoints import Deployment, Endpoint, ServedModel, ServingState
 from flows.spec.model.endpoint import OnlineDeploymentSpec
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -66,3 +68,23 @@ def test_expected_cost_of_a_rollout_has_the_time_in_which_old_and_new_exist() ->
     assert expected_cost(spec, policy, 0) == alone
     together = "; old and new exist together for at least 30 min: 0.5 instance hours (1.00 EUR) more"
     assert expected_cost(spec, policy, 1) == alone + together
+
+
+def test_what_is_served_and_what_was_deployed_are_told_with_what_they_cost_where_they_cost() -> None:
+    there = (deployment(hours=2, price="0.5 EUR"),)
+    endpoint = Endpoint("diabetes", ServingState.SUCCEEDED, traffic={"blue": 100}, deployments=there)
+    *_, said = endpoints_as_text([endpoint], NOW, costs=True)
+    assert said == (
+        "  24 instance hours (12.00 EUR) a day, with or without traffic; 2.0 instance hours (1.00 EUR) so far."
+    )
+    assert "hours" not in "".join(endpoints_as_text([endpoint], NOW, costs=False))
+
+    model = ServedModel("m", 2, "2" * 64)
+    summary = DeploySummary(model, "azureml", costs=True, endpoint=endpoint, colour="blue", changed=True)
+    assert "Cost:     24 instance hours (12.00 EUR) a day, with or without traffic" in summary_as_text(summary)
+    assert (summary_as_json(summary)["instance_hours_a_day"], summary_as_json(summary)["cost_a_day"]) == (
+        24.0,
+        {"EUR": 12.0},
+    )
+    here = DeploySummary(model, "local", costs=False, endpoint=endpoint, colour="blue", changed=True)
+    assert "Cost" not in summary_as_text(here) and summary_as_json(here)["cost_a_day"] == {}

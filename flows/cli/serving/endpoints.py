@@ -11,6 +11,7 @@ from flows.cli.options import DeleteEndpointOptions, EndpointKeyOptions, ListEnd
 from flows.engines.open_engine import chosen_engine
 from flows.errors import ParameterError, ServingError
 from flows.plain_text.table import aligned
+from flows.rollout.cost import cost_a_day, cost_so_far
 from flows.serving.endpoints import Deployment, Endpoint
 from flows.serving.open_serving import open_serving
 from flows.settings import Settings
@@ -31,7 +32,7 @@ def list_endpoints(options: ListEndpointsOptions) -> int:
 
     endpoints, now = asyncio.run(found()), datetime.now(UTC)
     if options.json:
-        print(json.dumps([_as_json(endpoint, now) for endpoint in endpoints], indent=2))
+        print(json.dumps([_as_json(endpoint, now, costs=not kind.runs_here) for endpoint in endpoints], indent=2))
     elif not endpoints:
         print("There are no endpoints.\n\n  Serve a model:  tandem deploy MODEL")
     else:
@@ -40,7 +41,7 @@ def list_endpoints(options: ListEndpointsOptions) -> int:
 
 
 def endpoints_as_text(endpoints: Sequence[Endpoint], now: datetime, *, costs: bool) -> list[str]:
-    """A line for each deployment and, where they cost, how many instance hours all of them take while they exist."""
+    """A line for each deployment and, where they cost, what all of them cost a day and have cost so far."""
     rows: list[Sequence[str]] = [("endpoint", "deployment", "share", "model", "state", "age", "instances")]
     for endpoint in endpoints:
         if not endpoint.deployments:
@@ -52,8 +53,9 @@ def endpoints_as_text(endpoints: Sequence[Endpoint], now: datetime, *, costs: bo
             rows.append((endpoint.name, one.name, share, label, str(one.state), _age(one, now), size))
     lines = aligned(rows, right={2})
     if costs:
-        instances = sum(one.instances for endpoint in endpoints for one in endpoint.deployments)
-        lines += ["", f"  {24 * instances} instance hours a day, with or without traffic."]
+        there = [one for endpoint in endpoints for one in endpoint.deployments]
+        day, so_far = cost_a_day(there), cost_so_far(there, now)
+        lines += ["", f"  {day.text} a day, with or without traffic; {so_far.text} so far."]
     return lines
 
 
@@ -121,7 +123,7 @@ def _age(deployment: Deployment, now: datetime) -> str:
     return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
 
 
-def _as_json(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
+def _as_json(endpoint: Endpoint, now: datetime, *, costs: bool) -> dict[str, Any]:
     return {
         "name": endpoint.name,
         "state": str(endpoint.state),
@@ -138,6 +140,9 @@ def _as_json(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
                 "instances": one.instances,
                 "instance_type": one.instance_type,
                 "hours": None if one.created is None else round((now - one.created).total_seconds() / 3600, 2),
+                "instance_hours": None if one.created is None else round(cost_so_far([one], now).hours, 2),
+                "cost_a_day": cost_a_day([one]).rounded if costs else {},
+                "cost_so_far": cost_so_far([one], now).rounded if costs else {},
             }
             for one in endpoint.deployments
         ],
