@@ -56,7 +56,7 @@ undeploy: $(READY) ## Remove from the Prefect server what `make deploy` has made
 worker: $(READY) ## Run what the deployments start, until Ctrl+C
 	$(BIN)/python -m deployments.deploy worker
 
-screenshots: $(READY) ## Take the pictures of the README anew, with a headless Chromium
+screenshots: $(READY) ## Take the pictures of README and docs anew, with a headless Chromium
 	$(BIN)/python -m deployments.screenshots
 
 docs-keys: $(READY) ## Write docs/keys.md anew from the table of keys

@@ -1,4 +1,4 @@
-"""Take the pictures of the README: pages of Prefect after a few runs, as a headless Chromium shows them.
+"""Take the pictures of the documents: pages of Prefect after a few runs, as a headless Chromium shows them.
 
 Server, worker and runs are started for it, on free ports and in a temporary folder, and nothing of them stays.
 """
@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployments.chromium import chromium, find_chromium, photograph
 from flows.cli.terminal.exit_codes import exit_code_of
@@ -20,9 +20,14 @@ from flows.machine.child import Child, wait_until
 from flows.prefect_api.server import SERVED, START_SECONDS, free_port
 from flows.settings import PROJECT, Settings
 
-SHOWN = PROJECT / "deployments" / "screenshots"  # those of the README
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+SHOWN = PROJECT / "deployments" / "screenshots"  # those of the README and of docs
 BIN = Path(sys.executable).parent
-PIPELINE, JOB = "train-pipeline/on-demand", "train-job/on-demand"
+PIPELINE, JOB, ROLLOUT = "train-pipeline/on-demand", "train-job/on-demand", "deploy-model/on-demand"
+MODEL = "diabetes-predict"
+ROLLOUT_SECONDS = 300.0
 WRONG_DATA = "PatientID,Age\n1,50\n"
 
 
@@ -45,19 +50,28 @@ def _take(folder: Path, every: bool) -> int:
     ):
         call(environment, sys.executable, "-m", "deployments.deploy", "deploy")
         worker = (sys.executable, "-m", "deployments.deploy", "worker")
-        with Child("`make worker`", worker, environment, folder=PROJECT, grace_seconds=20):
+        with (
+            ended_endpoints(Path(environment["TANDEM_HOME"])),
+            Child("`make worker`", worker, environment, folder=PROJECT, grace_seconds=20) as working,
+            chromium(browser) as shown,
+        ):
             for deployment, *parameters in _runs(Path(home), every):
                 print(deployment, *parameters, flush=True)
                 words = [word for parameter in parameters for word in ("-p", parameter)]
                 call(environment, BIN / "prefect", "deployment", "run", deployment, *words, "--watch", may_fail=every)
+            _photograph(shown, folder, "rollout", *rollout_page(environment, working))
         api = environment["PREFECT_API_URL"]
         pages = readme_pages(api) if not every else {**readme_pages(api), **_more_pages(api, mlflow)}
         with chromium(browser) as shown:
             for name, (page, size) in pages.items():
-                picture = folder / f"{name}.png"
-                photograph(shown, page, size, picture)
-                print(f"{picture}  {picture.stat().st_size / 1000:.0f} kB", flush=True)
+                _photograph(shown, folder, name, page, size)
     return 0
+
+
+def _photograph(browser: "Browser", folder: Path, name: str, page: str, size: tuple[int, int]) -> None:
+    picture = folder / f"{name}.png"
+    photograph(browser, page, size, picture)
+    print(f"{picture}  {picture.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 def _runs(home: Path, every: bool) -> Generator[tuple[str, ...]]:
@@ -104,6 +118,40 @@ def _more_pages(api: str, mlflow: str) -> Pages:
         "runs": (f"{ui}/runs", size),
         "mlflow-runs": (f"{mlflow}/#/experiments/1/runs", size),
     }
+
+
+def rollout_page(environment: Mapping[str, str], worker: Child) -> tuple[str, tuple[int, int]]:
+    """Address and size of the page with the shares of an endpoint, while its second model has 10 percent.
+
+    Raises:
+        ServiceError: It does not come so far.
+    """
+    from flows.rollout.shown import TABLE
+
+    api = environment["PREFECT_API_URL"]
+    run = (BIN / "prefect", "deployment", "run", ROLLOUT, "-p")
+    call(environment, *run, f"model={MODEL}:1", "-p", "pause_seconds=0", "--watch")
+    call(environment, *run, f"model={MODEL}:2", "-p", "pause_seconds=3600")
+
+    wanted = {"sort": "CREATED_DESC", "artifacts": {"key": {"any_": [TABLE]}}}
+
+    def tables() -> list[str]:
+        return [each["id"] for each in asked(api, "artifacts", wanted) if '"share %": 10,' in each["data"]]
+
+    if not wait_until(lambda: bool(tables()), [worker], ROLLOUT_SECONDS):
+        raise ServiceError(f"The rollout did not come to its first share within {ROLLOUT_SECONDS:g} s.")
+    return f"{api.removesuffix('/api')}/artifacts/artifact/{tables()[0]}", (1280, 520)
+
+
+@contextmanager
+def ended_endpoints(home: Path) -> Generator[None]:
+    """End what looks after the endpoints of a local state, when the block is left."""
+    from flows.serving.local.lifetime import end_supervisor
+
+    try:
+        yield
+    finally:
+        end_supervisor(home)
 
 
 @contextmanager

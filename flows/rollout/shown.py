@@ -11,7 +11,7 @@ from flows.rollout.summary import deployments_table, told
 from flows.serving.endpoints import Endpoint, ServedModel
 from flows.training.markdown import plain
 
-TABLE = "deployments"
+TABLE = "endpoint-shares"
 
 
 class Shown:

@@ -1,4 +1,4 @@
-"""The pictures of the README; that they can be taken is seen in `tests/browser`."""
+"""The pictures of README and docs; that they can be taken is seen in `tests/browser`."""
 
 import sys
 from pathlib import Path
@@ -19,10 +19,11 @@ def test_without_a_browser_nothing_is_started_and_it_is_said_how_to_install_one(
     )
 
 
-def test_readme_shows_each_picture_and_none_is_large() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+def test_each_picture_is_shown_and_none_is_large() -> None:
+    readme, serving = ((PROJECT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/serving.md"))
     pictures = sorted(SHOWN.glob("*.png"))
-    assert [picture.name for picture in pictures] == ["flow-run.png", "summary.png"]
+    assert [picture.name for picture in pictures] == ["flow-run.png", "rollout.png", "summary.png"]
     for picture in pictures:
-        assert f"]({picture.relative_to(PROJECT)})" in readme
+        shown = str(picture.relative_to(PROJECT))
+        assert f"]({shown})" in readme or f"](../{shown})" in serving
         assert picture.read_bytes().startswith(PNG) and picture.stat().st_size < 250_000
