@@ -16,6 +16,10 @@ request with a row that cannot be scored is answered with status 400 and the fir
     {"error": {"row": 2, "column": "Age", "reason": "is no number"}}
 
 ``row`` and ``column`` are null where the reason is in no single one. No value of a row is in an answer or a log.
+
+Where the deployment's ``data_collector`` enables them, the collection ``model_inputs`` gets the columns of the model's
+signature, and no other that the client sent; ``model_outputs`` gets the answers. A request with ``"collect": false``
+beside its rows, such as a test of the endpoint, is not collected.
 The model is any MLflow model with a signature that names its columns; each column is cast as the signature says.
 """
 
@@ -74,12 +78,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A loaded model: its columns, what gives the labels and probabilities of a frame, and which version it is."""
+    """A loaded model: its columns, what scores a frame, which version it is, and what keeps rows with their answers."""
 
     columns: tuple[Column, ...]
     score: Callable[[pd.DataFrame], tuple[Any, Any]]
     model: str | None
     version: int | None
+    collect: Callable[[pd.DataFrame, list[dict[str, Any]]], object]
 
 
 _scorer: Scorer | None = None
@@ -124,7 +129,7 @@ def load(folder: Path) -> Scorer:
     # The frame is cast here, so that the checks which MLflow makes of it once more can be left out.
     inner = getattr(model, "_model_impl", model)
     name, version = _version_of(folder)
-    return Scorer(columns, _scoring(model, inner, signature), name, version)
+    return Scorer(columns, _scoring(model, inner, signature), name, version, _collecting())
 
 
 def answer(scorer: Scorer, body: str | bytes) -> dict[str, Any]:
@@ -133,17 +138,33 @@ def answer(scorer: Scorer, body: str | bytes) -> dict[str, Any]:
     Raises:
         BadRequest: A row cannot be scored.
     """
-    frame = frame_of(scorer.columns, table(body))
+    request = parsed(body)
+    frame = frame_of(scorer.columns, table(request))
     if len(frame):
         labels, probabilities = scored(scorer, frame)
     else:
         labels, probabilities = [], []
     rows = [{"label": label, "probability": share} for label, share in zip(labels, probabilities, strict=True)]
+    if rows and request.get("collect", True):
+        scorer.collect(frame, rows)
     return {"predictions": rows, "model": scorer.model, "version": scorer.version}
 
 
-def table(body: str | bytes) -> tuple[list[str], int, Callable[[str], list[Any]]]:
-    """Read a request.
+def parsed(body: str | bytes) -> dict[str, Any]:
+    """Read the JSON of a request; what is no mapping is an empty one.
+
+    Raises:
+        BadRequest: It is not JSON.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("the request is not JSON") from None
+    return request if isinstance(request, dict) else {}
+
+
+def table(request: Mapping[str, Any]) -> tuple[list[str], int, Callable[[str], list[Any]]]:
+    """Find the rows of a request.
 
     Returns:
         The names of its columns, the number of its rows, and what gives the cells of a column.
@@ -151,13 +172,7 @@ def table(body: str | bytes) -> tuple[list[str], int, Callable[[str], list[Any]]
     Raises:
         BadRequest: It is not one of the forms.
     """
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest("the request is not JSON") from None
-    given: Any = None
-    if isinstance(request, dict):
-        given = request.get("input_data", request.get("dataframe_split"))
+    given: Any = request.get("input_data", request.get("dataframe_split"))
     if isinstance(given, list):
         return _records(given)
     if isinstance(given, dict) and isinstance(given.get("columns"), list) and isinstance(given.get("data"), list):
@@ -353,6 +368,27 @@ def _by_parameter(inner: Any) -> Callable[[pd.DataFrame], tuple[Any, Any]]:
         return (probabilities >= threshold).astype(np.int64), probabilities
 
     return once
+
+
+def _collecting() -> Callable[[pd.DataFrame, list[dict[str, Any]]], object]:
+    """What keeps the rows of a request and their answers, as the deployment's ``data_collector`` says.
+
+    Azure ML says by these variables that there is one. What cannot be kept is told once in the log, and answered.
+    """
+    if not os.environ.get("AZUREML_MDC_CONFIG_PATH") and os.environ.get("AZUREML_MDC_ENABLED", "").lower() != "true":
+        return lambda frame, rows: None
+    from azureml.ai.monitoring import Collector
+
+    told: set[str] = set()
+
+    def tell(error: Exception) -> None:
+        if str(error) not in told:
+            told.add(str(error))
+            print(f"Not collected: {error}", flush=True)
+
+    inputs: Any = Collector(name="model_inputs", on_error=tell)
+    outputs: Any = Collector(name="model_outputs", on_error=tell)
+    return lambda frame, rows: outputs.collect(pd.DataFrame(rows), inputs.collect(frame))
 
 
 def _type_of(kind: Any) -> str:

@@ -210,7 +210,7 @@ def test_serving_has_the_packages_of_training_and_the_server() -> None:
     training = pins(PROJECT / "environment" / "conda.yml")
     serving = pins(PROJECT / "serving" / "environment" / "conda.yml")
     assert serving.pop("azureml-inference-server-http")
-    assert {"mlflow", "numpy", "pandas", "scikit-learn", "skops"} == set(serving)
+    assert {"azureml-ai-monitoring", "mlflow", "numpy", "pandas", "scikit-learn", "skops"} == set(serving)
     assert serving == {name: training[name] for name in serving}
     batch = pins(PROJECT / "serving" / "environment" / "batch-conda.yml")
     assert batch.pop("azureml-core")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from flows.errors import SpecError
+from flows.spec.model.endpoint import Collection, DataCollector
 from flows.spec.reading.batch import read_batch_deployment, read_batch_endpoint
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 from flows.spec.reading.served import examine_served
@@ -79,6 +80,34 @@ def test_a_deployment_is_read_with_its_times_in_seconds(tmp_path: Path) -> None:
     assert (found.instances, found.model) == (2, str(tmp_path / "code"))
 
 
+def test_a_deployment_collects_what_is_enabled_and_nothing_by_itself(tmp_path: Path) -> None:
+    collections = {
+        "Model_Inputs": {"enabled": "True"},
+        "model_outputs": {
+            "enabled": "true",
+            "data": {"name": "answers", "version": 3, "path": "azureml://datastores/d/paths/p"},
+        },
+        "others": {"enabled": "False"},
+    }
+    change = {"data_collector": {"collections": collections, "sampling_rate": 0.25, "rolling_rate": "Day"}}
+    found = read_online_deployment(written(tmp_path, DEPLOYMENT, change)).data_collector
+    inputs = Collection("model_inputs")
+    outputs = Collection("model_outputs", "answers", "3", "azureml://datastores/d/paths/p")
+    assert found == DataCollector((inputs, outputs), 0.25, "day")
+    whole = read_online_deployment(written(tmp_path, DEPLOYMENT, {"data_collector": {"collections": collections}}))
+    assert whole.data_collector == DataCollector((inputs, outputs), 1.0, "hour")
+    off = {"data_collector": {"collections": {"model_inputs": {"enabled": "False"}}}}
+    assert read_online_deployment(written(tmp_path, DEPLOYMENT, off)).data_collector is None
+    assert read_online_deployment(SERVING / "deployment.yml").data_collector is None
+
+
+def test_whole_bodies_are_collected_with_a_warning(tmp_path: Path) -> None:
+    change = {"data_collector": {"collections": {"request": {"enabled": "True"}}}}
+    found = examine_served(written(tmp_path, DEPLOYMENT, change))
+    assert found is not None and [fault.warning for fault in found.findings] == [True]
+    assert "with all that a client sends" in str(found.findings[0])
+
+
 WRONG_ENDPOINTS: list[tuple[Change, str]] = [
     ({"name": "x"}, "name: 'x' cannot be the name of an endpoint"),
     ({"name": "3patients"}, "beginning with a letter"),
@@ -125,6 +154,14 @@ WRONG_DEPLOYMENTS: list[tuple[Change, str]] = [
     ({"instance_typ": "Standard_DS3_v2", "instance_type": None}, "Did you mean instance_type?"),
     ({"data_collector": {"sampling_rate": 2, "collections": {}}}, "from 0 to 1"),
     ({"data_collector": {"sampling_rate": 0.5}}, "collects nothing"),
+    ({"data_collector": {}}, "collects nothing"),
+    ({"data_collector": {"collections": {"model_inputs": {}}}}, "whether it is enabled"),
+    ({"data_collector": {"collections": {"model_inputs": {"enabled": True}}}}, "enabled is true"),
+    ({"data_collector": {"collections": {"model_inputs": {"enabled": "yes"}}}}, "yes is not"),
+    ({"data_collector": {"collections": {"model_inputs": {"enabld": "True"}}}}, "Did you mean enabled?"),
+    ({"data_collector": {"collections": {"model_inputs": {"enabled": "True", "data": {"nam": "x"}}}}}, "mean name?"),
+    ({"data_collector": {"collections": {"model_inputs": {"enabled": "True", "data": "azureml:x:1"}}}}, "a mapping"),
+    ({"data_collector": {"collections": {}, "rolling_rate": "week"}}, "week is not"),
 ]
 GOOD_ENDPOINTS: list[Change] = [
     {},
@@ -165,7 +202,7 @@ ONLY_HERE = (
     *("the shares sum to 60", "has live traffic too", "50 or less", "Azure ML takes one", "Kubernetes", "180000"),
     *("is not the size", "Make it 1 or more", "50 at most", "there is no file", "does not define", "is not Python"),
     *("no script", "no folder", "outside of the code", "no environment", "champion is no label", "no path"),
-    *("no_underscores", "cannot be the name of an endpoint"),
+    *("data is text", "no_underscores", "cannot be the name of an endpoint"),
 )
 
 

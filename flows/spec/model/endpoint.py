@@ -70,6 +70,42 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection of the data collector that is enabled.
+
+    Attributes:
+        name: In small letters: ``model_inputs``.
+        data_name: Of the data asset that Azure ML registers it as; None for Azure ML's own name.
+        data_version: Of that data asset.
+        data_path: Where on a datastore it is kept; None for Azure ML's own place.
+        client_id: Of the identity that writes it; None for that of the endpoint.
+    """
+
+    name: str
+    data_name: str | None = None
+    data_version: str = "1"
+    data_path: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataCollector:
+    """What is kept of the requests: see Azure ML's ``data_collector``.
+
+    Attributes:
+        collections: Those that are enabled; a script collects what it calls by these names.
+        sampling_rate: The share of the requests that is kept, from 0 to 1.
+        rolling_rate: ``minute``, ``hour`` or ``day``: how often another folder is begun.
+        capture_headers: The headers that are kept with whole requests, which is the collection ``request``.
+    """
+
+    collections: tuple[Collection, ...]
+    sampling_rate: float = 1.0
+    rolling_rate: str = "hour"
+    capture_headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OnlineDeploymentSpec:
     """A managed online deployment.
 
@@ -87,6 +123,7 @@ class OnlineDeploymentSpec:
         requests: Limits of one request.
         liveness: When it counts as alive.
         readiness: When it counts as ready.
+        data_collector: What is kept of the requests; None where nothing is.
         tags: As in YAML.
         description: As in YAML.
         place: Where it begins in the file.
@@ -105,6 +142,7 @@ class OnlineDeploymentSpec:
     requests: RequestSettings = RequestSettings()
     liveness: Probe = Probe()
     readiness: Probe = Probe()
+    data_collector: DataCollector | None = None
     tags: Mapping[str, str] = field(default_factory=_empty)
     description: str = ""
     place: Place | None = field(default=None, compare=False)

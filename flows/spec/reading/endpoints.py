@@ -10,6 +10,8 @@ from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import (
     MAX_MIRROR_PERCENT,
     NAME_RULE,
+    Collection,
+    DataCollector,
     EndpointSpec,
     OnlineDeploymentSpec,
     Probe,
@@ -38,6 +40,8 @@ _AUTH = {
     **dict.fromkeys(("aml_token", "amltoken"), "aml_token"),
     **dict.fromkeys(("aad_token", "aadtoken"), "aad_token"),
 }
+_ROLLING = frozenset({"minute", "hour", "day"})
+_WHOLE_BODIES = frozenset({"request", "response"})
 
 
 def read_endpoint(path: Path) -> EndpointSpec:
@@ -110,7 +114,7 @@ def deployment_of(section: Section) -> OnlineDeploymentSpec | None:
     requests = _requests(section.section("request_settings"))
     _check_workers(section, variables, requests)
     _check_scale(section.section("scale_settings"))
-    _check_collector(section.section("data_collector"))
+    collector = _collector(section)
     environment = environment_from(section)
     if code is not None and "environment" not in section:
         remedy = "Add environment: with what the script imports and azureml-inference-server-http."
@@ -138,6 +142,7 @@ def deployment_of(section: Section) -> OnlineDeploymentSpec | None:
             requests=requests,
             liveness=_probe(section.section("liveness_probe")),
             readiness=_probe(section.section("readiness_probe")),
+            data_collector=collector,
             tags=MappingProxyType(texts(section.section("tags"))),
             description=section.text("description") or "",
             place=section.place(""),
@@ -270,12 +275,49 @@ def _check_scale(section: Section) -> None:
         section.fault(key, f"scale_settings of type default cannot have the key {key}", "Set instance_count instead.")
 
 
-def _check_collector(section: Section) -> None:
-    if section.entries and "collections" not in section:
+def _collector(deployment: Section) -> DataCollector | None:
+    """What is to be collected; None where no collection is enabled."""
+    section = deployment.section("data_collector")
+    if "data_collector" in deployment and "collections" not in section:
         section.missing("collections", "data_collector collects nothing", "Add collections:, or leave it out.")
     rate = section.number("sampling_rate")
     if rate is not None and not 0 <= rate <= 1:
         section.fault("sampling_rate", f"sampling_rate is {rate}", "Make it a number from 0 to 1.")
+    rolling = section.choice("rolling_rate", _ROLLING, "rate")
+    headers = section.section("request_logging").texts("capture_headers")
+    found = [_collection(name, inner) for name, inner in section.section("collections").sections()]
+    enabled = tuple(collection for collection in found if collection is not None)
+    for whole in sorted({each.name for each in enabled} & _WHOLE_BODIES):
+        message = f"{whole} keeps whole bodies, with all that a client sends, on Azure ML, and nothing on this machine"
+        section.section("collections").warn(whole, message, "Collect model_inputs and model_outputs instead.")
+    default = DataCollector(enabled)
+    return (
+        DataCollector(
+            enabled,
+            default.sampling_rate if rate is None else rate,
+            rolling or default.rolling_rate,
+            headers,
+        )
+        if enabled
+        else None
+    )
+
+
+def _collection(name: str, section: Section) -> Collection | None:
+    """A collection; None where it is not enabled."""
+    section = of_shape(section, served_keys.COLLECTION, "a collection")
+    if "enabled" not in section:
+        section.missing("enabled", f"the collection {name} does not say whether it is enabled", "Add enabled: 'True'.")
+    enabled = section.choice("enabled", frozenset({"true", "false"}), "text")  # the client takes it in quotes only
+    data = of_shape(section.section("data"), served_keys.COLLECTED_DATA, "the data asset of a collection")
+    collection = Collection(
+        name.lower(),
+        data.label("name"),
+        data.label("version") or "1",
+        data.text("path"),
+        section.text("client_id"),
+    )
+    return collection if enabled == "true" else None
 
 
 def _size(section: Section) -> str | None:

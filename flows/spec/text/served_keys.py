@@ -39,10 +39,8 @@ ONLINE_DEPLOYMENT: Shape = {
     "readiness_probe": _PROBE,
     "model_mount_path": Kind.TEXT,
     "data_collector": {
-        "collections": Kind.MAPPING,
-        "rolling_rate": OneOf("rate", frozenset({"minute", "hour", "day"})),
-        "sampling_rate": Kind.READ,
-        "request_logging": {"capture_headers": Kind.TEXTS},
+        **read_keys("collections", "rolling_rate", "sampling_rate"),
+        "request_logging": read_keys("capture_headers"),
     },
     "egress_public_network_access": _ACCESS,
     "private_network_connection": Kind.FLAG,
@@ -72,6 +70,9 @@ BATCH_DEPLOYMENT: Shape = {
     **{key: value for key, value in BATCH_SETTINGS.items() if key != "instance_count"},
     "creation_context": Kind.SHOWN,
 }
+# A collection of a data collector, and the data asset that it is registered as.
+COLLECTION: Shape = read_keys("enabled", "data", "client_id")
+COLLECTED_DATA: Shape = read_keys("name", "path", "version")
 # A model that is described in place.
 MODEL_IN_PLACE: Shape = {
     **RESOURCE,
