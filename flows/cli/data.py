@@ -32,7 +32,7 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
     if said := why_untrainable(path, settings):
         raise DataAssetError(f"{path} is not data that the pipeline takes; nothing was registered:\n{said}")
     data, created = asyncio.run(kind.register_data(settings, path, name))
-    told = _tell(settings, data)
+    told = tell_registered(settings, data)
     if as_json:
         print(json.dumps(_as_data(data, created, kind.name, told), indent=2))
     else:
@@ -40,7 +40,7 @@ def register_data(file: str, name: str, engine: EngineName, *, as_json: bool) ->
     return 0
 
 
-def _tell(settings: Settings, data: ResolvedData) -> bool | None:
+def tell_registered(settings: Settings, data: ResolvedData) -> bool | None:
     """Emit the event; None if there is no Prefect API that lives longer than this command."""
     if find_prefect_api(settings) is None:
         return None
@@ -63,10 +63,13 @@ def _as_data(data: ResolvedData, created: bool, engine: str, told: bool | None) 
 
 def _as_text(data: ResolvedData, created: bool, told: bool | None) -> str:
     what = "registered" if created else "there already, with the same content"
-    event = {
-        True: "emitted tandem.data.registered, which starts train-pipeline/on-new-data where that is deployed",
-        False: "Prefect knows of it",
-        None: f"there is no Prefect server, so nobody was told ({make_command('ui', 'tandem ui')})",
-    }[told]
+    event = event_as_text(told, ", which starts train-pipeline/on-new-data where that is deployed")
     next_command = f"{training_command()} --data_asset_name {data.label}"
     return f"\n  data   {data.label}, {what}\n  event  {event}\n\n  Train on it:  {next_command}\n"
+
+
+def event_as_text(told: bool | None, consequence: str = "") -> str:
+    """Whether the event of new data was emitted, as :func:`tell_registered` returns it, and what comes of it."""
+    if told is None:
+        return f"there is no Prefect server, so nobody was told ({make_command('ui', 'tandem ui')})"
+    return f"emitted tandem.data.registered{consequence}" if told else "Prefect knows of it"

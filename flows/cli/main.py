@@ -44,6 +44,7 @@ VERBS: Mapping[str, type[Any] | Actions] = {
         {
             "list": options.ListEndpointsOptions,
             "key": options.EndpointKeyOptions,
+            "samples": options.EndpointSamplesOptions,
             "delete": options.DeleteEndpointOptions,
         },
         options.ListEndpointsOptions,

@@ -259,6 +259,27 @@ class EndpointKeyOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSamplesOptions:
+    """Count what is kept of the requests of an endpoint, and make data of it that `tandem watch` compares."""
+
+    name: Annotated[str, Argument("The endpoint.", "NAME")]
+    register: Annotated[
+        str | None, Flag("Make the rows the next version of this data asset.", "DATA_ASSET", "--register")
+    ] = None
+    since: Annotated[str | None, Flag("Leave out what was asked before: 2026-05-31 or 2026-05-31T14:00.", "TIME")] = (
+        None
+    )
+    engine: Annotated[EngineFlag, Flag("Where the endpoint is.")] = "auto"
+    json: Json = False
+
+    def run(self) -> int:
+        """Run the command, and return the exit code."""
+        from flows.cli.serving.samples import show_samples
+
+        return show_samples(self)
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteEndpointOptions:
     """Delete an endpoint with all its deployments. Asks first."""
 

@@ -94,6 +94,18 @@ class Serving(Protocol):
         """The last lines that each container of a deployment has written, by the container's name."""
         ...
 
+    async def collected(self, endpoint: str, folder: Path) -> Path:
+        """Bring what the data collector has kept of an endpoint's requests to this machine; of much, the newest.
+
+        Args:
+            endpoint: The endpoint, whose deployments may be gone.
+            folder: An empty folder.
+
+        Returns:
+            A folder with a folder for each deployment, as :mod:`flows.serving.samples` reads it; it may not be there.
+        """
+        ...
+
     async def scale(self, endpoint: str, deployment: str, instances: int) -> None:
         """Change the number of instances, from 1."""
         ...

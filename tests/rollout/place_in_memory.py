@@ -47,6 +47,9 @@ class PlaceInMemory:
     async def model_folder(self, source: str, folder: Path) -> Path:
         return Path(source)
 
+    async def collected(self, endpoint: str, folder: Path) -> Path:
+        return folder
+
     async def create_endpoint(self, spec: EndpointSpec) -> Endpoint:
         if self.there is not None:
             self.broken_promises.append("an endpoint was put over a living one")

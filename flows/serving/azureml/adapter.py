@@ -36,6 +36,7 @@ class AzureServing:
 
     def __init__(self, workspace: "Workspace", limit_seconds: float = LIMIT_SECONDS) -> None:
         """Serve in a workspace; ``limit_seconds`` is how long one change may take."""
+        from flows.engines.azureml.sdk.serving.collected import Collected
         from flows.engines.azureml.sdk.serving.resources import EndpointResources
         from flows.engines.azureml.sdk.serving.scoring import Scoring
         from flows.engines.azureml.sdk.serving.uploads import Uploads
@@ -44,6 +45,7 @@ class AzureServing:
         self._online = EndpointResources.online(workspace.connection)
         self._uploads = Uploads(workspace.connection)
         self._scoring = Scoring(workspace.connection)
+        self._collected = Collected(workspace.connection)
         self._changes = Changes(self._online, limit_seconds)
         self._addresses: dict[str, tuple[str, str]] = {}  # the scoring URI and the way to sign in, by endpoint
 
@@ -144,6 +146,10 @@ class AzureServing:
             model=model,
             code=None if spec.code is None else await self._uploads.code(spec.code),
             environment=None if environment is None else await self._uploads.environment(environment),
+            collections={
+                each.name: await self._collected.asset(request.endpoint, request.name, each)
+                for each in (spec.data_collector.collections if spec.data_collector else ())
+            },
         )
 
     @contextmanager
@@ -247,6 +253,11 @@ class AzureServing:
         with _told(f"The log of the deployment {deployment} of the endpoint {endpoint}"):
             asked = [self._log(endpoint, deployment, container, lines) for container in LOG_CONTAINERS]
             return dict(zip(LOG_CONTAINERS, await asyncio.gather(*asked), strict=True))
+
+    async def collected(self, endpoint: str, folder: Path) -> Path:
+        """See :meth:`Serving.collected`. It is downloaded from where Azure ML keeps it, unless a file names a path."""
+        with _told(f"What the endpoint {endpoint} was asked"):
+            return await persistently(lambda: self._collected.download(endpoint, folder))
 
     async def _log(self, endpoint: str, deployment: str, container: str, lines: int) -> str:
         return await persistently(lambda: self._online.log(endpoint, deployment, container, lines))

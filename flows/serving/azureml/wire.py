@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from flows.serving.endpoints import Deployment, DeploymentRequest, Endpoint, ServedModel, ServingState
@@ -121,7 +122,13 @@ def changed_endpoint(
 
 
 def deployment_body(
-    request: DeploymentRequest, location: str, *, model: str, code: str | None, environment: str | None
+    request: DeploymentRequest,
+    location: str,
+    *,
+    model: str,
+    code: str | None,
+    environment: str | None,
+    collections: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """A deployment.
 
@@ -131,6 +138,7 @@ def deployment_body(
         model: The id of the model in the workspace.
         code: The id of the code; None for a deployment without code.
         environment: The id of the environment; None for a deployment without code.
+        collections: The id of the data asset of each collection that is enabled.
     """
     spec = request.spec
     properties = without_none(
@@ -151,6 +159,7 @@ def deployment_body(
             "livenessProbe": _probe(spec.liveness),
             "readinessProbe": _probe(spec.readiness),
             "scaleSettings": {"scaleType": "Default"},
+            "dataCollector": _collector(spec, collections),
         }
     )
     sku = {"name": "Default", "capacity": spec.instances}
@@ -232,6 +241,27 @@ def _variables(spec: OnlineDeploymentSpec, model: ServedModel) -> dict[str, str]
     # Azure's server runs one request at a time unless it is told otherwise: the others would wait, and be refused.
     workers = {"WORKER_COUNT": str(at_once)} if at_once > 1 else {}
     return {**workers, **spec.environment_variables, **named}
+
+
+def _collector(spec: OnlineDeploymentSpec, collections: Mapping[str, str]) -> dict[str, Any] | None:
+    collector = spec.data_collector
+    if collector is None:
+        return None
+    headers = {"captureHeaders": list(collector.capture_headers)} if collector.capture_headers else None
+    kept = {
+        each.name: without_none(
+            {
+                "dataCollectionMode": "Enabled",
+                "dataId": collections[each.name],
+                "samplingRate": collector.sampling_rate,
+                "clientId": each.client_id,
+            }
+        )
+        for each in collector.collections
+    }
+    return without_none(
+        {"collections": kept, "rollingRate": collector.rolling_rate.capitalize(), "requestLogging": headers}
+    )
 
 
 def _probe(probe: Probe) -> dict[str, Any]:

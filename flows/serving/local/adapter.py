@@ -5,6 +5,7 @@ What is asked for is written down; the supervisor does it, and this waits until 
 
 import asyncio
 import http.client
+import json
 import os
 import secrets
 import time
@@ -15,8 +16,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
+from flows.data.atomic import atomic_write
 from flows.data.digests import data_digest, text_digest
 from flows.data.snapshot import Snapshot
 from flows.errors import ServingError
@@ -26,7 +29,13 @@ from flows.serving.endpoints import Answer, Deployment, DeploymentRequest, Endpo
 from flows.serving.local import files
 from flows.serving.local.lifetime import ensure_supervisor, supervisor_pid, wait_for_supervisor
 from flows.serving.rules import check_instances, check_name, checked_shares
-from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec, is_endpoint_name
+from flows.spec.model.endpoint import (
+    WHOLE_BODIES,
+    DataCollector,
+    EndpointSpec,
+    OnlineDeploymentSpec,
+    is_endpoint_name,
+)
 from flows.spec.text.locations import is_remote
 
 LOOK_SECONDS = 0.05
@@ -123,6 +132,8 @@ class LocalServing:
                 code.copy_to(place / "code")
                 (place / wanted.model_folder).mkdir(parents=True)
                 copy_by_links(source, place / wanted.model_folder / source.name)
+                if wanted.collector:
+                    atomic_write(place / files.COLLECTOR, json.dumps(wanted.collector), 0o600)
                 files.write_value(folder / files.DEPLOYMENT, wanted)
             elif there.tags != (tags := _tags(request)):
                 files.write_value(folder / files.DEPLOYMENT, replace(there, tags=tags))
@@ -159,6 +170,11 @@ class LocalServing:
         logs = sorted(folder.glob("instance-*.log"))
         parts = [f"{log.stem}:\n{_tail(log, lines)}" if len(logs) > 1 else _tail(log, lines) for log in logs]
         return {CONTAINER: "\n".join(parts)}
+
+    async def collected(self, endpoint: str, folder: Path) -> Path:
+        """See :meth:`Serving.collected`. It stays where it is, and is all that is kept."""
+        self._stored(endpoint)
+        return files.endpoint_folder(self._root, endpoint) / files.COLLECTED
 
     async def scale(self, endpoint: str, deployment: str, instances: int) -> None:
         """See :meth:`Serving.scale`."""
@@ -316,6 +332,7 @@ def _wanted(request: DeploymentRequest, generation: str, content: str) -> files.
         concurrency=spec.requests.concurrent_requests_per_instance,
         start_seconds=ready.initial_delay_seconds + ready.period_seconds * ready.failures,
         tags=_tags(request),
+        collector=_collected(spec.data_collector),
     )
 
 
@@ -326,6 +343,15 @@ def _tags(request: DeploymentRequest) -> dict[str, str]:
 def _content(request: DeploymentRequest) -> files.StoredDeployment:
     """What makes a deployment another one, beside its files: all but its tags."""
     return replace(_wanted(request, "", ""), tags={})
+
+
+def _collected(collector: DataCollector | None) -> dict[str, Any]:
+    """What is kept of the requests, in the form of Azure ML's package. Whole bodies are not kept on this machine."""
+    own = [each.name for each in collector.collections if each.name not in WHOLE_BODIES] if collector else []
+    if collector is None or not own:
+        return {}
+    rate = {"enabled": True, "sampleRatePercentage": 100 * collector.sampling_rate}
+    return {"collections": dict.fromkeys(own, rate), "rollingRate": collector.rolling_rate}
 
 
 def _write_key(file: Path) -> None:

@@ -12,8 +12,9 @@
         COLOUR/                  a deployment
           deployment.json        what is wanted; it names the generation
           status.json            what runs, as the supervisor tells
-          GENERATION/            code and model, as they were when it was deployed
+          GENERATION/            code and model, as they were when it was deployed, and what it collects
           instance-0.log
+        .collected/COLOUR/       what was asked and answered, where that is kept; it stays until the endpoint is deleted
 
 Whoever wants something else replaces `endpoint.json` or `deployment.json`, or deletes it, with the lock of
 :func:`changing`. The supervisor does the rest, and it alone writes `status.json` and deletes folders.
@@ -33,6 +34,7 @@ from flows.serving.endpoints import ServingState
 from flows.spec.text.names import inside
 
 ENDPOINT, DEPLOYMENT, STATUS, KEY = "endpoint.json", "deployment.json", "status.json", "key"
+COLLECTOR, COLLECTED = "collector.json", ".collected"  # no name of a deployment begins with a dot
 ADDRESS, LOCK, LOG, ROUTER_LOG = "address.json", "supervisor.lock", "supervisor.log", "router.log"
 DEFAULT_PORT = 5001  # that of Azure ML's own inference server
 _CHANGING = ".changing.lock"
@@ -81,6 +83,7 @@ class StoredDeployment:
         concurrency: How many requests an instance works at, at once.
         start_seconds: How long an instance may take until it is ready.
         tags: Of the deployment.
+        collector: What is kept of the requests, as Azure ML's package reads it; empty where nothing is.
     """
 
     name: str
@@ -96,6 +99,7 @@ class StoredDeployment:
     concurrency: int
     start_seconds: float
     tags: Mapping[str, str]
+    collector: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

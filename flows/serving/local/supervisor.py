@@ -29,7 +29,7 @@ from flows.machine.own_folders import claim, discard
 from flows.machine.private import keep_private
 from flows.prefect_api.server import python_path
 from flows.serving.endpoints import ServingState
-from flows.serving.local import files
+from flows.serving.local import collector, files
 from flows.serving.local.lifetime import ENDPOINTS
 from flows.serving.local.restarts import next_start
 
@@ -147,10 +147,20 @@ class _Deployment:
             "PYTHONPATH": python_path(),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             **self.wanted.variables,
+            **self._collector(),
             "AML_APP_ROOT": str(code),
             "AZUREML_ENTRY_SCRIPT": self.wanted.script,
             "AZUREML_MODEL_DIR": str(self.folder / self.wanted.generation / self.wanted.model_folder),
         }
+
+    def _collector(self) -> Mapping[str, str]:
+        """What is collected, and where; nothing where the deployment collects nothing."""
+        config = self.folder / self.wanted.generation / files.COLLECTOR
+        if not config.exists():
+            return {}
+        kept = self.folder.parent / files.COLLECTED / self.wanted.name
+        source = f"onlineEndpoints/{self._endpoint}/deployments/{self.wanted.name}"
+        return {collector.CONFIG: str(config), collector.FOLDER: str(kept), collector.SOURCE: source}
 
     def _end(self, each: _Instance, now: float) -> None:
         if each.child is None:

@@ -6,6 +6,8 @@ socket is there when that is done. ``run`` is called with the body of each reque
 JSON, unless it is an answer with a status of its own: an ``AMLResponse``, or whatever has ``status_code`` and
 ``get_data``. An error of ``run`` is an answer with status 500, and goes to the log.
 
+Where the deployment collects what is asked, ``azureml.ai.monitoring`` is :mod:`flows.serving.local.collector`.
+
 It ends when its standard input does. On SIGTERM it finishes the requests that it has begun.
 """
 
@@ -25,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from flows.machine.child import end_with_standard_input
+from flows.serving.local import collector
 from flows.serving.local.frames import frame, receive_frame
 
 _LOOK_SECONDS = 0.1
@@ -113,6 +116,10 @@ def main(place: Path) -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, stack: stopping.set())
     end_with_standard_input()
+    config = os.environ.get(collector.CONFIG)
+    collecting = config and collector.install(
+        Path(config), Path(os.environ[collector.FOLDER]), os.environ[collector.SOURCE]
+    )
     gc.disable()  # imports leave no garbage, and looking for it takes a tenth of the start
     script = load_script(Path(os.environ["AML_APP_ROOT"]), os.environ["AZUREML_ENTRY_SCRIPT"])
     script.init()
@@ -129,6 +136,8 @@ def main(place: Path) -> None:
         except TimeoutError:
             continue
         threading.Thread(target=_serve, args=(connection, script.run, busy), daemon=True).start()
+    if collecting:
+        collecting.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # all is answered; an ordinary exit takes the libraries a second

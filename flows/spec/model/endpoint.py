@@ -14,6 +14,8 @@ from flows.spec.model.job import Environment
 
 MAX_MIRROR_PERCENT = 50
 NAME_RULE = "3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen"
+WHOLE_BODIES = frozenset({"request", "response"})
+"""Collections of the data collector that Azure ML fills by itself, with whole bodies."""
 _NAME = re.compile(r"(?=.{3,32}\Z)[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 
 

@@ -10,6 +10,7 @@ from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import (
     MAX_MIRROR_PERCENT,
     NAME_RULE,
+    WHOLE_BODIES,
     Collection,
     DataCollector,
     EndpointSpec,
@@ -41,7 +42,6 @@ _AUTH = {
     **dict.fromkeys(("aad_token", "aadtoken"), "aad_token"),
 }
 _ROLLING = frozenset({"minute", "hour", "day"})
-_WHOLE_BODIES = frozenset({"request", "response"})
 
 
 def read_endpoint(path: Path) -> EndpointSpec:
@@ -287,7 +287,7 @@ def _collector(deployment: Section) -> DataCollector | None:
     headers = section.section("request_logging").texts("capture_headers")
     found = [_collection(name, inner) for name, inner in section.section("collections").sections()]
     enabled = tuple(collection for collection in found if collection is not None)
-    for whole in sorted({each.name for each in enabled} & _WHOLE_BODIES):
+    for whole in sorted({each.name for each in enabled} & WHOLE_BODIES):
         message = f"{whole} keeps whole bodies, with all that a client sends, on Azure ML, and nothing on this machine"
         section.section("collections").warn(whole, message, "Collect model_inputs and model_outputs instead.")
     default = DataCollector(enabled)
