@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 from tests.azure_ml_service.arm import LOCATION, PROVIDER, Arm, system_data
@@ -9,6 +10,7 @@ from tests.azure_ml_service.computes import SIZES
 from tests.azure_ml_service.faults import EndpointFault, Faults
 from tests.azure_ml_service.identity import make_token
 from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
+from tests.azure_ml_service.online_collector import Collecting
 from tests.azure_ml_service.online_processes import OnlineProcesses, WorkerFiles
 from tests.azure_ml_service.operations import OperationFailed, Operations, refuse_while_changing
 from tests.azure_ml_service.state import Documents, now
@@ -187,7 +189,7 @@ class Online:
         size = str(given.get("instanceType")).upper()
         if not any(size in sizes for sizes in SIZES.values()):
             raise Refused(400, "UserError", f"The requested VM size {given.get('instanceType')} is not supported here.")
-        files = self._files(given)
+        files = self._files(key, given)
         # As recorded: these are told once it is made.
         hidden = {"requestSettings": {"requestTimeout": "PT0S"}, "livenessProbe": None, "readinessProbe": None}
         properties = {
@@ -228,9 +230,9 @@ class Online:
     def files(self, key: str) -> WorkerFiles | None:
         """What the process of a deployment that was made works with."""
         submitted = self._documents.get(SUBMITTED, key)
-        return None if submitted is None else self._files(submitted["given"])
+        return None if submitted is None else self._files(key, submitted["given"])
 
-    def _files(self, given: Json) -> WorkerFiles:
+    def _files(self, key: str, given: Json) -> WorkerFiles:
         configuration = given.get("codeConfiguration")
         if not configuration or not given.get("environmentId"):
             raise Refused(400, "UserError", "A deployment without code and environment cannot be made here.")
@@ -241,7 +243,23 @@ class Online:
             found = self._arm.by_id("models", given["model"])
             model, name = self._arm.path_of(found["properties"]["modelUri"]), "/".join(_asset(found["id"]))
         variables = given.get("environmentVariables") or {}
-        return WorkerFiles(self._arm.path_of(code), configuration["scoringScript"], model, name, variables)
+        collecting = self._collecting(key, given.get("dataCollector"))
+        script: str = configuration["scoringScript"]
+        return WorkerFiles(self._arm.path_of(code), script, model, name, variables, collecting)
+
+    def _collecting(self, key: str, given: Json | None) -> Collecting | None:
+        """What is collected; whole bodies are not, here."""
+        kept: dict[str, tuple[Path, float]] = {}
+        for name, collection in (given or {}).get("collections", {}).items():
+            if not collection.get("dataId"):
+                raise Refused(400, "UserError", f"The collection {name} has no data asset.")
+            uri = self._arm.by_id("data", collection["dataId"])["properties"]["dataUri"]
+            if str(collection.get("dataCollectionMode")).lower() == "enabled":
+                kept[name] = self._arm.path_of(uri), float(collection.get("samplingRate") or 1.0)
+        endpoint, _, deployment = key.partition("/")
+        source = f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{deployment}"
+        rolling = str((given or {}).get("rollingRate") or "Hour").capitalize()
+        return Collecting(kept, rolling, source) if kept else None
 
     def _suffer(self, fault: EndpointFault | None, kind: str, key: str) -> None:
         """Let a fault of the making have its way; returns if it can go on."""

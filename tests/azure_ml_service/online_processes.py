@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.azure_ml_service.job_process import machine_environment
+from tests.azure_ml_service.online_collector import Collecting, CollectorServer
 
 WORKER = Path(__file__).with_name("online_worker.py")
 READY_SECONDS = 180.0
@@ -18,13 +19,14 @@ LOGS = {"InferenceServer": "inference-server.log", "StorageInitializer": "storag
 
 @dataclass(frozen=True, slots=True)
 class WorkerFiles:
-    """What a deployment's process works with: its code, the script's path in there, its model, and its variables."""
+    """What a deployment's process works with: code, the script's path in there, model, variables, what it collects."""
 
     code: Path
     script: str
     model: Path | None
     model_name: str
     variables: Mapping[str, str]
+    collecting: Collecting | None = None
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Worker:
 
     process: "subprocess.Popen[bytes]"
     port: int
+    collector: CollectorServer | None = None
 
     @property
     def alive(self) -> bool:
@@ -45,6 +48,8 @@ class Worker:
         self.process.wait()
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if self.collector is not None:
+            self.collector.stop()
 
 
 class OnlineProcesses:
@@ -75,13 +80,15 @@ class OnlineProcesses:
                 files.model, models / files.model.name
             )  # MLflow refuses a link that leads out of its folder
         script = folder / "app" / "code" / files.script
+        collector = None if files.collecting is None else CollectorServer(files.collecting, folder / "app")
         environment = {
             **machine_environment(),
             "AZUREML_MODEL_DIR": str(models),
             "AZUREML_ENTRY_SCRIPT": files.script,
             **files.variables,
+            **(collector.environment if collector else {}),
         }
-        worker = _start(script, environment, self.log(key, "InferenceServer"))
+        worker = _start(script, environment, self.log(key, "InferenceServer"), collector)
         if worker is None:
             return None
         with self._lock:
@@ -111,7 +118,7 @@ class OnlineProcesses:
             worker.stop()
 
 
-def _start(script: Path, environment: Mapping[str, str], log: Path) -> Worker | None:
+def _start(script: Path, environment: Mapping[str, str], log: Path, collector: CollectorServer | None) -> Worker | None:
     reading, writing = os.pipe()
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -129,7 +136,7 @@ def _start(script: Path, environment: Mapping[str, str], log: Path) -> Worker | 
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read()  # ends when it has said its port, or has ended
     killer.cancel()
-    worker = Worker(process, int(said or 0))
+    worker = Worker(process, int(said or 0), collector)
     if said:
         return worker
     worker.stop()

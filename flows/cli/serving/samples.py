@@ -47,10 +47,10 @@ def show_samples(options: EndpointSamplesOptions) -> int:
                 kept = await serving.collected(options.name, folder)
             if options.register is None:
                 return await asyncio.to_thread(read_samples, kept, since), None
-            await _check_unlabelled(endpoint, options.register, kind, settings)
             samples = await asyncio.to_thread(read_samples, kept, since, file)
             if not samples.total:
                 raise DataAssetError(f"{_nothing(options.name)}\nNothing was registered.")
+            await _check_unlabelled(endpoint, options.register, kind, settings)
             return samples, await kind.register_data(settings, file, options.register)
 
     samples, registered = asyncio.run(found())
