@@ -276,7 +276,8 @@ class EndpointSamplesOptions:
         """Run the command, and return the exit code."""
         from flows.cli.serving.samples import show_samples
 
-        return show_samples(self)
+        with interrupts.raised():
+            return show_samples(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from flows.drift.statistics import DriftReport, FeatureDrift
 from flows.orchestration.events import DRIFT_DETECTED, DRIFT_UNTRAINABLE
 from flows.plain_text.table import aligned
 from flows.settings import training_command
+from flows.spec.model.asset_reference import AssetReference
 from flows.training.markdown import code_block, plain
 
 
@@ -89,6 +90,14 @@ class WatchSummary:
         return f"largest PSI {most.psi:.2f} ({most.feature})"
 
     @property
+    def cannot_train(self) -> str:
+        """That the incoming data cannot be trained on, and what to do; what an endpoint was asked has no labels."""
+        named = None if self.comparison is None else AssetReference.short(self.comparison.reference.label)
+        command = "tandem data register FILE" + ("" if named is None else f" --name {named.name}")
+        why = "; ".join(self.untrainable.splitlines())
+        return f"It cannot be trained on: {why}. Complete such rows, labels included, and register them: {command}"
+
+    @property
     def message(self) -> str:
         """The verdict in one sentence that stands by itself."""
         if self.comparison is None:
@@ -97,7 +106,7 @@ class WatchSummary:
             f"{self.comparison.reference.label}, which {self.model_name} version {self.champion_version} was trained on"
         )
         if self.verdict == "DriftUntrainable":
-            return f"{self.incoming} has drifted from {against}: {self.finding}. {cannot_train(self.untrainable)}"
+            return f"{self.incoming} has drifted from {against}: {self.finding}. {self.cannot_train}"
         if self.verdict == "Drift":
             return f"{self.incoming} has drifted from {against}: {self.finding}."
         return f"{self.incoming} has not drifted from {against}: {self.finding}."
@@ -122,12 +131,6 @@ def measures(feature: FeatureDrift) -> Mapping[str, float]:
 def train_command(model_name: str, data: str) -> str:
     """The command that trains a challenger, or the first champion, on some data."""
     return f"{training_command()} {shlex.join(['--model_name', model_name, '--data_asset_name', data])}"
-
-
-def cannot_train(why: str) -> str:
-    """Say that data cannot be trained on, and what to do."""
-    reasons = "; ".join(why.splitlines())
-    return f"It cannot be trained on: {reasons}. Complete it, and register it: tandem data register FILE"
 
 
 def watch_summary_as_text(summary: WatchSummary) -> str:
@@ -211,7 +214,7 @@ def _facts(summary: WatchSummary) -> Iterator[tuple[str, str]]:
         )
     yield "verdict", f"{summary.verdict}: {summary.finding}"
     if summary.untrainable:
-        yield "training", cannot_train(summary.untrainable)
+        yield "training", summary.cannot_train
     if compared is not None and compared.report.drifted:
         yield "event", _event(summary)
 

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 
 from flows.data.digests import data_digest
 from flows.data.store import DataStore
-from flows.drift.feature_rows import ZERO_IS_MISSING
+from flows.drift.feature_rows import FEATURES, ZERO_IS_MISSING
 from flows.drift.parameters import WatchParameters
 from flows.drift.report import report_key
 from flows.drift.summary import WatchSummary, watch_summary_as_text
@@ -25,6 +25,7 @@ from flows.engines.open_engine import open_engine
 from flows.errors import DataAssetError
 from flows.mlflow_store.model_registry import Candidate
 from flows.orchestration.events import Fact, emit
+from flows.serving.samples import read_samples
 from flows.settings import Settings
 from tests.azure_ml_service.service import Service
 from tests.prefect_client import asking
@@ -32,6 +33,7 @@ from tests.terminal import PROJECT, ROWS, Terminal
 
 MODEL = "watched"
 OF_A_FILE = "of-a-file"  # a model whose champion was trained on a file that is no data asset
+SERVED = "served"  # a model whose champion says when it was trained
 DATA = "diabetes-diagnostics:1"
 OF_ITS_OWN = {
     "tandem.data": "/data/of-its-own.csv",
@@ -53,7 +55,12 @@ def watched_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local state with a champion that was trained, as its tags say, on the shipped data; and with some orphans."""
     home = tmp_path_factory.mktemp("watched")
     settings = Settings.from_environment({"TANDEM_HOME": str(home)})
-    register(settings, "local", **{MODEL: {}, OF_A_FILE: OF_ITS_OWN}, **ORPHANS)
+    register(
+        settings,
+        "local",
+        **{MODEL: {}, OF_A_FILE: OF_ITS_OWN, SERVED: {"tandem.trained_at": "2026-01-02T03:04:05+00:00"}},
+        **ORPHANS,
+    )
     return home
 
 
@@ -123,10 +130,10 @@ def told(api: str, model: str = MODEL) -> list[dict[str, Any]]:
     return [event for event in events if event["payload"]["model"] == model]
 
 
-def told_in_the_end(api: str, data: Path | str) -> list[dict[str, Any]]:
+def told_in_the_end(api: str, data: Path | str, model: str = MODEL) -> list[dict[str, Any]]:
     """Those about this data, once there are any: the server writes events down a moment after it has them."""
     for _ in range(300):
-        found = [event for event in told(api) if event["payload"]["data_asset"] == str(data)]
+        found = [event for event in told(api, model) if event["payload"]["data_asset"] == str(data)]
         if found:
             return found
         time.sleep(0.1)
@@ -238,10 +245,31 @@ def test_drifted_data_that_cannot_be_trained_on_is_an_outcome_of_its_own_that_st
     state = watch(data_asset_name=data, emit=True)
     assert ended(state) == ("COMPLETED", "DriftUntrainable")
     assert "BMI (PSI " in str(state.message) and said in str(state.message)
+    assert str(state.message).endswith(
+        "labels included, and register them: tandem data register FILE --name diabetes-diagnostics"
+    )
     assert summary_of(state).next_command is None
     (event,) = told_in_the_end(watched, data)
     assert event["event"] == "tandem.drift.untrainable"
     assert said in event["payload"]["untrainable"]
+
+
+def test_what_an_endpoint_was_asked_is_incoming_data_that_cannot_be_trained_on(
+    watched: str, rows: Files, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept" / "blue" / "model_inputs" / "2026" / "asked.jsonl"
+    kept.parent.mkdir(parents=True)
+    asked = pd.read_csv(rows(feature="Age", shift=1, seed=3))[[*FEATURES]]
+    at = {"time": "2026-05-31T14:00:00Z", "correlationid": "1"}
+    kept.write_text(json.dumps({**at, "data": asked.to_dict(orient="records")}) + "\n")
+    file = tmp_path / "asked.csv"
+    assert read_samples(tmp_path / "kept", None, file).total == 1000
+    DataStore(Settings.from_environment().registered_data).register(file, "asked")
+    state = watch(model_name=SERVED, data_asset_name="asked", emit=True)
+    assert ended(state) == ("COMPLETED", "DriftUntrainable")
+    assert "asked:1 has drifted" in str(state.message) and "column 'Diabetic' is missing" in str(state.message)
+    (event,) = told_in_the_end(watched, "asked:1", SERVED)
+    assert event["event"] == "tandem.drift.untrainable"
 
 
 def test_without_a_champion_data_without_labels_is_not_said_to_be_trained_on(watched: str, rows: Files) -> None:
@@ -415,7 +443,9 @@ def test_champion_and_its_data_in_a_workspace_are_compared_with(workspace: Setti
     assert compared is not None and compared.reference.rows == 768
     assert ended(watch(engine="azureml", data_asset_name="diabetes-diagnostics")) == ("COMPLETED", "Skipped")
     # Data of this machine is no newer than a champion only because a later run has brought it to the workspace.
-    register(workspace, "azureml", **{OF_A_FILE: OF_ITS_OWN})
+    register(
+        workspace, "azureml", **{OF_A_FILE: OF_ITS_OWN, SERVED: {"tandem.trained_at": "2026-01-02T03:04:05+00:00"}}
+    )
     asset = workspace.registered_data / "assets" / "brought-by-a-run" / "1.yml"  # which no other test has brought
     asset.parent.mkdir(parents=True)
     asset.write_text(f"name: brought-by-a-run\nversion: 1\ntype: uri_file\npath: {ROWS}\n")

@@ -96,6 +96,7 @@ def test_a_deployment_names_the_data_assets_of_its_collections_as_the_client_mak
         if asked.method == "PUT" and asked.body and asked.path.endswith(f"/{shop.endpoint}/deployments/blue")
     ]
     assert sent["rollingRate"] == "Day"
+    assert [problem for problem in shop.service.contract.problems() if "ollect" in problem] == []
     inputs, outputs = sent["collections"]["model_inputs"], sent["collections"]["model_outputs"]
     assert (inputs["dataCollectionMode"], inputs["samplingRate"]) == ("Enabled", 0.5)
     assert inputs["dataId"].endswith(f"/data/{shop.endpoint}-blue-model_inputs/versions/1")
