@@ -14,7 +14,7 @@ find-python = $$(for each in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$
 PYTHON ?= $(shell echo $(foreach each,$(PYTHONS),$(call find-python,$(each))) | cut -d " " -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help env train job deploy undeploy worker screenshots test test-pythons test-slow test-browser test-team chaos recorded check format bench bench-azure bench-watcher bench-drift bench-rows lock clean corpus docs-keys ui bench-serving
+.PHONY: help env lock train job ui deploy undeploy worker screenshots docs-keys test test-pythons test-slow test-browser test-team chaos recorded corpus check format bench bench-azure bench-watcher bench-drift bench-rows bench-serving clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
