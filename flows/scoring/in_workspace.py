@@ -118,12 +118,12 @@ class Answers:
             RunError: They are not what the script of this project returns, or are of another version of the model.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
+        from pyarrow.compute import equal  # pyright: ignore[reportAttributeAccessIssue]
         from pyarrow.feather import write_feather
 
         made, types, number = cls(job, request.label, pa.string()), [pa.int64(), pa.float64()], 0
         for batch in _predictions(job):
-            versions: Any = pc.unique(batch.column("version")).to_pylist()
+            versions: Any = batch.column("version").unique().to_pylist()
             if versions != [str(request.model.version)]:
                 raise RunError(
                     f"The job {job.job_name} has scored with version {versions[0]} of the model, not with "
@@ -131,9 +131,9 @@ class Answers:
                     "Try again."
                 )
             types = [each for each in types if _can_be(batch.column("label"), each)]
-            for name in pc.unique(batch.column("file")).to_pylist():
+            for name in batch.column("file").unique().to_pylist():
                 file = folder / f"answers-{number:06}.arrow"
-                chosen: Any = batch.filter(pc.equal(batch.column("file"), name)).select(list(RESULT))
+                chosen: Any = batch.filter(equal(batch.column("file"), name)).select(list(RESULT))
                 write_feather(chosen, str(file), compression="uncompressed")
                 made.files[name].append(file)
                 number += 1

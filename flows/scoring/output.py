@@ -77,24 +77,49 @@ def written(output: Path) -> Generator[Rows]:
     Raises:
         SettingsError: It cannot be written.
     """
-    _delete_abandoned(output)
     draft = draft_of(output)
     try:
-        with draft.open("wb") as stream:
+        with _told(output):
+            _delete_abandoned(output)
+            stream = draft.open("wb")
             fcntl.flock(stream, fcntl.LOCK_EX)  # a draft without a lock is one of a process that is gone
+        with stream:
             writer = _Csv(stream) if _is_csv(output) else _Parquet(stream)
-            yield writer
-            writer.close()
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.chmod(output.stat().st_mode & 0o777 if output.exists() else 0o666 & ~umask_at(output))
-        draft.replace(output)
-    except OSError as error:
-        raise SettingsError(
-            f"--output {output} cannot be written: {error.strerror}. Nothing is changed there."
-        ) from error
+            try:
+                yield _Told(writer, output)
+            finally:
+                with _told(output):
+                    writer.close()
+            with _told(output):
+                stream.flush()
+                os.fsync(stream.fileno())
+        with _told(output):
+            draft.chmod(output.stat().st_mode & 0o777 if output.exists() else 0o666 & ~umask_at(output))
+            draft.replace(output)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(output: Path) -> Generator[None]:
+    """A block in which an error of the file system means that the output cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        why = f"{error.strerror}. What was there is as it was."
+        raise SettingsError(f"--output {output} cannot be written: {why}") from error
+
+
+class _Told:
+    """Writes with another, and tells what goes wrong."""
+
+    def __init__(self, rows: Rows, output: Path) -> None:
+        self._rows = rows
+        self._output = output
+
+    def write(self, table: Any) -> None:
+        with _told(self._output):
+            self._rows.write(table)
 
 
 class _Parquet:

@@ -120,8 +120,8 @@ def scores_of(label: str, portion: Portion, result: Any) -> Scores:
         DataAssetError: It refuses a row.
         RunError: It has not a row for each that it was given.
     """
+    import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if lacking := [name for name in RESULT if name not in result.column_names]:
         raise RunError(
@@ -133,9 +133,8 @@ def scores_of(label: str, portion: Portion, result: Any) -> Scores:
         first: Mapping[str, Any] = result.filter(reasons.is_valid()).slice(0, 1).to_pylist()[0]
         row = None if first["row"] is None else int(first["row"])
         raise bad_row(label, portion, row, first["column"], str(first["reason"]))
-    numbers = result.column("row").cast(pa.int64())
-    wanted = pa.chunked_array([pa.array(range(portion.rows.num_rows), pa.int64())])
-    if len(numbers) != len(wanted) or not pc.all(pc.equal(numbers, wanted)).as_py():
+    numbers = result.column("row").cast(pa.int64()).to_numpy()
+    if not np.array_equal(numbers, np.arange(portion.rows.num_rows)):
         raise RunError(
             f"The scoring script answered {result.num_rows:,} of {portion.rows.num_rows:,} rows of {label}, or in "
             "another order. Nothing was written."
@@ -149,13 +148,13 @@ def features_of(portion: Portion, features: tuple[str, ...], file: Path) -> None
     Text that stands for an empty cell in a CSV file, such as NA, becomes one.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
+    from pyarrow.compute import if_else, is_in  # pyright: ignore[reportAttributeAccessIssue]
     from pyarrow.csv import ConvertOptions
     from pyarrow.parquet import write_table
 
     table: Any = portion.rows.select(list(features))
     if not portion.is_typed:
         empty = pa.array(ConvertOptions().null_values, pa.string())
-        columns = [pc.if_else(pc.is_in(column, empty), None, column) for column in table.columns]
+        columns = [if_else(is_in(column, empty), None, column) for column in table.columns]
         table = pa.table(columns, names=list(features))
     write_table(table, file, compression="zstd")

@@ -86,14 +86,19 @@ def score_file(scorer: Scorer, file: Path) -> pd.DataFrame:
             labels += scored[0]
             probabilities += scored[1]
     except BadRequest as error:
-        row = error.said["row"]
-        bad = {**error.said, "row": None if row is None else len(labels) + row, "label": None, "probability": None}
+        row: Any = error.said["row"]
+        bad: dict[str, Any] = {
+            **error.said,
+            "row": None if row is None else len(labels) + row,
+            "label": None,
+            "probability": None,
+        }
         return pd.DataFrame([{**bad, **same}], columns=list(RESULT), dtype=object)
     rows = {"row": np.arange(len(labels)), "label": labels, "probability": probabilities}
     return pd.DataFrame({**rows, **same, "column": None, "reason": None}, columns=list(RESULT))
 
 
-def _tables(file: Path, columns: tuple[Column, ...]) -> Iterator[pa.Table]:
+def _tables(file: Path, columns: tuple[Column, ...]) -> Iterator[Any]:
     """The columns of a signature that a file has, some rows at a time; all cells of a CSV file as text.
 
     Raises:
@@ -105,7 +110,7 @@ def _tables(file: Path, columns: tuple[Column, ...]) -> Iterator[pa.Table]:
         raise BadRequest("the file is neither CSV, in UTF-8 and with rows of one length, nor Parquet") from None
 
 
-def _read_tables(file: Path, columns: tuple[Column, ...]) -> Iterator[pa.Table]:
+def _read_tables(file: Path, columns: tuple[Column, ...]) -> Iterator[Any]:
     with file.open("rb") as stream:
         is_parquet = stream.read(4) == b"PAR1"
     if is_parquet:
@@ -139,7 +144,7 @@ def _present(columns: tuple[Column, ...], there: list[str]) -> list[str]:
     return [column.name for column in columns if column.name in there]
 
 
-def _frame(columns: tuple[Column, ...], table: pa.Table) -> pd.DataFrame:
+def _frame(columns: tuple[Column, ...], table: Any) -> pd.DataFrame:
     """The rows as the signature has them."""
     there = [column for column in columns if column.name in table.column_names]
     typed = {column.name: _typed(column, table.column(column.name)) for column in there}

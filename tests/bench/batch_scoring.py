@@ -20,11 +20,11 @@ from statistics import median
 
 from make_rows import make_rows
 from measure import table
+from shipped import memory_mib, train
 
 from flows.engines.local.host.one_call import ask_mlflow
 from flows.settings import Settings
 from flows.tags import decision_tags
-from serving import memory_mib, train
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLAIN = """

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from measure import table
+from shipped import memory_mib, train
 
 from flows.data.digests import data_digest
 from flows.prefect_api.server import free_port
@@ -38,7 +38,6 @@ from flows.serving.local.lifetime import end_supervisor, supervisor_pid
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 
 PROJECT = Path(__file__).resolve().parents[2]
-ROWS = PROJECT / "data/diabetes-diagnostics/diabetes-diagnostics.csv"
 CLIENTS = 4
 START_SECONDS = 300.0
 
@@ -73,22 +72,6 @@ class Contestant:
         assert connection.sock is not None
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
-
-
-def train(folder: Path) -> list[str]:
-    """Train the shipped classifier, and return its columns."""
-    steps = PROJECT / "aml_steps"
-    sys.path[:0] = [str(steps), str(steps / "prep"), str(steps / "train")]
-    warnings.filterwarnings("ignore")
-    import data_file
-    import prep
-    import train as step
-    from columns import FEATURES
-
-    prepared = prep.prepare(data_file.read(ROWS), prep.Parameters())
-    rows = prepared.table.take(prepared.train).to_pandas()
-    step.save(step.train(rows, step.Parameters()).model, rows, folder)
-    return list(FEATURES)
 
 
 @contextmanager
@@ -201,24 +184,6 @@ def direct(home: Path, body: bytes, requests: int) -> list[float]:
             taken.append(time.perf_counter() - began)
             assert answer is not None and answer[0]["status"] == 200
     return taken
-
-
-def memory_mib(pid: int) -> float:
-    """The proportional set size of a process and all that come from it."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    waiting, kib = [pid], 0
-    while waiting:
-        each = waiting.pop()
-        waiting += parents.get(each, [])
-        with suppress(OSError):
-            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    kib += int(line.split()[1])
-    return kib / 1024
 
 
 def run(rounds: int, requests: int, seconds: float) -> None:
