@@ -29,7 +29,8 @@ def check_asked(parameters: ScoreParameters, settings: Settings) -> None:
         source = resolve_data(parameters.data_asset_name, settings.data_assets).path
         assert source is not None  # a file of this machine has a path
         open_tables(source, parameters.data_asset_name)
-    check_output(settings.project / parameters.output, source)
+    if "{" not in parameters.output:  # else its name is known when the data and the model are
+        check_output(settings.project / parameters.output, source)
 
 
 def definitions_of(parameters: ScoreParameters, settings: Settings) -> tuple[BatchEndpointSpec, BatchDeploymentSpec]:

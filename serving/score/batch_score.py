@@ -95,7 +95,8 @@ def score_file(scorer: Scorer, file: Path) -> pd.DataFrame:
         }
         return pd.DataFrame([{**bad, **same}], columns=list(RESULT), dtype=object)
     rows = {"row": np.arange(len(labels)), "label": labels, "probability": probabilities}
-    return pd.DataFrame({**rows, **same, "column": None, "reason": None}, columns=list(RESULT))
+    nothing = np.full(len(labels), None)  # pandas would make NaN of None alone
+    return pd.DataFrame({**rows, **same, "column": nothing, "reason": nothing}, columns=list(RESULT))
 
 
 def _tables(file: Path, columns: tuple[Column, ...]) -> Iterator[Any]:

@@ -67,5 +67,6 @@ class Scorer:
 
 
 @pytest.fixture
-def scorer(trained: Path, tmp_path: Path) -> Scorer:
+def scorer(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scorer:
+    monkeypatch.setenv("OF_TEST", str(tmp_path / "home"))  # by which the processes that it starts are found
     return Scorer(trained, tmp_path / "home")

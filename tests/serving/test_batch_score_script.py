@@ -42,6 +42,7 @@ def test_files_of_both_forms_are_scored_and_a_bad_one_does_not_disturb_the_other
     assert good["label"][:5].tolist() == good["label"][5:10].tolist()
     assert good["probability"][:5].tolist() == good["probability"][5:10].tolist()
     assert set(found["model"]) == {"patients"} and set(found["version"]) == {3}
+    assert set(good["reason"]) == {None} == set(good["column"])
     bad = found[found["reason"].notna()].set_index("file")
     assert (bad["reason"]["4.csv"], bad["column"]["4.csv"]) == ("is missing", "Age")
     assert list(bad.index) == ["3.csv", "4.csv", "5.csv"]

@@ -28,6 +28,7 @@ from tests.azure_ml_service.faults import JobFault
 from tests.scoring.conftest import Scorer
 from tests.scoring.rows import MARK, broken_files, valid_rows
 from tests.serving.azureml.conftest import Shop
+from tests.terminal import ROWS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -136,3 +137,33 @@ def test_a_job_that_failed_is_told_and_the_next_start_makes_another(
     assert not (tmp_path / "scores.csv").exists()
     shop.service.faults.clear()
     assert score(work).rows == 10 and invocations(shop) == 2
+
+
+def test_the_flow_scores_a_data_asset_of_the_workspace_by_a_version_of_its_registry(
+    shop: Shop, work_for: Callable[..., Work], tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.scoring.score_data import score_data
+
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path / "home"))
+
+    model = work_for(ROWS, tmp_path / "unused.csv").request.model.label
+    definition = tmp_path / "batch-endpoint.yml"
+    definition.write_text(f"name: b{shop.endpoint}\n")
+
+    async def flow_run() -> ScoreSummary:
+        state: Any = await score_data(
+            data_asset_name="diabetes-diagnostics@latest",
+            model=model,
+            output=str(tmp_path / "{data}-{model}.parquet"),
+            endpoint=str(definition),
+            engine="azureml",
+            return_state=True,
+        )
+        assert state.name == "Scored", state.message
+        return await state.aresult()
+
+    summary = asyncio.run(flow_run())
+    assert summary.output.name == f"diabetes-diagnostics-1-{model.replace(':', '-')}.parquet"
+    scores = pd.read_parquet(summary.output)
+    assert list(scores) == ["PatientID", "Diabetic", "label", "probability", "model", "version"]
+    assert (len(scores), summary.rows, summary.engine, invocations(shop)) == (768, 768, "azureml", 1)
