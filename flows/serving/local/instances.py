@@ -98,7 +98,7 @@ class Instances:
             TooManyRequests: There are too many requests.
             NoInstance: No instance is ready.
             TimeoutError: It took too long. The instance goes on with it, and takes no other one until it is done.
-            BrokenInstance: The instance ended.
+            BrokenInstance: The instance ended, or cannot be connected with.
         """
         if self.in_flight >= 2 * self._concurrency * instances:
             raise TooManyRequests
@@ -142,11 +142,13 @@ class Instances:
             slot = await self._acquired()
             try:
                 await slot.connect()
-            except OSError:
+            except (FileNotFoundError, ConnectionRefusedError):
                 slot.close()
                 self._ended(slot.socket)
-            except BaseException:
+            except BaseException as error:
                 self._hand_on(slot)
+                if isinstance(error, OSError):  # such as too many open files: the instance may well be there
+                    raise BrokenInstance from error
                 raise
             else:
                 return slot
