@@ -255,6 +255,8 @@ class Rollout:
         """The tags of a rollout that is over: its lease, or that of a dead one, and what it has retired and deleted."""
         lease = Lease.of(endpoint.tags)
         over = lease is not None and (self._has_lease(endpoint) or self._gone(lease.owner))
+        if lease is not None and not over:
+            return []  # somebody else is at work, whose tags these are
         tidied = isinstance(action, Done) and not action.rolled_back and RETIRED in endpoint.tags
         return [*([LEASE] if over else []), *([RETIRED] if tidied else [])]
 

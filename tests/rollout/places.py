@@ -146,13 +146,16 @@ def register_all(home: Path) -> None:
     """Register every version in the local registry of a state; the first is the champion."""
     home.mkdir(parents=True)
     folders = write_models(home / "given")
-    calls = [
-        {"call": "promote", "args": {"compared_with": None, "decision_tags": decision_tags("a-flow-run", None)}},
-        *({"call": "register", "args": {}} for _ in range(len(folders) - 1)),
-    ]
+    promoted = {"compared_with": None, "decision_tags": dict(decision_tags("a-flow-run", None))}
     lines = [
-        json.dumps({"id": at, "call": call["call"], "args": {"candidate": _candidate(at, folders[at]), **call["args"]}})
-        for at, call in enumerate(calls, start=1)
+        json.dumps(
+            {
+                "id": version,
+                "call": "promote" if version == GOOD else "register",
+                "args": {"candidate": _candidate(version, made), **(promoted if version == GOOD else {})},
+            }
+        )
+        for version, made in folders.items()
     ]
     with start_worker(Settings.from_environment({"TANDEM_HOME": str(home)})) as worker:
         said, _ = worker.process.communicate("".join(f"{line}\n" for line in lines))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rollout.places import Commands, ended
+from tests.rollout.places import Commands, Workspace, ended
 from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,6 +36,19 @@ def test_second_command_is_refused_while_the_first_rolls_out(tandem: Commands, t
     assert done.code == 0, done.err
     there = tandem.place.look()
     assert there is not None and there.alone == GOOD_TOO
+
+
+@pytest.mark.parametrize("place", ["azureml"], indirect=True)
+def test_second_deployment_is_made_where_just_one_more_fits_into_the_quota(tandem: Commands) -> None:
+    assert isinstance(tandem.place, Workspace)
+    quota = tandem.place.service.computes.quota
+    assert tandem.deploy(GOOD).code == 0
+    quota["standardDSv2Family", "dedicated"] = (17, 24)  # one of 4 cores needs 8
+    refused = tandem.deploy(GOOD_TOO)
+    assert (refused.code, "need 8 cores" in refused.err) == (1, True), refused
+    quota["standardDSv2Family", "dedicated"] = (16, 24)
+    done = tandem.deploy(GOOD_TOO)
+    assert done.code == 0, done.err
 
 
 @pytest.mark.slow
