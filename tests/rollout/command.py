@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.main import main
+from flows.cli.serving import champion
 from flows.data.digests import data_digest
 from flows.rollout import known_rows, rollout
 from flows.rollout.plan import Action, SetShare
@@ -59,6 +60,7 @@ async def remembered(folder: Path) -> known_rows.KnownRows:
 def be_watched() -> None:
     """Come to each moment of a rollout, and look quickly."""
     known_rows.known_rows = remembered
+    champion.PROGRAM = "tests.rollout.command"
     changes.FIRST_SECONDS, changes.LONGEST_SECONDS = 0.02, 0.1
     rollout.POLL_SECONDS = 0.1
     act = rollout.Rollout._act  # pyright: ignore[reportPrivateUsage]

@@ -101,7 +101,7 @@ tags:
   tandem.rollout.requests: "20"
   tandem.rollout.pause_seconds: "0.3"
   tandem.rollout.keep_seconds: "0"
-  tandem.rollout.max_p99_seconds: "1.2"
+  tandem.rollout.max_p99_seconds: "3"
 """
 DEPLOYMENT = """\
 name: blue

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rollout.places import Commands, Workspace, ended
+from tests.rollout.places import Commands, ThisMachine, Workspace, ended
 from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -62,3 +62,14 @@ def test_of_two_commands_that_start_at_once_one_rolls_out_and_nothing_is_made_tw
     there = tandem.place.look()
     assert there is not None
     assert (there.alone, tandem.place.workers(), tandem.place.left()) == (GOOD_TOO, 1, [])
+
+
+def test_promoted_version_is_deployed_with_the_server_of_the_local_state_where_no_other_is_named(
+    tmp_path: Path, registered_models: Path
+) -> None:
+    place = ThisMachine(tmp_path, None, registered_models)
+    words = ("promote", f"{MODEL}:{GOOD}", "--reason", "so", "--deploy", "--endpoint", "nowhere")
+    done = Commands(place).run(*words)
+    assert (done.code, "There is no endpoint nowhere" in done.err) == (2, True), done
+    assert "server" not in done.out + done.err
+    assert not list((tmp_path / ".prefect").glob("*.db*"))  # where a server of Prefect itself would keep its runs

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NoReturn
 
-from flows.cli.options import DeployOptions, PromoteOptions, RollbackOptions
-from flows.cli.serving.deploy import deploy
+from flows.cli.options import PromoteOptions, RollbackOptions
 from flows.cli.state.usable import check_usable
 from flows.engines.open_engine import chosen_engine, open_engine
 from flows.errors import DataAssetError, ParameterError
 from flows.mlflow_store.model_registry import ModelRegistry
+from flows.prefect_api.server import python_path
 from flows.rollout.champion import Moved, promote_version, roll_back, version_before
 from flows.rollout.parameters import is_file
 from flows.rollout.record import Retired
@@ -18,7 +21,8 @@ from flows.serving.open_serving import open_serving
 from flows.settings import Settings
 from flows.spec.reading.endpoints import read_endpoint
 
-AT_ONCE = "100"
+PROGRAM = "flows"  # the module that is the program ``tandem``
+ALL_AT_ONCE = ("--steps", "100", "--pause-seconds", "0")
 
 
 def promote(options: PromoteOptions) -> int:
@@ -43,7 +47,7 @@ def rollback(options: RollbackOptions) -> int:
         if options.endpoint is None:
             raise ParameterError("Name a model, or --endpoint NAME. Nothing was changed.")
         label = asyncio.run(_served_before(options.engine, options.endpoint))
-        return deploy(_deploy_options(label, options))
+        _deploy(label, options)
     if not options.reason:
         raise ParameterError("Say why with --reason TEXT: it is kept with both versions. Nothing was changed.")
     name, reason = options.model, options.reason
@@ -73,23 +77,24 @@ def _told(moved: Moved, options: PromoteOptions | RollbackOptions) -> int:
     else:
         print(f"{label} is the champion{'' if number is None else f', in place of version {number}'}.")
     if options.deploy:
-        return deploy(_deploy_options(label, options))
+        _deploy(label, options)
     if not options.json:
         print(f"\n  Serve it:  tandem deploy {label}")
     return 0
 
 
-def _deploy_options(label: str, options: PromoteOptions | RollbackOptions) -> DeployOptions:
-    """A person who goes back wants it now: all the traffic in one step, as soon as the tests have passed."""
-    return DeployOptions(
-        label,
-        endpoint=options.endpoint,
-        deployment=options.deployment,
-        steps=AT_ONCE,
-        pause_seconds=0.0,
-        engine=options.engine,
-        json=options.json,
-    )
+def _deploy(label: str, options: PromoteOptions | RollbackOptions) -> NoReturn:
+    """Become ``tandem deploy``, in one step: a person who goes back wants it now, as soon as the tests have passed.
+
+    A process finds its Prefect server when it imports Prefect, and this one has done so to reach the registry.
+    """
+    given = {"--endpoint": options.endpoint, "--deployment": options.deployment, "--engine": options.engine}
+    words = [word for flag, value in given.items() if value is not None for word in (flag, value)]
+    words += [*ALL_AT_ONCE, *(["--json"] if options.json else [])]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.environ["PYTHONPATH"] = python_path()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", PROGRAM, "deploy", label, *words])
 
 
 async def _served_before(engine_name: str, endpoint_text: str) -> str:
