@@ -22,7 +22,7 @@ from flows.settings import Settings
 from flows.spec.reading.endpoints import read_endpoint
 
 PROGRAM = "flows"  # the module that is the program ``tandem``
-ALL_AT_ONCE = ("--steps", "100", "--pause-seconds", "0")
+ALL_AT_ONCE = ("--steps", "100", "--pause-seconds", "0", "--mirror-percent", "0")
 
 
 def promote(options: PromoteOptions) -> int:
