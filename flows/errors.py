@@ -119,6 +119,12 @@ class ServingError(TandemError):
     """An endpoint or a deployment is not there, cannot be made, or does not answer."""
 
 
+class EndpointBusyError(ServiceError, ServingError):
+    """Somebody else is changing an endpoint. A retry may cure it: a deployed flow run waits by that for its turn."""
+
+    exit_code = 1
+
+
 class StateError(TandemError):
     """The local state cannot be used: no space, no permission, a broken database, or somebody else is using it."""
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from flows.errors import ServiceError, ServingError
+from flows.errors import EndpointBusyError, ServiceError, ServingError
 from flows.rollout.plan import (
     Action,
     Begin,
@@ -147,7 +147,8 @@ class Rollout:
         """Go on until the model is served alone, or the shares from before are back.
 
         Raises:
-            ServingError: Somebody else is rolling out at this endpoint; or the place refused what nothing can undo.
+            EndpointBusyError: Somebody else is rolling out at this endpoint.
+            ServingError: The place refused what nothing can undo.
         """
         while True:
             endpoint = await self._serving.endpoint(self._wanted.endpoint.name)
@@ -268,12 +269,12 @@ class Rollout:
         """Take the lease, or see that it is still ours, and renew it in time.
 
         Raises:
-            ServingError: Somebody else has it.
+            EndpointBusyError: Somebody else has it.
         """
         lease, now = Lease.of(endpoint.tags), self._now()
         mine = self._has_lease(endpoint)
         if lease is not None and not mine and lease.until > now and (self._leased or not self._gone(lease.owner)):
-            raise ServingError(
+            raise EndpointBusyError(
                 f"The endpoint {endpoint.name} is being changed by another rollout ({lease.owner}), which has it for "
                 f"another {lease.until - now:.0f} s at least. Nothing more was changed. Start this one again after it."
             )

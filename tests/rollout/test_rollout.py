@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.errors import ServingError
+from flows.errors import ServiceError, ServingError
 from flows.rollout.plan import scaled, shares_with
 from flows.rollout.policy import RolloutPolicy
 from flows.rollout.record import LEASE, RETIRED, ROLLING, Lease
@@ -211,9 +211,10 @@ def test_deployment_that_cannot_be_made_is_deleted_and_the_old_one_is_not_touche
 def test_second_rollout_of_an_endpoint_is_refused_while_the_first_has_its_lease() -> None:
     lease = Lease("somebody", Clock().now + 100).text
     place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD), **{LEASE: lease}))
-    with pytest.raises(ServingError, match=r"another rollout .somebody."):
+    with pytest.raises(ServingError, match=r"another rollout .somebody.") as refused:
         roll_out(place)
     assert place.calls == []
+    assert isinstance(refused.value, ServiceError)  # a deployed flow run tries it again later
 
 
 def test_lease_that_has_run_out_is_taken_over() -> None:
