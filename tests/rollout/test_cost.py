@@ -88,3 +88,9 @@ def test_what_is_served_and_what_was_deployed_are_told_with_what_they_cost_where
     )
     here = DeploySummary(model, "local", costs=False, endpoint=endpoint, colour="blue", changed=True)
     assert "Cost" not in summary_as_text(here) and summary_as_json(here)["cost_a_day"] == {}
+
+
+def test_deployment_that_gets_copies_of_requests_is_listed_with_them() -> None:
+    there = (deployment(),)
+    endpoint = Endpoint("diabetes", ServingState.SUCCEEDED, mirror={"blue": 20}, deployments=there)
+    assert "0 %, copies of 20 %" in endpoints_as_text([endpoint], NOW, costs=False)[1]

@@ -1,1 +1,1 @@
-"""``tandem reap``: cancel jobs of the workspace that nobody waits for."""
+"""``tandem reap``: end jobs that nobody waits for, and deployments that nobody needs."""

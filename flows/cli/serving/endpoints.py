@@ -48,7 +48,8 @@ def endpoints_as_text(endpoints: Sequence[Endpoint], now: datetime, *, costs: bo
             rows.append((endpoint.name, "none", "", "", str(endpoint.state), "", ""))
         for one in endpoint.deployments:
             model, size = one.model, f"{one.instances} × {one.instance_type}" if costs else str(one.instances)
-            share = f"{endpoint.traffic.get(one.name, 0)} %"
+            mirror = endpoint.mirror.get(one.name)
+            share = f"{endpoint.traffic.get(one.name, 0)} %{f', copies of {mirror} %' if mirror else ''}"
             label = model.label if model else "unknown"
             rows.append((endpoint.name, one.name, share, label, str(one.state), _age(one, now), size))
     lines = aligned(rows, right={2})
