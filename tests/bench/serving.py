@@ -4,7 +4,8 @@ Both serve the shipped classifier, trained here, and are asked for one row at a 
 connection. They start one after the other, and then take turns, in another order each round, so that what else the
 machine does meets both alike; every ratio is of medians of the same session. ``tandem`` answers label and probability,
 MLflow only the label. The router's own cost is what a request through it takes longer than one that is sent to the
-instance over its socket. Memory is the proportional set size of all processes of a contestant.
+instance over its socket. Memory is the proportional set size of all processes of a contestant. With ``--collecting``,
+the other contestant is not MLflow's server but an endpoint that keeps all that it is asked.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -35,6 +36,7 @@ from flows.serving.local import files
 from flows.serving.local.adapter import LocalServing
 from flows.serving.local.frames import frame, receive_frame
 from flows.serving.local.lifetime import end_supervisor, supervisor_pid
+from flows.spec.model.endpoint import Collection, DataCollector
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -75,11 +77,14 @@ class Contestant:
 
 
 @contextmanager
-def tandem(home: Path, model: Path, columns: list[str]) -> Generator[Contestant]:
-    """An endpoint of the local state in a folder."""
+def tandem(home: Path, model: Path, columns: list[str], *, collecting: bool = False) -> Generator[Contestant]:
+    """An endpoint of the local state in a folder, which may keep every request and answer."""
     serving = LocalServing(home)
     spec = read_endpoint(PROJECT / "serving" / "endpoint.yml")
     deployment = read_online_deployment(PROJECT / "serving" / "deployment.yml")
+    if collecting:
+        kept = DataCollector((Collection("model_inputs"), Collection("model_outputs")))
+        deployment = replace(deployment, data_collector=kept)
     served = ServedModel("diabetes-predict", 1, data_digest(model))
 
     async def deploy() -> str:
@@ -95,7 +100,8 @@ def tandem(home: Path, model: Path, columns: list[str]) -> Generator[Contestant]
         body = json.dumps({"input_data": {"columns": columns, "data": [[1] * len(columns)]}}).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         path = f"/endpoints/{spec.name}/score"
-        yield Contestant("tandem", port or 0, path, body, headers, supervisor_pid(home / "serving") or 0, seconds)
+        name = "tandem, collecting" if collecting else "tandem"
+        yield Contestant(name, port or 0, path, body, headers, supervisor_pid(home / "serving") or 0, seconds)
     finally:
         asyncio.run(serving.delete_endpoint(spec.name))
         end_supervisor(home)
@@ -186,14 +192,15 @@ def direct(home: Path, body: bytes, requests: int) -> list[float]:
     return taken
 
 
-def run(rounds: int, requests: int, seconds: float) -> None:
+def run(rounds: int, requests: int, seconds: float, *, collecting: bool) -> None:
     """Measure, and print a table and the ratios."""
     with tempfile.TemporaryDirectory(prefix="tandem-bench-") as name:
         folder = Path(name)
         model, home = folder / "model", folder / "home"
         columns = train(model)
         routed, past = list[float](), list[float]()
-        with tandem(home, model, columns) as ours, mlflow(folder, model, columns) as theirs:
+        other = tandem(folder / "collecting", model, columns, collecting=True) if collecting else None
+        with tandem(home, model, columns) as ours, other or mlflow(folder, model, columns) as theirs:
             both = [ours, theirs]
             for each in both:
                 one_at_a_time(each, 20)  # the first ones make what later ones find
@@ -213,7 +220,8 @@ def run(rounds: int, requests: int, seconds: float) -> None:
         ("memory, MiB", lambda each: each.mib, ""),
     ]
     rows = [
-        [what, f"{of(ours):.1f}", f"{of(theirs):.1f}", f"{of(ours) / of(theirs):.2f}", aim] for what, of, aim in figures
+        [what, f"{of(ours):.1f}", f"{of(theirs):.1f}", f"{of(ours) / of(theirs):.2f}", "" if collecting else aim]
+        for what, of, aim in figures
     ]
     print(table(["", ours.name, theirs.name, "ratio", "aim"], 1, rows))
     cost = 1000 * (median(routed) - median(past))
@@ -226,5 +234,6 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=300, help="one at a time, of each contestant in each round")
     parser.add_argument("--seconds", type=float, default=5.0, help="of requests together")
+    parser.add_argument("--collecting", action="store_true", help="beside an endpoint that keeps what it is asked")
     asked = parser.parse_args()
-    run(asked.rounds, asked.requests, asked.seconds)
+    run(asked.rounds, asked.requests, asked.seconds, collecting=asked.collecting)

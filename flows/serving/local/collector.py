@@ -5,8 +5,8 @@ for each request and collection, in ``COLLECTION/yyyy/MM/dd/HH/ID.jsonl`` below 
 differs in two ways: a request is kept in all collections or in none, so that each answer has its rows; and the size is
 bounded.
 
-The script only puts data into a queue. A thread of its own turns it into JSON and appends it, so that a request does
-not wait for that. What finds the queue full is dropped, and so is what cannot be written; the script is told.
+While a request is answered, its data is only put aside. It becomes JSON, and is appended, when the answer was sent.
+What finds too much put aside is left out, and so is what cannot be written; the script is told.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ import errno
 import hashlib
 import json
 import os
-import queue
 import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +28,8 @@ from typing import Any, NamedTuple
 
 MOST_BYTES = 64 << 20  # of a collection of an endpoint; beyond it, the oldest files are deleted
 FILE_BYTES = 1 << 20  # after so many, another file is begun
-QUEUED = 1_500  # requests that wait to be written, as in Azure ML's package
+WAITING = 1_500  # frames that wait to be written, as many as in Azure ML's package
 CONFIG, FOLDER, SOURCE = "AZUREML_MDC_CONFIG_PATH", "TANDEM_COLLECTED", "TANDEM_COLLECTED_FROM"
-_CLOSE_SECONDS = 5.0
 _ROLLED = {"minute": "%Y/%m/%d/%H/%M", "hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d"}
 
 
@@ -80,7 +79,7 @@ class _File:
 
 
 class Writer:
-    """Appends what is collected to files, in a thread of its own."""
+    """Puts aside what is collected, and appends it to files when it is asked to."""
 
     def __init__(
         self,
@@ -106,31 +105,27 @@ class Writer:
         self._most_bytes = most_bytes
         self._file_bytes = file_bytes
         self._files: dict[str, _File] = {}
-        self._queue: queue.Queue[Kept | None] = queue.Queue(QUEUED)
-        self._thread = threading.Thread(target=self._work, name="collector", daemon=True)
-        self._thread.start()
+        self._waiting: deque[Kept] = deque()
+        self._lock = threading.Lock()
 
     def put(self, kept: Kept) -> None:
-        """Hand over data, without waiting."""
-        try:
-            self._queue.put_nowait(kept)
-        except queue.Full:
-            kept.on_error(CollectorError(f"{QUEUED} requests wait to be written; this one is left out"))
+        """Put data aside."""
+        if len(self._waiting) < WAITING:
+            self._waiting.append(kept)
+        else:
+            kept.on_error(CollectorError(f"{WAITING} frames wait to be written; this one is left out"))
 
-    def close(self) -> None:
-        """Write what waits, for a few seconds at most."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=_CLOSE_SECONDS)
-            self._thread.join(_CLOSE_SECONDS)
-
-    def _work(self) -> None:
-        while (kept := self._queue.get()) is not None:
-            try:
-                self._append(kept.collection, self._line(kept))
-            except OSError as error:
-                _tell(kept, f"it cannot be written: {error.strerror}")
-            except Exception as error:  # of the data, whose text may quote it
-                _tell(kept, f"the data cannot become JSON ({type(error).__name__})")
+    def flush(self) -> None:
+        """Write what was put aside."""
+        with self._lock:
+            while self._waiting:
+                kept = self._waiting.popleft()
+                try:
+                    self._append(kept.collection, self._line(kept))
+                except OSError as error:
+                    _tell(kept, f"it cannot be written: {error.strerror}")
+                except Exception as error:  # of the data, whose text may quote it
+                    _tell(kept, f"the data cannot become JSON ({type(error).__name__})")
 
     def _line(self, kept: Kept) -> bytes:
         content: str = kept.data.to_json(orient="records")
@@ -211,7 +206,7 @@ def is_sampled(request: str, rate: float) -> bool:
 
 
 def install(config: Path, folder: Path, source: str) -> Writer:
-    """Let a script that imports ``azureml.ai.monitoring`` get this; return what is to be closed in the end.
+    """Let a script that imports ``azureml.ai.monitoring`` get this; return what writes.
 
     Args:
         config: What is collected, as Azure ML's package reads it; and the ``rollingRate``.

@@ -100,13 +100,14 @@ def _listen(place: Path) -> socket.socket:
     return listening
 
 
-def _serve(connection: socket.socket, run: Callable[[str], Any], busy: _Busy) -> None:
+def _serve(connection: socket.socket, run: Callable[[str], Any], busy: _Busy, answered: Callable[[], object]) -> None:
     with connection:
         connection.settimeout(None)
         try:
             while (request := receive_frame(connection)) is not None:
                 with busy:
                     connection.sendall(answer_with(run, request[1]))
+                    answered()
         except (OSError, ValueError):
             return  # the router is gone, or asks no more
 
@@ -117,8 +118,10 @@ def main(place: Path) -> None:
     signal.signal(signal.SIGTERM, lambda number, stack: stopping.set())
     end_with_standard_input()
     config = os.environ.get(collector.CONFIG)
-    collecting = config and collector.install(
-        Path(config), Path(os.environ[collector.FOLDER]), os.environ[collector.SOURCE]
+    answered = (
+        collector.install(Path(config), Path(os.environ[collector.FOLDER]), os.environ[collector.SOURCE]).flush
+        if config
+        else lambda: None
     )
     gc.disable()  # imports leave no garbage, and looking for it takes a tenth of the start
     script = load_script(Path(os.environ["AML_APP_ROOT"]), os.environ["AZUREML_ENTRY_SCRIPT"])
@@ -135,9 +138,7 @@ def main(place: Path) -> None:
             connection, _ = listening.accept()
         except TimeoutError:
             continue
-        threading.Thread(target=_serve, args=(connection, script.run, busy), daemon=True).start()
-    if collecting:
-        collecting.close()
+        threading.Thread(target=_serve, args=(connection, script.run, busy, answered), daemon=True).start()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # all is answered; an ordinary exit takes the libraries a second
