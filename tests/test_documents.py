@@ -29,6 +29,8 @@ FILES = ("prefect.yaml", "pyproject.toml", "requirements.lock", "Makefile", "REA
 OTHER_PROGRAMS = {"--app-name", "--allowed-hosts", "--cors-allowed-origins"}  # flags of `mlflow server`
 # Set by Tandem for its own processes.
 INTERNAL = {
+    "TANDEM_COLLECTED",  # which the supervisor gives to an instance, as the next
+    "TANDEM_COLLECTED_FROM",
     "TANDEM_MLFLOW_ARTIFACTS",
     "TANDEM_MODEL",  # which a deployment gives to its scoring script, as the next
     "TANDEM_MODEL_VERSION",
