@@ -27,6 +27,44 @@ def test_a_right_file_has_no_faults(faults: Faults) -> None:
     assert faults(RIGHT) == []
 
 
+FIRST_AND_LAST = """\
+type: pipeline
+settings: {on_init: opens, on_finalize: closes}
+jobs:
+  opens: {component: ./fit.yml, inputs: {data: azureml:rows:1}}
+  train: {component: ./fit.yml, inputs: {data: azureml:rows:1}}
+  closes: {component: ./fit.yml, inputs: {data: azureml:rows:1}}
+"""
+
+
+def test_what_runs_before_and_after_all_other_steps_is_right(faults: Faults) -> None:
+    assert faults(FIRST_AND_LAST) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("on_init: opens", "on_init: open", "2: settings.on_init: the job has no step open | Did you mean opens?"),
+        ("on_init: opens", "on_init: closes", "2: settings.on_finalize: on_init and on_finalize are both closes"),
+        ("  train: {", "  # train: {", "2: settings: no step runs between on_init and on_finalize"),
+        (
+            "closes: {component: ./fit.yml, inputs: {data: azureml:rows:1}}",
+            'closes: {component: ./fit.yml, inputs: {data: "${{parent.jobs.train.outputs.model}}"}}',
+            "2: settings.on_finalize: closes is bound to train",
+        ),
+        (
+            "train: {component: ./fit.yml, inputs: {data: azureml:rows:1}}",
+            'train: {component: ./fit.yml, inputs: {data: "${{parent.jobs.opens.outputs.model}}"}}',
+            "2: settings.on_init: opens is bound to train",
+        ),
+    ],
+)
+def test_what_runs_before_or_after_all_other_steps_stands_alone(faults: Faults, old: str, new: str, fault: str) -> None:
+    assert old in FIRST_AND_LAST
+    (told,) = faults(FIRST_AND_LAST.replace(old, new, 1))
+    assert told.startswith(f"job.yml:{fault}")
+
+
 JOB_FAULTS = {
     "a key of the job": (
         "outputs:\n  model: {",

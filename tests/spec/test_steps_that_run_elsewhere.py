@@ -143,7 +143,7 @@ def test_what_a_plan_shows_is_kept(read: ReadJob) -> None:
     spec = read("""\
         type: pipeline
         services: {jl: {type: jupyter_lab, nodes: all}}
-        settings: {default_compute: serverless, default_datastore: azureml:blob, on_init: x}
+        settings: {default_compute: serverless, default_datastore: azureml:blob, pace: slow}
         jobs:
           a:
             component: ./fit.yml
@@ -154,7 +154,7 @@ def test_what_a_plan_shows_is_kept(read: ReadJob) -> None:
             queue_settings: {job_tier: Spot, priority: medium}
             resources: {instance_type: STANDARD_D2, instance_count: 2, shm_size: 2g, docker_args: [--ipc, host]}
         """)
-    assert spec.declared == {"services": {"jl": {"type": "jupyter_lab", "nodes": "all"}}, "settings": {"on_init": "x"}}
+    assert spec.declared == {"services": {"jl": {"type": "jupyter_lab", "nodes": "all"}}, "settings": {"pace": "slow"}}
     step = spec.steps["a"]
     assert (step.declared["comment"], step.declared["tags"]) == ("Read first.", {"team": "a", "tier": 1})
     assert (step.declared["queue_settings"]["job_tier"], step.instance_count) == ("Spot", 2)

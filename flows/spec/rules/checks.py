@@ -249,6 +249,37 @@ def names_of_folders(spec: JobSpec) -> Iterator[Fault]:
             yield Fault(place, f"the name {shown(name)!r} {reason}", "Use letters, digits, - and _.")
 
 
+def first_and_last(spec: JobSpec) -> Iterator[Fault]:
+    """What ``settings`` runs before or after all other steps is a step of its own, and not all that there is."""
+    settings: Mapping[str, object] = spec.declared.get("settings") or {}
+    named = {key: settings[key] for key in ("on_init", "on_finalize") if settings.get(key) is not None}
+    if not named or spec.nested:  # checked before the steps of nested pipelines took the place of these
+        return
+    if len(named) > len(set(named.values())):
+        message = f"on_init and on_finalize are both {named['on_init']}"
+        yield Fault(spec.place("settings.on_finalize"), message, "Name two steps.")
+    if not spec.steps.keys() - set(named.values()):
+        yield Fault(spec.place("settings"), "no step runs between on_init and on_finalize", "Add one under jobs.")
+    ties = {
+        (name, binding.step)
+        for name, step in spec.steps.items()
+        for binding in step.inputs.values()
+        if isinstance(binding, StepOutput) and not step.control
+    }
+    for key, name in named.items():
+        place = spec.place(f"settings.{key}")
+        if name not in spec.steps:
+            remedy = nearest(str(name), frozenset(spec.steps), "steps")
+            yield Fault(place, f"the job has no step {shown(str(name))}", remedy)
+        elif spec.steps[str(name)].control:
+            yield Fault(place, f"{name} is a choice or a loop", "Name a step that runs something.")
+        elif tied := sorted(({*tie} - {name}).pop() for tie in ties if name in tie and len({*tie}) > 1):
+            message = f"{name} is bound to {', '.join(dict.fromkeys(tied))}"
+            yield Fault(
+                place, message, "What runs first or last takes nothing from other steps, and gives them nothing."
+            )
+
+
 RULES: tuple[Rule, ...] = (
     names_of_folders,
     known_inputs,
@@ -265,6 +296,7 @@ RULES: tuple[Rule, ...] = (
     fitting_mini_batches,
     collected_outputs,
     no_cycles,
+    first_and_last,
 )
 
 
