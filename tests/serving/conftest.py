@@ -72,7 +72,7 @@ def azure_serving(service: Service) -> Iterator[Serving]:
         yield place
 
 
-# The fixture of each place, by name. An adapter that is added here has to do all that test_conformance.py asks.
+# The fixture of each place, by name. An adapter that is added here has to do all that test_conformance*.py ask.
 PLACES: Mapping[str, str] = {"local": "local_serving", "azureml": "azure_serving"}
 
 
