@@ -37,7 +37,7 @@ class LocalScoring:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._child is not None:
             self._child.process.kill()  # so that a thread that waits for its answer waits no more
-        self._one.shutdown()
+        self._one.shutdown(cancel_futures=True)
         if self._child is not None:
             self._child.end()
         self._folder.cleanup()

@@ -132,7 +132,7 @@ class _Parquet:
 
         if self._writer is None:
             self._writer = ParquetWriter(self._stream, table.schema, compression="zstd")
-        self._writer.write_table(table)
+        self._writer.write_table(table.cast(self._writer.schema))
 
     def close(self) -> None:
         if self._writer is not None:

@@ -98,6 +98,8 @@ def portions(tables: Sequence[TableFile], label: str, rows: int = PORTION_ROWS) 
     for table, size in zip(tables, sizes, strict=True):
         first = 0
         for part, share in (_parquet if table.is_parquet else _csv)(table, label, rows):
+            if not part.num_rows:
+                continue
             yield Portion(part, table.path, first, number, (before + share * size) / sum(sizes), table.is_parquet)
             first += part.num_rows
             number += 1

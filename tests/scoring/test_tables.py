@@ -64,6 +64,12 @@ def test_what_cannot_be_read_is_told_without_a_cell(tmp_path: Path, content: str
     assert MARK not in str(caught.value) and "rows.csv" in str(caught.value)
 
 
+def test_a_file_without_rows_among_others_is_no_portion(tmp_path: Path) -> None:
+    for name, text in (("1", "a,b\n"), ("2", "a,b\n1,2\n"), ("3", "a,b\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    assert rows_of(tmp_path) == [(0, 0, [{"a": "1", "b": "2"}])]
+
+
 def test_a_damaged_parquet_file_is_told(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"a": list(range(50_000))}), file, row_group_size=10_000, write_page_checksum=True)
