@@ -138,7 +138,7 @@ class Commands:
 
 def ended(process: "subprocess.Popen[str]") -> Done:
     """Wait for the end of a command."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     return Done(process.returncode, out, err)
 
 
