@@ -14,8 +14,8 @@ from flows.rollout.rollout import Moment, Result, Rollout, Wanted
 from flows.serving.endpoints import DeploymentRequest, Endpoint
 from flows.serving.serving import Serving
 from flows.spec.model.endpoint import EndpointSpec
-from tests.serving.azureml.conftest import OpenServing, Shop, open_serving, service, shop
-from tests.serving.conftest import local_place
+from tests.serving.azureml.conftest import OpenServing, Shop, open_serving, shop
+from tests.serving.conftest import local_place, service
 from tests.serving.scripts import ENDPOINT, Definitions, asking
 from tests.waiting import until
 

@@ -19,7 +19,8 @@ from flows.serving.local.adapter import LocalServing
 from flows.serving.local.lifetime import end_supervisor
 from flows.serving.serving import Serving
 from flows.settings import Settings
-from tests.serving.azureml.conftest import OpenServing, Shop, open_serving, service, shop
+from tests.serving.azureml.conftest import OpenServing, Shop, open_serving, shop
+from tests.serving.conftest import service
 from tests.serving.scripts import ENDPOINT, Definitions
 
 __all__ = ["open_serving", "service", "shop"]  # fixtures
