@@ -32,6 +32,7 @@ WATCHED = "tandem.watched"  # a tag of the flow run: it was suspended, and `watc
 WAKE_AT = "tandem.wake_at"  # of a suspended flow run: when a limit may have passed, in seconds since 1970
 LOOKED_AT = "tandem.looked_at"  # of a watcher: when it has looked last, in seconds since 1970
 MODEL_DIGEST = "tandem.model_digest"  # of a deployment: the SHA-256 of its files
+COLLECTS = "tandem.collects"  # of a deployment that keeps what it is asked: the digest of its data_collector
 FILE = "tandem.file"  # of a job: the YAML file that it was made from, as `PROJECT/PATH`
 DEFINITION = (
     "tandem.definition"  # the digest of all that made it: of a job, file and values; of a deployment, the model too

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
+from flows.data.digests import text_digest
 from flows.engines.open_engine import chosen_engine, open_engine
 from flows.errors import DataAssetError, SettingsError
 from flows.orchestration.events import emit, rollout_ended
@@ -59,7 +61,8 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
             endpoint = _defined_as(there, parameters.endpoint, definition.source)
         policy = parameters.policy(dict(endpoint.tags))
         version = await find_version(engine.registry, parameters.model)
-        model = served_model(version)
+        collector = definition.data_collector
+        model = replace(served_model(version), collects="" if collector is None else text_digest(repr(collector))[:16])
         known = KnownRows()
         if not isinstance(next_action(there, model, policy, time.time(), Checks()), Done | Keep):
             if there is None or model not in [one.model for one in there.deployments]:

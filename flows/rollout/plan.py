@@ -5,7 +5,7 @@ endpoint, so a rollout can be killed at any moment and started again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from flows.rollout.policy import RolloutPolicy
@@ -300,8 +300,9 @@ def _serving(endpoint: Endpoint) -> str | None:
 
 
 def _serves(deployment: Deployment, wanted: ServedModel) -> bool:
+    """Whether a deployment serves the content of the model, and keeps what it is asked as it is to be kept."""
     model = deployment.model
-    return model is not None and model.name == wanted.name and model.digest == wanted.digest
+    return model is not None and replace(model, version=wanted.version) == wanted
 
 
 def _broken(deployment: Deployment) -> bool:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from flows.spec.model.endpoint import OnlineDeploymentSpec
-from flows.tags import MODEL, MODEL_DIGEST, MODEL_VERSION
+from flows.tags import COLLECTS, MODEL, MODEL_DIGEST, MODEL_VERSION
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NO_SHARES: Mapping[str, int] = MappingProxyType({})
@@ -41,11 +41,13 @@ class ServedModel:
         name: Of the registered model.
         version: From 1.
         digest: The SHA-256 of its files, in hex; the same for the same content, whatever version it has.
+        collects: The digest of the definition's data collector; empty where what is asked is not kept.
     """
 
     name: str
     version: int
     digest: str
+    collects: str = ""
 
     @property
     def label(self) -> str:
@@ -54,13 +56,16 @@ class ServedModel:
 
     def tags(self) -> dict[str, str]:
         """The tags of a deployment that serves it."""
-        return {MODEL: self.name, MODEL_VERSION: str(self.version), MODEL_DIGEST: self.digest}
+        tags = {MODEL: self.name, MODEL_VERSION: str(self.version), MODEL_DIGEST: self.digest}
+        return {**tags, COLLECTS: self.collects} if self.collects else tags
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> "ServedModel | None":
         """Read the tags of a deployment; None where they do not name a version."""
         name, version = tags.get(MODEL, ""), tags.get(MODEL_VERSION, "")
-        return cls(name, int(version), tags.get(MODEL_DIGEST, "")) if name and version.isdecimal() else None
+        if not name or not version.isdecimal():
+            return None
+        return cls(name, int(version), tags.get(MODEL_DIGEST, ""), tags.get(COLLECTS, ""))
 
 
 @dataclass(frozen=True, slots=True)

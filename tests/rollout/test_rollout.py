@@ -116,6 +116,17 @@ def test_model_that_is_served_already_is_not_touched() -> None:
     assert (result.changed, place.calls) == (False, [])
 
 
+def test_a_deployment_that_keeps_what_it_is_asked_takes_over_from_one_that_does_not_and_back() -> None:
+    keeping = replace(NEW, collects="0123abcd")
+    place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", NEW)))
+    result, _ = roll_out(place, model=keeping)
+    assert (result.changed, deployments(place)) == (True, {"green": keeping})
+    again, _ = roll_out(place, model=keeping)
+    assert again.changed is False
+    back, _ = roll_out(place, model=NEW)
+    assert (back.changed, deployments(place)) == (True, {"blue": NEW})
+
+
 def test_new_model_takes_over_in_steps_and_the_old_one_is_deleted_after_its_time() -> None:
     place = PlaceInMemory(endpoint_with({"blue": 100}, served("blue", OLD)))
     clock, examination = Clock(), Examination()
