@@ -57,7 +57,7 @@ def test_text_of_csv_is_cast_by_the_signature(tmp_path: Path, monkeypatch: pytes
     def echo(frame: pd.DataFrame) -> tuple[list[str], None]:
         return [repr(row) for row in frame.astype(object).itertuples(index=False, name=None)], None
 
-    monkeypatch.setattr(batch_score, "_scorer", Scorer(columns, echo, None, None, lambda *_: None))
+    monkeypatch.setattr(batch_score, "_scorer", Scorer(columns, echo, None, None, print))
 
     def scored(line: str) -> Any:
         file = tmp_path / "rows.csv"
