@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.spec.reading.reader import examine, read_job
+from flows.spec.reading.served import examine_served
 from flows.spec.text import keys
 from flows.spec.text.faults import findings
 from flows.spec.text.yaml_lines import load_yaml
@@ -32,9 +33,18 @@ NOT_READ: Mapping[str, str] = {
     "Tandem has no value for a property of the job that an input is bound to, such as its name": (
         r"\$\{\{parent\.\w+\}\} names nothing that an input can be bound to"
     ),
+    "nothing stands for an optional input that is not given, unless in $[[ ]]": r"outside of \$\[\[ \]\]",
+    "Tandem does not deploy to Kubernetes": r"this is a Kubernetes (endpoint|deployment), which Tandem does not",
+    "the upload fails without the file": r"(model\.path|code_configuration\.code): there is no file or folder",
+    "Azure has no machine of such a size": r"is not the size of a machine",
+    "of a key that is there twice, the client takes the last one without a word": r"is there twice",
 }
 # What the client refuses and we take: why, and what it says.
-REFUSED_THERE: Mapping[str, str] = {}
+REFUSED_THERE: Mapping[str, str] = {
+    "a component without a name is one of a pipeline: only what is registered needs a name": (
+        r"^ValidationError: \{'name': \['Missing data for required field\.'\]\}$"
+    ),
+}
 
 # Keys that a file of each kind has, and no other kind has without one of an earlier kind.
 _OF_A_JOB = frozenset({"jobs", "command", "trial", "task", "component", "search_space", "entry"})
@@ -93,6 +103,8 @@ def loader_of(path: Path) -> str | None:
     tree: dict[str, Any] = node.plain()
     kind = str(tree.get("type", "")).lower()
     schema = str(tree.get("$schema", "")).lower()
+    if (served := examine_served(path)) is not None:
+        return _loader_of_served(served.what, tree)
     if kind in _JOB_TYPES or (not kind and _OF_A_JOB & tree.keys()):
         spec = examine(path).spec
         if spec is not None:
@@ -101,6 +113,15 @@ def loader_of(path: Path) -> str | None:
     if not kind and _OF_AN_ENVIRONMENT & tree.keys():
         return "load_environment"
     return "load_data" if kind in _DATA_TYPES or (not kind and _OF_DATA & tree.keys()) else None
+
+
+def _loader_of_served(what: str, tree: Mapping[str, Any]) -> str:
+    if what != "batch deployment":
+        return f"load_{what.replace(' ', '_')}"
+    if {"component", "job_definition"} & tree.keys():
+        return "load_pipeline_component_batch_deployment"
+    has_settings = "settings" in tree or str(tree.get("type", "")).lower() == "model"
+    return "load_model_batch_deployment" if has_settings else "load_batch_deployment"
 
 
 def verdicts_of(path: Path) -> Verdicts:
@@ -195,7 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the folder; every .yml and .yaml file below it is read")
     parser.add_argument("--list", action="store_true", help="name each file, and what is said against it")
     given = parser.parse_args(arguments)
+    from flows.engines.azureml.sdk.binding import know_control_flow
+
     folder: Path = given.folder.resolve()
+    know_control_flow()  # which the client reads only where it is told to
     found = [verdicts_of(path) for path in sorted(folder.rglob("*.y*ml")) if path.is_file()]
     both = [one.path for one in found if one.loader == "load_job" and not one.here and not one.there]
     bodies = {path: unlike_bodies(path) for path in both}

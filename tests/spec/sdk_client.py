@@ -16,6 +16,7 @@ from typing import Any
 from flows.errors import SpecError
 from flows.spec.reading.assets import read_data_asset, read_environment
 from flows.spec.reading.reader import examine
+from flows.spec.reading.served import examine_served
 from flows.spec.rules.lint import component_name, needed_by_azure_ml
 
 # What we refuse and the client takes: why, and what our fault says.
@@ -54,28 +55,44 @@ REFUSED_HERE: Mapping[str, str] = {
 }
 
 
+# The client's functions that read a file, with the class of what they return.
+SERVED: Mapping[str, str] = {
+    "load_online_endpoint": "OnlineEndpoint",
+    "load_online_deployment": "OnlineDeployment",
+    "load_batch_endpoint": "BatchEndpoint",
+    "load_batch_deployment": "BatchDeployment",
+    "load_model_batch_deployment": "ModelBatchDeployment",
+    "load_pipeline_component_batch_deployment": "PipelineComponentBatchDeployment",
+}
+LOADERS: Mapping[str, str] = {
+    "load_job": "Job",
+    "load_component": "Component",
+    "load_environment": "Environment",
+    "load_data": "Data",
+    **SERVED,
+}
+
+
 def refused_there(loader: str, path: Path) -> str:
     """What the client says against a file, as ``create_or_update`` comes to it; empty where it would submit it.
 
     Args:
-        loader: The client's function that reads it: ``load_job``, ``load_component``, ``load_environment`` or
-            ``load_data``.
+        loader: The client's function that reads it, such as ``load_job``.
         path: The file.
     """
+    from azure.ai.ml import entities
     from azure.ai.ml._utils.utils import load_yaml
-    from azure.ai.ml.entities import Component, Data, Environment, Job, _load_functions
+    from azure.ai.ml.entities import _load_functions
 
-    classes: Any = {
-        "load_job": Job,
-        "load_component": Component,
-        "load_environment": Environment,
-        "load_data": Data,
-    }
+    found_class: Any = getattr(entities, LOADERS[loader])
     try:
         data = load_yaml(path)
-        found, _ = classes[loader]._resolve_cls_and_type(data=data, params_override=[])
+        found, _ = found_class._resolve_cls_and_type(data=data, params_override=[])
         # load_job and the like do this, and put an error into words at ten times the cost.
         entity: Any = _load_functions._load_common_raising_marshmallow_error(found, data, str(path), [])
+        if loader in SERVED:
+            _raise_for_served(entity, path)
+            return ""
         if loader == "load_environment":
             entity.validate()
         elif hasattr(entity, "_validate"):
@@ -89,6 +106,27 @@ def refused_there(loader: str, path: Path) -> str:
     return ""
 
 
+def _raise_for_served(entity: Any, path: Path) -> None:
+    """What ``begin_create_or_update`` raises for an endpoint or a deployment before it asks the service."""
+    from azure.ai.ml._utils._endpoint_utils import validate_scoring_script
+    from azure.ai.ml.entities._endpoint._endpoint_helpers import validate_endpoint_or_deployment_name
+
+    validate_endpoint_or_deployment_name(entity.name)
+    code = getattr(entity, "code_configuration", None)
+    if code is not None and not str(code.code).startswith("azureml:"):
+        code._validate()
+        entity._base_path = entity._base_path or path.parent
+        validate_scoring_script(entity)
+    if hasattr(entity, "_to_rest_online_endpoint"):
+        entity._to_rest_online_endpoint("westeurope")
+    elif hasattr(entity, "_to_rest_online_deployment"):
+        entity._validate()
+    elif hasattr(entity, "_to_rest_batch_endpoint"):
+        entity._to_rest_batch_endpoint("westeurope")
+    elif hasattr(entity, "_validate"):
+        entity._validate()
+
+
 def refused_here(loader: str, path: Path) -> str:
     """What Tandem says against a file that is to go to Azure ML; empty where it takes it."""
     try:
@@ -99,6 +137,10 @@ def refused_here(loader: str, path: Path) -> str:
             return ""
     except SpecError as error:
         return str(error)
+    if loader in SERVED:
+        served = examine_served(path)
+        findings = () if served is None else served.findings
+        return "\n".join(str(fault) for fault in findings if not fault.warning)
     found = examine(path)
     if found.spec is None:
         return "\n".join(map(str, found.faults))

@@ -42,6 +42,7 @@ def written(folder: Path, whole: Mapping[str, Any], change: Change) -> Path:
     (folder / "code" / "other.py").write_text("from score import init, run\n")
     (folder / "code" / "none.py").write_text("def init(): ...\n")
     (folder / "code" / "wrong.py").write_text("def init(:\n")
+    (folder / "code" / "wrong").write_text("def init(:\n")
     content = {name: value for name, value in {**whole, **change}.items() if value is not None}
     file = folder / "served.yml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -143,6 +144,7 @@ WRONG_DEPLOYMENTS: list[tuple[Change, str]] = [
     ({"code_configuration": {"code": "code", "scoring_script": "gone.py"}}, "there is no file gone.py"),
     ({"code_configuration": {"code": "code", "scoring_script": "none.py"}}, "does not define run()"),
     ({"code_configuration": {"code": "code", "scoring_script": "wrong.py"}}, "is not Python, line 1"),
+    ({"code_configuration": {"code": "code", "scoring_script": "wrong"}}, "is not Python, line 1"),
     ({"code_configuration": {"code": "code"}}, "no script"),
     ({"code_configuration": {"scoring_script": "score.py"}}, "no folder of it"),
     ({"code_configuration": {"code": "code", "scoring_script": "../served.yml"}}, "outside of the code"),
@@ -176,6 +178,7 @@ GOOD_DEPLOYMENTS: list[Change] = [
     {"model": "azureml:patients-model@latest", "scale_settings": {"type": "default"}},
     {"model": "azureml://registries/r/models/m/versions/1", "app_insights_enabled": True},
     {"model": {"path": "code"}, "environment": {"image": "python:3.11"}, "type": "managed"},
+    {"model": {"id": "azureml:/subscriptions/s/models/m/versions/1", "job_name": "fit", "name": "m", "path": "code"}},
     {"egress_public_network_access": "enabled", "instance_count": 50},
     {
         "data_collector": {

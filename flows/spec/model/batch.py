@@ -50,6 +50,7 @@ class BatchDeploymentSpec:
         error_threshold: How many files may fail before the job does; -1 for all.
         max_retries: How often a mini-batch that failed is tried again, from 0.
         retry_timeout_seconds: How long one mini-batch may take.
+        output_action: ``append_row``, or ``summary_only``, which leaves no rows.
         output_file_name: The file that the rows are added to.
         logging_level: ``debug``, ``info`` or ``warning``.
         tags: As in YAML.
@@ -70,8 +71,28 @@ class BatchDeploymentSpec:
     error_threshold: int = -1
     max_retries: int = 3
     retry_timeout_seconds: float = 30.0
+    output_action: str = "append_row"
     output_file_name: str = "predictions.csv"
     logging_level: str = "info"
     tags: Mapping[str, str] = field(default_factory=_empty)
     description: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineDeploymentSpec:
+    """A deployment of a pipeline component to a batch endpoint.
+
+    Attributes:
+        name: 3 to 32 letters, digits and hyphens, beginning with a letter.
+        endpoint_name: As in YAML.
+        source: The YAML file.
+        component: As in YAML; None where a job is deployed instead.
+        place: Where it begins in the file.
+    """
+
+    name: str
+    endpoint_name: str
+    source: Path
+    component: str | None = None
     place: Place | None = field(default=None, compare=False)

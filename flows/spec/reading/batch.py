@@ -3,20 +3,20 @@
 from pathlib import Path
 from types import MappingProxyType
 
-from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec
+from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec, PipelineDeploymentSpec
 from flows.spec.reading.assembly import texts
 from flows.spec.reading.endpoints import code_and_script, model_of, name_of
 from flows.spec.reading.work.component import environment_variables
 from flows.spec.reading.work.environments import environment_from
 from flows.spec.text import served_keys
 from flows.spec.text.faults import findings, raise_faults
-from flows.spec.text.locations import local
+from flows.spec.text.locations import beside, is_file, is_remote, local
 from flows.spec.text.names import unfit
 from flows.spec.text.section import Section
 from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import load_yaml
 
-# What a deployment of type model has below ``settings``, and one without a type at the top.
+# What a deployment has below ``settings`` if it is of type model or has settings, and else at the top.
 SETTINGS = frozenset(served_keys.BATCH_SETTINGS) - {"environment_variables", "instance_count"}
 _LEVELS = frozenset({"debug", "info", "warning"})
 
@@ -37,7 +37,7 @@ def read_batch_endpoint(path: Path) -> BatchEndpointSpec:
 
 
 def read_batch_deployment(path: Path) -> BatchDeploymentSpec:
-    """Read a batch deployment of a model, in either form: of ``type: model``, or without a type.
+    """Read a batch deployment of a model that leaves scores, in either form: with ``settings``, or all at the top.
 
     Raises:
         SpecError: The file is not what it should be; every fault is named.
@@ -45,7 +45,7 @@ def read_batch_deployment(path: Path) -> BatchDeploymentSpec:
     spec = None
     with findings(path) as noted:
         node = load_yaml(path, noted)
-        spec = None if node is None else deployment_of(Section(node, noted))
+        spec = None if node is None else _that_scores(Section(node, noted))
     raise_faults(noted)
     assert spec is not None
     return spec
@@ -72,16 +72,45 @@ def endpoint_of(section: Section) -> BatchEndpointSpec | None:
     )
 
 
-def deployment_of(section: Section) -> BatchDeploymentSpec | None:
-    """A batch deployment of a model; None where a fault was noted without which there would be one."""
+def deployment_of(section: Section) -> BatchDeploymentSpec | PipelineDeploymentSpec | None:
+    """A batch deployment of a model or a pipeline; None where a fault was noted without which there would be one."""
     kind = section.choice("type", frozenset({"model", "pipeline"}), "type")
-    if kind == "pipeline" or (kind is None and "component" in section):
+    if kind == "pipeline" or (kind is None and {"component", "job_definition"} & section.entries.keys()):
+        return _of_a_pipeline(section)
+    return _of_a_model(section, kind == "model" or "settings" in section)
+
+
+def _that_scores(section: Section) -> BatchDeploymentSpec | None:
+    found = deployment_of(section)
+    if isinstance(found, PipelineDeploymentSpec):
         section.fault("type", "this deploys a pipeline, which Tandem does not", "Run it instead: tandem run FILE.yml")
         return None
-    shape = served_keys.MODEL_BATCH_DEPLOYMENT if kind == "model" else served_keys.BATCH_DEPLOYMENT
-    section = of_shape(section, shape, "a batch deployment of type model" if kind else "a batch deployment")
-    settings = section.section("settings") if kind == "model" else section
-    if settings is not section and settings.entries and "mini_batch_size" not in settings:
+    if found is not None and found.output_action == "summary_only":
+        settings = section.section("settings") if "settings" in section else section
+        settings.fault("output_action", "summary_only leaves no scores", "Write append_row, or leave it out.")
+    return found
+
+
+def _of_a_pipeline(section: Section) -> PipelineDeploymentSpec | None:
+    section = of_shape(section, served_keys.PIPELINE_BATCH_DEPLOYMENT, "a batch deployment of a pipeline")
+    name, endpoint = name_of(section, "name", "deployment"), name_of(section, "endpoint_name", "endpoint")
+    component = section.text("component") if "component" in section else None
+    if "component" not in section and "job_definition" not in section:
+        section.missing("component", "the deployment has no component", "Add component: with that of a pipeline.")
+    elif component is not None and not is_remote(component) and not is_file(beside(component, section.folder)):
+        remedy = "A path is relative to the file that names it; a registered one is azureml:name:version."
+        section.fault("component", f"there is no file {component}", remedy)
+    source = local(section.file.name, section.folder)
+    if name is None or endpoint is None:
+        return None
+    return PipelineDeploymentSpec(name, endpoint, source, component, section.place(""))
+
+
+def _of_a_model(section: Section, has_settings: bool) -> BatchDeploymentSpec | None:
+    shape = served_keys.MODEL_BATCH_DEPLOYMENT if has_settings else served_keys.BATCH_DEPLOYMENT
+    section = of_shape(section, shape, "a batch deployment with settings" if has_settings else "a batch deployment")
+    settings = section.section("settings") if has_settings else section
+    if has_settings and "settings" in section and "mini_batch_size" not in settings:
         settings.missing("mini_batch_size", "settings has no mini_batch_size", "Add it: how many files run() is given.")
     name, endpoint = name_of(section, "name", "deployment"), name_of(section, "endpoint_name", "endpoint")
     code, script = code_and_script(section)
@@ -89,20 +118,22 @@ def deployment_of(section: Section) -> BatchDeploymentSpec | None:
     if code is not None and "environment" not in section:
         remedy = "Add environment: with what the script imports and azureml-core."
         section.missing("environment", "there is a script, and no environment that it runs in", remedy)
-    if script is not None and "code" not in section.section("code_configuration"):
-        section.section("code_configuration").missing("code", "there is a script, and no folder of it", "Add code:.")
     compute = section.text("compute")
     if "compute" not in section:
         section.missing("compute", "there is no compute", "Add compute: azureml:NAME of a cluster.")
     model_of(section)
     defaults = BatchDeploymentSpec("", Path(), "")
+    if has_settings and "instance_count" in settings and section.section("resources").entries:
+        message = "the instance_count stands in settings, and there are resources as well"
+        settings.fault("instance_count", message, "Leave one of them out.")
     instances = section.section("resources").integer("instance_count", 1) or settings.integer("instance_count", 1)
     retries = settings.section("retry_settings")
     threshold, most_retries = settings.integer("error_threshold", -1), retries.integer("max_retries", 0)
-    variables = environment_variables(section) or (environment_variables(settings) if kind == "model" else {})
+    variables = environment_variables(section) or (environment_variables(settings) if has_settings else {})
     action = settings.choice("output_action", frozenset({"append_row", "summary_only"}), "action")
-    if action == "summary_only":
-        settings.fault("output_action", "summary_only leaves no scores", "Write append_row, or leave it out.")
+    if action == "summary_only" and "output_file_name" in settings:
+        message = "output_action is summary_only, and there is an output_file_name"
+        settings.fault("output_file_name", message, "Leave it out: no rows are written, or write append_row.")
     return (
         None
         if name is None or endpoint is None or compute is None
@@ -121,6 +152,7 @@ def deployment_of(section: Section) -> BatchDeploymentSpec | None:
             error_threshold=defaults.error_threshold if threshold is None else threshold,
             max_retries=defaults.max_retries if most_retries is None else most_retries,
             retry_timeout_seconds=float(retries.integer("timeout", 1) or defaults.retry_timeout_seconds),
+            output_action=action or defaults.output_action,
             output_file_name=_file_name(settings) or defaults.output_file_name,
             logging_level=settings.choice("logging_level", _LEVELS, "level") or defaults.logging_level,
             tags=MappingProxyType(texts(section.section("tags"))),

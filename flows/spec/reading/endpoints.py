@@ -119,8 +119,6 @@ def deployment_of(section: Section) -> OnlineDeploymentSpec | None:
     if code is not None and "environment" not in section:
         remedy = "Add environment: with what the script imports and azureml-inference-server-http."
         section.missing("environment", "there is a script, and no environment that it runs in", remedy)
-    if script is not None and "code" not in section.section("code_configuration"):
-        section.section("code_configuration").missing("code", "there is a script, and no folder of it", "Add code:.")
     instances = section.integer("instance_count", 1)
     if instances is not None and instances > MAX_INSTANCES:
         section.fault("instance_count", f"instance_count is {instances}", f"Azure ML takes {MAX_INSTANCES} at most.")
@@ -188,6 +186,8 @@ def code_and_script(section: Section) -> tuple[Path | None, str | None]:
     code, script = given.path("code"), given.text("scoring_script")
     if "code" in given and "scoring_script" not in given:
         given.missing("scoring_script", "there is a folder of code, and no script", "Add scoring_script:.")
+    if script is not None and "code" not in given:
+        given.missing("code", "there is a script, and no folder of it", "Add code:.")
     if code is None or script is None:
         return code, script
     file = local(script, code)
@@ -195,7 +195,7 @@ def code_and_script(section: Section) -> tuple[Path | None, str | None]:
         given.fault("scoring_script", f"{script} is outside of the code {code}", "Name a file in that folder.")
     elif not is_file(file):
         given.fault("scoring_script", f"there is no file {script}", f"It is looked for at {file}.")
-    elif file.suffix == ".py":
+    else:
         _check_script(given, script, file)
     return code, script
 

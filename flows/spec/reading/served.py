@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.errors import Fault
-from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec
+from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec, PipelineDeploymentSpec
 from flows.spec.model.endpoint import EndpointSpec, OnlineDeploymentSpec
 from flows.spec.reading import batch, endpoints
 from flows.spec.text.faults import findings, ordered
 from flows.spec.text.section import Section
 from flows.spec.text.yaml_lines import load_yaml
 
-ServedSpec = EndpointSpec | OnlineDeploymentSpec | BatchEndpointSpec | BatchDeploymentSpec
+ServedSpec = EndpointSpec | OnlineDeploymentSpec | BatchEndpointSpec | BatchDeploymentSpec | PipelineDeploymentSpec
 
-_SCHEMA = re.compile(
-    r"(?P<kind>managedOnline|(model|pipelineComponent)?Batch)(?P<what>Endpoint|Deployment)\.schema", re.I
-)
+_SCHEMA = re.compile(r"(?P<kind>online|batch)(?P<what>endpoint|deployment)(\.schema)?\.json", re.IGNORECASE)
 _OTHER = frozenset({"jobs", "command", "trial", "task"})
 _DEPLOYMENT_ONLY = frozenset({"endpoint_name", "code_configuration", "instance_type", "instance_count"})
 _ENDPOINT_ONLY = frozenset({"auth_mode", "traffic", "mirror_traffic", "public_network_access", "defaults"})
@@ -55,7 +53,7 @@ def _what(section: Section) -> str | None:
     schema, there = section.entries.get("$schema"), section.entries.keys()
     named = _SCHEMA.search(schema.value) if schema is not None and isinstance(schema.value, str) else None
     if named is not None:
-        return f"{'online' if 'online' in named['kind'].lower() else 'batch'} {named['what'].lower()}"
+        return f"{named['kind']} {named['what']}".lower()
     if schema is not None or _OTHER & there:
         return None
     if "endpoint_name" in there:

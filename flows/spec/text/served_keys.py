@@ -64,11 +64,18 @@ _BATCH_DEPLOYMENT: Shape = {
     "code_configuration": {"code": Kind.READ, "scoring_script": Kind.READ},
     "resources": RESOURCES,
 }
-MODEL_BATCH_DEPLOYMENT: Shape = {**_BATCH_DEPLOYMENT, "settings": BATCH_SETTINGS}
+MODEL_BATCH_DEPLOYMENT: Shape = {**_BATCH_DEPLOYMENT, "error_threshold": Kind.WHOLE, "settings": BATCH_SETTINGS}
 BATCH_DEPLOYMENT: Shape = {
     **_BATCH_DEPLOYMENT,
     **{key: value for key, value in BATCH_SETTINGS.items() if key != "instance_count"},
     "creation_context": Kind.SHOWN,
+}
+PIPELINE_BATCH_DEPLOYMENT: Shape = {
+    **read_keys("name", "type", "endpoint_name", "component", "job_definition"),
+    "description": Kind.TEXT,
+    "$schema": Kind.SHOWN,
+    "tags": Kind.MAPPING,
+    "settings": Kind.MAPPING,
 }
 # A collection of a data collector, and the data asset that it is registered as.
 COLLECTION: Shape = read_keys("enabled", "data", "client_id")
@@ -81,4 +88,6 @@ MODEL_IN_PLACE: Shape = {
     "path": Kind.READ,
     **dict.fromkeys(("tags", "properties", "flavors", "system_metadata", "default_deployment_template"), Kind.MAPPING),
     **dict.fromkeys(("stage", "datastore"), Kind.TEXT),
+    **dict.fromkeys(("id", "job_name", "creation_context", "latest_version", "intellectual_property"), Kind.SHOWN),
+    **dict.fromkeys(("utc_time_created", "allowed_deployment_templates"), Kind.SHOWN),
 }
