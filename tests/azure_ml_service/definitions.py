@@ -123,6 +123,38 @@ def of_node(arm: Arm, node: Json, parent: Json, delivered: Mapping[str, Mapping[
     )
 
 
+def of_nested(arm: Arm, node: Json, parent: Json, delivered: Mapping[str, Mapping[str, Json]]) -> Json:
+    """A pipeline that is a node of another, as if it had been submitted by itself with the values that it gets.
+
+    Its settings are those of the pipeline around it.
+    """
+    spec: Json = arm.by_id("components", node["componentId"])["properties"]["componentSpec"]
+    inputs: dict[str, Json] = {}
+    for name, port in (spec.get("inputs") or {}).items():
+        given = (node.get("inputs") or {}).get(name)
+        default = port.get("default")
+        value = _bound(arm, given, parent, delivered) if given else None if default is None else Value(str(default))
+        if value is not None and value.is_data:
+            inputs[name] = {"jobInputType": port["type"], "uri": value.text}
+        elif value is not None:
+            inputs[name] = {"jobInputType": "literal", "value": value.text}
+    outputs: dict[str, Json] = {}
+    for name, port in (spec.get("outputs") or {}).items():
+        given = (node.get("outputs") or {}).get(name) or {}
+        above = (parent.get("outputs") or {}).get(bound_output(given) or "") or {}
+        outputs[name] = {"jobOutputType": port["type"], "uri": given.get("uri") or above.get("uri")}
+    around = {key: parent.get(key) for key in ("settings", "computeId")}
+    return {**around, "jobType": "Pipeline", "jobs": spec["jobs"], "inputs": inputs, "outputs": outputs}
+
+
+def with_nodes(arm: Arm, submitted: Json) -> Json:
+    """What was submitted for a pipeline, with the nodes of the component where it names one instead of nodes."""
+    if submitted.get("jobs") or not submitted.get("componentId"):
+        return submitted
+    found = of_nested(arm, submitted, {}, {})
+    return {**submitted, "jobs": found["jobs"], "inputs": {**found["inputs"], **(submitted.get("inputs") or {})}}
+
+
 def _timeout(definition: Json) -> float | None:
     """How long a job may run, from its limits (``PT5M``)."""
     match = re.fullmatch(

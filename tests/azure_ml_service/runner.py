@@ -11,7 +11,7 @@ from flows.engines.local.control.collected import collect
 from flows.spec.model.job import OutputPort
 from tests.azure_ml_service import control_flow
 from tests.azure_ml_service.arm import Arm
-from tests.azure_ml_service.definitions import Definition, bound_output, of_command_job, of_node
+from tests.azure_ml_service.definitions import Definition, bound_output, of_command_job, of_nested, of_node, with_nodes
 from tests.azure_ml_service.faults import Faults, JobFault
 from tests.azure_ml_service.job_process import JobFailed, JobProcesses, exit_message
 from tests.azure_ml_service.jobs import (
@@ -213,7 +213,8 @@ class Runner:
 
     async def _run_graph(self, name: str) -> None:
         parent = self._job(name)
-        submitted: Json = parent["submitted"]
+        submitted: Json = with_nodes(self._arm, parent["submitted"])
+        parent = {**parent, "submitted": submitted}
         nodes: dict[str, Json] = submitted["jobs"]
         settings: Json = submitted.get("settings") or {}
         forced = str(settings.get("force_rerun", False)).lower() == "true"
@@ -249,9 +250,8 @@ class Runner:
                         loop = self._repeat(parent, step, forced, delivered, ended)
                         running[self._loop_task(loop)] = (step, "")
                         continue
-                    definition = of_node(self._arm, node, submitted, delivered)
-                    child = self._make_child(parent, step, node, definition)
-                    running[self._create(child, self._run(child, definition, forced))] = (step, child)
+                    child, task = self._start(parent, step, node, delivered, forced)
+                    running[task] = (step, child)
                 if not running:
                     continue
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -332,9 +332,7 @@ class Runner:
         async def iterate(number: str, iteration: Json) -> bool:
             child = next(earlier, None)
             if child is None:
-                definition = of_node(self._arm, iteration, submitted, delivered)
-                made = self._make_child(parent, body, iteration, definition)
-                task = self._create(made, self._run(made, definition, forced))
+                made, task = self._start(parent, body, iteration, delivered, forced)
                 try:
                     await asyncio.shield(task)
                 except asyncio.CancelledError:
@@ -426,6 +424,24 @@ class Runner:
             ended[other] == "Completed" or str(ports.get(name, {}).get("optional", False)).lower() == "true"
             for name, other in needs.items()
         )
+
+    def _start(
+        self, parent: Json, step: str, node: Json, delivered: Mapping[str, Mapping[str, Json]], forced: bool
+    ) -> tuple[str, "asyncio.Task[None]"]:
+        """Start a node: the name of the child job, and what runs it."""
+        if node.get("type") == "pipeline":
+            child = self._make_nested(parent, step, node, delivered)
+            return child, self._create(child, self._run(child))
+        definition = of_node(self._arm, node, parent["submitted"], delivered)
+        child = self._make_child(parent, step, node, definition)
+        return child, self._create(child, self._run(child, definition, forced))
+
+    def _make_nested(self, parent: Json, step: str, node: Json, delivered: Mapping[str, Mapping[str, Json]]) -> str:
+        name = str(uuid.uuid4())
+        job = new_child(name, node, parent, step)
+        job["submitted"] |= of_nested(self._arm, node, parent["submitted"], delivered)
+        self._documents.put("jobs", name, job)
+        return name
 
     def _make_child(self, parent: Json, step: str, node: Json, definition: Definition) -> str:
         name = str(uuid.uuid4())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Write
-from tests.engines.jobs import FOLDER, JobRunner, command, delivered_by, pipeline
+from tests.engines.jobs import COMPUTE, FOLDER, JobRunner, command, delivered_by, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 
@@ -115,6 +115,81 @@ def test_a_loop_feeds_each_iteration_with_what_the_one_before_delivered(jobs: Jo
     assert (ran.fetched["last"] / "said").read_text() == "3\n"
     assert set(ran.task_runs) == {"body-1", "body-2", "body-3", "loop", "after"}
     assert ("loop", "after") in ran.edges()
+
+
+# Counts twice in a row, and says what the second says.
+TWICE = json.dumps(
+    {
+        "type": "pipeline",
+        "inputs": {"number": {"type": "integer", "default": 0}, "before": {"type": "uri_folder", "optional": True}},
+        "outputs": {"out": FOLDER, "next": {"type": "integer"}, "more": {"type": "boolean"}},
+        "jobs": {
+            "first": {
+                "component": "./count.yml",
+                "inputs": {"number": "${{parent.inputs.number}}", "limit": 4, "before": "${{parent.inputs.before}}"},
+            },
+            "second": {
+                "component": "./count.yml",
+                "inputs": {"number": delivered_by("first", "next"), "limit": 4, "before": delivered_by("first")},
+                "outputs": {name: f"${{{{parent.outputs.{name}}}}}" for name in ("out", "next", "more")},
+            },
+        },
+    }
+)
+
+
+def test_a_loop_repeats_a_whole_pipeline(jobs: JobRunner, write: Write) -> None:
+    steps = {
+        "body": {"type": "pipeline", "component": "./twice.yml"},
+        "loop": {
+            "type": "do_while",
+            "body": runs("body"),
+            "condition": delivered_by("body", "more"),
+            "mapping": {"next": "number", "out": "before"},
+            "limits": {"max_iteration_count": 5},
+        },
+        "after": {
+            "component": "./read.yml",
+            "inputs": {"read": delivered_by("body")},
+            "outputs": {"out": "${{parent.outputs.out}}"},
+        },
+    }
+    read = component("cp ${{inputs.read}}/said ${{outputs.out}}/said", {"read": "uri_folder"}, {"out": "uri_folder"})
+    write(
+        {"job.yml": pipeline(steps, outputs={"out": FOLDER}), "twice.yml": TWICE, "count.yml": COUNT, "read.yml": read}
+    )
+
+    ran = jobs.run(fetch=("out",))
+
+    iterations = {f"body-{number}.{step}" for number in (1, 2) for step in ("first", "second")}
+    assert ran.statuses() == dict.fromkeys((*iterations, "loop", "after"), "Completed")
+    assert (ran.fetched["out"] / "said").read_text() == "1\n2\n3\n4\n"
+
+
+def test_a_job_of_a_pipeline_component_runs_the_choice_in_it(jobs: JobRunner, write: Write) -> None:
+    inner = pipeline(
+        {
+            "counts": {"type": "pipeline", "component": "./twice.yml", "inputs": {"number": 2}},
+            "choice": {"type": "if_else", "condition": delivered_by("counts", "more"), "true_block": runs("yes")},
+            "yes": say("yes"),
+            "says": {
+                "component": "./say.yml",
+                "inputs": {"word": "${{parent.inputs.word}}"},
+                "outputs": {"out": "${{parent.outputs.out}}"},
+            },
+        },
+        inputs={"word": {"type": "string", "default": "more"}},
+        outputs={"out": FOLDER},
+    )
+    whole = {"type": "pipeline", "component": "./inner.yml", "settings": {"default_compute": COMPUTE}}
+    files = {"inner.yml": inner, "twice.yml": TWICE, "count.yml": COUNT, "say.yml": SAY}
+    write({"job.yml": json.dumps({**whole, "outputs": {"out": FOLDER}}), **files})
+
+    ran = jobs.run(fetch=("out",))
+
+    completed = dict.fromkeys(("counts.first", "counts.second", "choice", "says"), "Completed")
+    assert ran.statuses() == {**completed, "yes": "NotStarted"}
+    assert (ran.fetched["out"] / "said").read_text() == "more\n"
 
 
 def test_a_loop_without_a_condition_ends_with_its_limit(jobs: JobRunner, write: Write) -> None:
