@@ -41,6 +41,7 @@ REFUSED_HERE: Mapping[str, str] = {
     ),
     "the service refuses data without a path": r"the data input has no path",
     "what is built or run fails without the file": r"(dockerfile_path|entry_script): there is no file",
+    "the service makes a grid of choices only": r"a grid cannot be made of",
     "a version is text or a number": r"version is (a list|a mapping|true or false)",
     "what the service shows is never empty": r"is empty\s+Leave it out\.",
     "no process can have such a variable": r"the variable \S+ is (a list|a mapping)|environment_variables is ",

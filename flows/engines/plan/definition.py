@@ -55,7 +55,8 @@ def _parts(spec: JobSpec) -> Iterator[tuple[str, str]]:
         return os.path.relpath(path, spec.source.parent)
 
     components = [step.component for step in spec.steps.values()]
-    for file in {spec.source, *(component.source for component in components)}:
+    declared = {place.file for place in spec.places.values()}  # those of pipelines in the pipeline among them
+    for file in {spec.source, *(component.source for component in components), *declared}:
         yield named(file), hashlib.sha256(file.read_bytes()).hexdigest()
     for code, includes in {(component.code, component.additional_includes) for component in components}:
         folders = [named(folder) for folder in (code, *includes) if folder is not None]

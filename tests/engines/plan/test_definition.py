@@ -32,6 +32,42 @@ def test_what_has_changed_is_named(write: Write, file: str, named: str) -> None:
     assert definition_digest(now) != definition_digest(before)
 
 
+WITH_CONTROL_FLOW = {
+    "say.yml": "name: say\ncommand: echo ${{inputs.word}}\nenvironment: azureml:e:1\ninputs: {word: {type: string}}",
+    "inner.yml": """
+        type: pipeline
+        jobs:
+          said: {component: ./say.yml, inputs: {word: so}}
+        """,
+    "loop.yml": """
+        type: pipeline
+        jobs:
+          inner: {type: pipeline, component: ./inner.yml}
+          choice: {type: if_else, condition: true, true_block: "${{parent.jobs.inner}}"}
+          each: {component: ./say.yml}
+          loop: {type: parallel_for, body: "${{parent.jobs.each}}", items: [{word: a}, {word: b}]}
+        """,
+    "whole.yml": "type: pipeline\ncomponent: ./inner.yml",
+}
+
+
+@pytest.mark.parametrize(
+    ("job", "file"),
+    [
+        ("loop.yml", "loop.yml"),
+        *((job, file) for job in ("loop.yml", "whole.yml") for file in ("say.yml", "inner.yml")),
+    ],
+)
+def test_files_of_pipelines_in_a_pipeline_are_part_of_it_and_choices_and_loops_have_none(
+    write: Write, job: str, file: str
+) -> None:
+    folder = write(WITH_CONTROL_FLOW)
+    before = definition_parts(read_job(folder / job))
+    (folder / file).write_text(f"{(folder / file).read_text()}\n# changed\n")
+    now = definition_parts(read_job(folder / job))
+    assert [part for part in now if now[part] != before[part]] == [file]
+
+
 def test_value_of_an_input_is_part_of_it_and_the_place_of_the_project_is_not(write: Write, tmp_path: Path) -> None:
     folder = write({**FILES, **{f"copy/{name}": text for name, text in FILES.items()}})
     assert parts(folder) == parts(folder / "copy")

@@ -7,7 +7,6 @@ there, loops within blocks and bodies, values that do not fit.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 
 from flows.errors import Place
@@ -41,7 +40,7 @@ from flows.spec.reading.ports.ports import output_bindings, with_settings
 from flows.spec.reading.work.component import Work
 from flows.spec.text import keys
 from flows.spec.text.limits import MAX_STEPS
-from flows.spec.text.locations import is_remote
+from flows.spec.text.locations import is_remote, local
 from flows.spec.text.section import Section, nearest
 from flows.spec.text.shape import of_shape
 from flows.spec.text.yaml_lines import Node
@@ -326,7 +325,7 @@ class _Reader:
         component = Component(
             self.name,
             "",
-            Path(),
+            local(self.section.file.name, self.section.folder),
             inputs=MappingProxyType(dict(ports)),
             outputs=MappingProxyType(dict(outputs)),
             is_open=is_open,
