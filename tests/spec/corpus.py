@@ -33,18 +33,13 @@ NOT_READ: Mapping[str, str] = {
     "Tandem has no value for a property of the job that an input is bound to, such as its name": (
         r"\$\{\{parent\.\w+\}\} names nothing that an input can be bound to"
     ),
-    "nothing stands for an optional input that is not given, unless in $[[ ]]": r"outside of \$\[\[ \]\]",
     "Tandem does not deploy to Kubernetes": r"this is a Kubernetes (endpoint|deployment), which Tandem does not",
     "the upload fails without the file": r"(model\.path|code_configuration\.code): there is no file or folder",
     "Azure has no machine of such a size": r"is not the size of a machine",
     "of a key that is there twice, the client takes the last one without a word": r"is there twice",
 }
 # What the client refuses and we take: why, and what it says.
-REFUSED_THERE: Mapping[str, str] = {
-    "a component without a name is one of a pipeline: only what is registered needs a name": (
-        r"^ValidationError: \{'name': \['Missing data for required field\.'\]\}$"
-    ),
-}
+REFUSED_THERE: Mapping[str, str] = {}
 
 # Keys that a file of each kind has, and no other kind has without one of an earlier kind.
 _OF_A_JOB = frozenset({"jobs", "command", "trial", "task", "component", "search_space", "entry"})

@@ -19,7 +19,7 @@ _SCHEMA = re.compile(r"(?P<kind>online|batch)(?P<what>endpoint|deployment)(\.sch
 _OTHER = frozenset({"jobs", "command", "trial", "task"})
 _DEPLOYMENT_ONLY = frozenset({"endpoint_name", "code_configuration", "instance_type", "instance_count"})
 _ENDPOINT_ONLY = frozenset({"auth_mode", "traffic", "mirror_traffic", "public_network_access", "defaults"})
-_BATCH_ONLY = frozenset({"compute", "resources", "settings", *batch.SETTINGS})
+_BATCH_ONLY = frozenset({"compute", "settings", "component", "job_definition", *batch.SETTINGS})
 _READERS: dict[str, Callable[[Section], ServedSpec | None]] = {
     "online endpoint": endpoints.endpoint_of,
     "online deployment": endpoints.deployment_of,
@@ -57,7 +57,7 @@ def _what(section: Section) -> str | None:
     if schema is not None or _OTHER & there:
         return None
     if "endpoint_name" in there:
-        return "batch deployment" if (_BATCH_ONLY | {"component", "job_definition"}) & there else "online deployment"
+        return "batch deployment" if _BATCH_ONLY & there else "online deployment"
     if "component" in there:
         return None
     if _DEPLOYMENT_ONLY & there:
