@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.errors import ServiceError, SettingsError, TandemError
@@ -26,10 +26,22 @@ LONGEST_SECONDS = 7 * 24 * 3600.0  # an older run is not resumed: a person who s
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """The id that a run's job is named by; ``resumed`` if it is that of an earlier start that did not end."""
+    """The id that a run's job is named by; ``resumed`` if it is that of an earlier start that did not end.
+
+    ``note`` is what that earlier start has written down with :meth:`write_down`; empty for nothing.
+    """
 
     id: str
     resumed: bool = False
+    note: str = ""
+    _lock: int = field(default=-1, repr=False, compare=False)
+
+    def write_down(self, note: str) -> None:
+        """Keep what is about to be done, for the next start if this one is killed."""
+        text = note.encode()
+        os.pwrite(self._lock, text, 0)
+        os.ftruncate(self._lock, len(text))
+        os.fsync(self._lock)
 
 
 @contextmanager
@@ -44,8 +56,7 @@ def resumable_run(folder: Path, wanted: Iterable[object], run_id: str) -> Genera
     Raises:
         SettingsError: The folder cannot be written.
     """
-    key = hashlib.sha256(json.dumps(list(wanted), sort_keys=True, default=str).encode()).hexdigest()
-    place = folder / key
+    place = _place(folder, wanted)
     try:
         with locked(folder / LOCK):
             place.mkdir(exist_ok=True)
@@ -53,7 +64,7 @@ def resumable_run(folder: Path, wanted: Iterable[object], run_id: str) -> Genera
     except OSError as error:
         raise SettingsError(f"The folder of unfinished runs cannot be written: {place}: {error.strerror}.") from error
     try:
-        yield RunIdentity(file.stem, resumed=file.stem != run_id)
+        yield RunIdentity(file.stem, file.stem != run_id, file.read_text(encoding="utf-8", errors="replace"), lock)
         if _until_told is None:
             _forget(folder, file)
         else:
@@ -96,6 +107,25 @@ def process_is_gone(folder: Path, run_id: str) -> bool | None:
             os.close(lock)
             return True
     return None
+
+
+def forget_interrupted(folder: Path, wanted: Iterable[object]) -> None:
+    """Delete the files of equal runs that were interrupted: what they were to do is done, or no longer wanted."""
+    place = _place(folder, wanted)
+    if not place.is_dir():
+        return
+    with locked(folder / LOCK):
+        for file in place.glob("*.json"):
+            if (lock := try_lock(file)) is not None:
+                file.unlink()
+                os.close(lock)
+        with suppress(OSError):  # it is not empty: a run is alive
+            place.rmdir()
+
+
+def _place(folder: Path, wanted: Iterable[object]) -> Path:
+    """The folder of equal runs."""
+    return folder / hashlib.sha256(json.dumps(list(wanted), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _forget(folder: Path, file: Path) -> None:

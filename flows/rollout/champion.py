@@ -1,21 +1,48 @@
 """A person moves the champion of a model: to a version, or back to the one before."""
 
 import getpass
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.errors import DataAssetError, RunError
 from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion, Overtaken
+from flows.orchestration.journal import RunIdentity, forget_interrupted
 from flows.serving.wanted_model import find_version
+from flows.settings import Settings
 from flows.training.moves import Move, replaced
+
+_NOTE = re.compile(r"(\d+) in place of (\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The champion of a model was moved; or was that version already, where ``before`` is the same."""
+    """The champion of a model was moved; or was that version already, where ``before`` is the same.
+
+    ``earlier`` if it was moved by an earlier start of the same command, which was killed before it could tell.
+    """
 
     version: ModelVersion
     before: ModelVersion | None
+    earlier: bool = False
+
+
+def way_back(engine: str, settings: Settings, *, model: str = "", endpoint: str = "") -> tuple[object, ...]:
+    """What makes two ways back the same one, for :mod:`flows.orchestration.journal`: of a model, or of an endpoint.
+
+    Args:
+        engine: The name of the engine whose registry or endpoint it is.
+        settings: Which workspace, or which MLflow servers.
+        model: Its name.
+        endpoint: Its name.
+    """
+    return ("rollback", engine, dict(settings.workspace), dict(settings.mlflow), model, endpoint)
+
+
+def forget_ways_back(engine: str, settings: Settings, *, model: str, endpoint: str) -> None:
+    """Forget the interrupted ways back of a model and of an endpoint: a rollout has come to its end there since."""
+    forget_interrupted(settings.begun_runs, way_back(engine, settings, model=model))
+    forget_interrupted(settings.begun_runs, way_back(engine, settings, endpoint=endpoint))
 
 
 async def promote_version(registry: ModelRegistry, text: str, why: str) -> Moved:
@@ -33,8 +60,11 @@ async def promote_version(registry: ModelRegistry, text: str, why: str) -> Moved
     return await _move(registry, wanted, champion, why)
 
 
-async def roll_back(registry: ModelRegistry, name: str, why: str) -> Moved:
+async def roll_back(registry: ModelRegistry, name: str, why: str, begun: RunIdentity) -> Moved:
     """Make the version that the champion has replaced the champion again.
+
+    What is about to be moved is written down before. An equal command that was killed, before or after it moved it,
+    means the same move; the champion is not moved one version further.
 
     Raises:
         ParameterError: There is no reason, or the name is none.
@@ -42,7 +72,12 @@ async def roll_back(registry: ModelRegistry, name: str, why: str) -> Moved:
         RunError: Another version became the champion meanwhile.
     """
     champion = await find_version(registry, name)
-    return await _move(registry, await version_before(registry, champion), champion, why)
+    noted = _NOTE.fullmatch(begun.note)
+    if noted is not None and champion.version == int(noted[1]):
+        return Moved(champion, await registry.version(champion.name, int(noted[2])), earlier=True)
+    before = await version_before(registry, champion)
+    begun.write_down(f"{before.version} in place of {champion.version}.")
+    return await _move(registry, before, champion, why)
 
 
 async def version_before(registry: ModelRegistry, version: ModelVersion) -> ModelVersion:

@@ -47,8 +47,8 @@ def _named() -> str:
 async def deploy_model(parameters: DeployParameters) -> State[Any]:
     """Serve a version of a model in place of the one that is served now, step by step, and go back if a check fails.
 
-    Ends as `Deployed`, `Unchanged` or `RolledBack`, all completed. Killed and started again, it goes on from what the
-    endpoint tells.
+    Ends as `Deployed`, `Unchanged`, `RolledBack` or `Overtaken`, all completed. Killed and started again, it goes on
+    from what the endpoint tells.
     """
     settings = Settings.from_environment()
     by_file = is_file(parameters.endpoint)
@@ -84,10 +84,11 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
         changed=result.changed,
         failed=result.failed,
         logs=result.logs or {},
+        overtaken=result.overtaken,
     )
     await show.table(summary.endpoint, summary.message)
     await _publish(summary)
-    if summary.changed:
+    if summary.changed and not summary.overtaken:  # who has overtaken it tells what is served
         await emit(
             rollout_ended(summary.model, summary.endpoint.name, summary.verdict, summary.message, str(flow_run.id))
         )

@@ -196,7 +196,7 @@ def next_action(
     if rolling is not None:
         return _go_on(endpoint, rolling, wanted, policy, now, checks)
     if checks.undone:
-        return Done(_serving(endpoint), rolled_back=True)
+        return Done(main_deployment(endpoint), rolled_back=True)
     return _begin(endpoint, wanted, policy, now)
 
 
@@ -205,7 +205,7 @@ def _begin(endpoint: Endpoint, wanted: ServedModel, policy: RolloutPolicy, now: 
 
     A deployment of the model that is there already, such as one that is kept after it was retired, is used again.
     """
-    usable = [one for one in endpoint.deployments if _serves(one, wanted) and not _broken(one)]
+    usable = [one for one in endpoint.deployments if serves(one, wanted) and not _broken(one)]
     there = max(usable, key=lambda one: endpoint.traffic.get(one.name, 0), default=None)
     if there is not None and endpoint.traffic.get(there.name) == 100 and not there.state.changes:
         return _tidy(endpoint, there, policy, now)
@@ -243,7 +243,7 @@ def _go_on(
     share, before = endpoint.traffic.get(rolling.colour, 0), _restored(endpoint, rolling)
     if rolling.phase is Phase.BACK:
         return Undo(rolling) if _as_before(endpoint, rolling) else RestoreShares(rolling, before)
-    if checks.failed or rolling.digest != wanted.digest or (new is not None and not _serves(new, wanted)):
+    if checks.failed or rolling.digest != wanted.digest or (new is not None and not serves(new, wanted)):
         return RestoreShares(rolling, before)
     if new is None or _broken(new):
         asked = endpoint.gets_requests(rolling.colour)
@@ -293,13 +293,13 @@ def scaled(shares: Mapping[str, int], total: int = 100) -> Mapping[str, int]:
     return {name: part for name, part in parts.items() if part}
 
 
-def _serving(endpoint: Endpoint) -> str | None:
+def main_deployment(endpoint: Endpoint) -> str | None:
     """The deployment with the greatest share; None if there is no traffic."""
     shares = {name: share for name, share in endpoint.traffic.items() if share}
     return max(sorted(shares), key=lambda name: shares[name], default=None)
 
 
-def _serves(deployment: Deployment, wanted: ServedModel) -> bool:
+def serves(deployment: Deployment, wanted: ServedModel) -> bool:
     """Whether a deployment serves the content of the model, and keeps what it is asked as it is to be kept."""
     model = deployment.model
     return model is not None and replace(model, version=wanted.version) == wanted

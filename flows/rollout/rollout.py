@@ -27,7 +27,9 @@ from flows.rollout.plan import (
     Smoke,
     Undo,
     WaitForPlace,
+    main_deployment,
     next_action,
+    serves,
 )
 from flows.rollout.policy import RolloutPolicy
 from flows.rollout.record import LEASE, NO_ROLLING, RETIRED, Lease, Phase, Retired, Rolling
@@ -88,10 +90,11 @@ class Result:
 
     Attributes:
         endpoint: As it is now.
-        colour: The deployment with the traffic; None if there is none.
+        colour: The deployment with the most traffic; None if there is none.
         changed: Whether anything was done.
         failed: What failed, where it was rolled back; else empty.
         logs: The last lines of the containers of the deployment that was rolled back, by container.
+        overtaken: Whether the model was served alone until another rollout began, while the old deployment was kept.
     """
 
     endpoint: Endpoint
@@ -99,6 +102,7 @@ class Result:
     changed: bool
     failed: str = ""
     logs: Mapping[str, str] | None = None
+    overtaken: bool = False
 
 
 class Rollout:
@@ -148,10 +152,17 @@ class Rollout:
 
         Raises:
             EndpointBusyError: Somebody else is rolling out at this endpoint.
-            ServingError: The place refused what nothing can undo.
+            ServingError: The place refused what nothing can undo, or the endpoint was deleted after the rollout.
         """
         while True:
             endpoint = await self._serving.endpoint(self._wanted.endpoint.name)
+            if self._over and endpoint is None:
+                raise ServingError(
+                    f"The endpoint {self._wanted.endpoint.name} was deleted by somebody else, after it served "
+                    f"{self._wanted.model.label} alone. See: tandem endpoints"
+                )
+            if self._over and endpoint is not None and self._overtaken(endpoint, self._over):
+                return Result(endpoint, main_deployment(endpoint), self._changed, overtaken=True)
             action = next_action(endpoint, self._wanted.model, self._policy, self._now(), self._checks)
             over = isinstance(action, Done | Keep) or (self._over and not isinstance(action, Delete | WaitForPlace))
             if over and endpoint is not None and (forgotten := self._forgotten(endpoint, action)):
@@ -251,6 +262,12 @@ class Rollout:
         rolling = Rolling.of(endpoint.tags)
         assert rolling is not None
         await self._serving.tag(endpoint.name, dict(replace(rolling, since=self._now()).tags()))
+
+    def _overtaken(self, endpoint: Endpoint, colour: str) -> bool:
+        """Whether another rollout changes the endpoint, or has changed it, since this one was over."""
+        new = endpoint.deployment(colour)
+        alone = new is not None and serves(new, self._wanted.model) and endpoint.traffic.get(colour) == 100
+        return not alone or Rolling.of(endpoint.tags) is not None
 
     def _forgotten(self, endpoint: Endpoint, action: Action) -> list[str]:
         """The tags of a rollout that is over: its lease, or that of a dead one, and what it has retired and deleted."""

@@ -28,7 +28,7 @@ from flows.rollout.plan import (
 )
 from flows.serving.endpoints import Endpoint, ServedModel
 
-DEPLOYED, UNCHANGED, ROLLED_BACK = "Deployed", "Unchanged", "RolledBack"
+DEPLOYED, UNCHANGED, ROLLED_BACK, OVERTAKEN = "Deployed", "Unchanged", "RolledBack", "Overtaken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class DeploySummary:
         engine: Where.
         costs: Whether that place takes money for a deployment while it exists.
         endpoint: As it is now.
-        colour: The deployment that has the traffic; None if there is none.
+        colour: The deployment that has the most traffic; None if there is none.
         changed: Whether anything was done.
         failed: Why it was rolled back; empty if it was not.
         logs: The last lines of each container of the deployment that was rolled back.
+        overtaken: Whether another rollout has begun since the model was served alone.
     """
 
     model: ServedModel
@@ -54,16 +55,34 @@ class DeploySummary:
     changed: bool
     failed: str = ""
     logs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(dict[str, str]()))
+    overtaken: bool = False
 
     @property
     def verdict(self) -> str:
         """The name of the flow run's final state."""
+        if self.overtaken:
+            return OVERTAKEN
         return ROLLED_BACK if self.failed else DEPLOYED if self.changed else UNCHANGED
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model is served in the end, as was asked."""
+        return self.verdict in {DEPLOYED, UNCHANGED}
 
     @property
     def message(self) -> str:
         """One sentence for a person."""
         name, label = self.endpoint.name, self.model.label
+        if self.overtaken:
+            shares = ", ".join(
+                f"{one.name} has {share} % ({one.model.label if one.model else 'an unknown model'})"
+                for one in self.endpoint.deployments
+                if (share := self.endpoint.traffic.get(one.name, 0))
+            )
+            return (
+                f"{label} had all the traffic of the endpoint {name}, until another rollout began there. "
+                f"Now {shares or 'nothing is served'}."
+            )
         if self.failed:
             old = self.endpoint.deployment(self.colour or "")
             served = old.model if old is not None else None

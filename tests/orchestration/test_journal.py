@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from flows.errors import RunError, ServiceError
-from flows.orchestration.journal import LONGEST_SECONDS, forget_when_told, process_is_gone, resumable_run
+from flows.orchestration.journal import (
+    LONGEST_SECONDS,
+    forget_interrupted,
+    forget_when_told,
+    process_is_gone,
+    resumable_run,
+)
 from tests.terminal import PROJECT
 
 WANTED = ["train_pipeline.yml", {"reg_rate": 0.1}]
@@ -119,3 +125,25 @@ with forget_when_told():
             assert not identity.resumed  # the lock is held until the end
     with resumable_run(tmp_path, WANTED, "fourth") as identity:
         assert not identity.resumed
+
+
+def test_what_an_interrupted_start_has_written_down_is_told_to_the_next_equal_one(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), resumable_run(tmp_path, WANTED, "first") as begun:
+        assert begun.note == ""
+        begun.write_down("what was planned at first, at some length")
+        begun.write_down("1 in place of 2.")
+        raise KeyboardInterrupt
+    with resumable_run(tmp_path, WANTED, "second") as begun:
+        assert (begun.id, begun.resumed, begun.note) == ("first", True, "1 in place of 2.")
+    with resumable_run(tmp_path, WANTED, "third") as begun:
+        assert (begun.resumed, begun.note) == (False, "")
+
+
+def test_interrupted_runs_that_are_forgotten_are_not_resumed_and_one_that_is_alive_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError), resumable_run(tmp_path, WANTED, "unknown"):
+        raise ServiceError("no answer")
+    forget_interrupted(tmp_path, WANTED)
+    with resumable_run(tmp_path, WANTED, "alive") as identity:
+        assert not identity.resumed
+        forget_interrupted(tmp_path, WANTED)
+        assert process_is_gone(tmp_path, "alive") is False

@@ -3,8 +3,8 @@
 ``python -m tests.rollout.command deploy ...``, with the moment in ``ROLLOUT_DIES``, at which the process kills itself
 with SIGKILL, or in ``ROLLOUT_WAITS``, at which it waits as long as the file ``ROLLOUT_WAITS_FOR`` is not there. A
 moment is ``before``, ``during`` or ``after`` an action of :mod:`flows.rollout.plan`: ``before Check 10`` is that at a
-share of 10 percent, ``before Check`` the first one. What a model itself answers is asked once for all commands of a
-home, which saves each of them the import of MLflow.
+share of 10 percent, ``before Check`` the first one. ``before Move`` and ``after Move`` are those of the champion. What
+a model itself answers is asked once for all commands of a home, which saves each of them the import of MLflow.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any
 from flows.cli.main import main
 from flows.cli.serving import champion
 from flows.data.digests import data_digest
+from flows.rollout import champion as moves
 from flows.rollout import known_rows, rollout
 from flows.rollout.plan import Action, SetShare
 from flows.serving.azureml import changes
@@ -35,13 +36,13 @@ def names(action: Action) -> set[str]:
     return {name, f"{name} {share}"}
 
 
-async def come_to(moment: str, action: Action) -> None:
+async def come_to(moment: str, names: set[str]) -> None:
     """Die or wait, if this is the moment for it."""
     when, _, name = os.environ.get(DIES, "").partition(" ")
-    if when == moment and name in names(action):
+    if when == moment and name in names:
         os.kill(os.getpid(), signal.SIGKILL)
     when, _, name = os.environ.get(WAITS, "").partition(" ")
-    if when == moment and name in names(action):
+    if when == moment and name in names:
         print("waits", moment, name, flush=True)
         while not Path(os.environ[WAITS_FOR]).exists():
             await asyncio.sleep(0.05)
@@ -66,14 +67,23 @@ def be_watched() -> None:
     act = rollout.Rollout._act  # pyright: ignore[reportPrivateUsage]
 
     async def watched(self: Any, action: Action, endpoint: Any) -> None:
-        await come_to("before", action)
+        await come_to("before", names(action))
         under_way = asyncio.ensure_future(act(self, action, endpoint))
         await asyncio.wait([under_way], timeout=DURING_SECONDS)
-        await come_to("during", action)
+        await come_to("during", names(action))
         await under_way
-        await come_to("after", action)
+        await come_to("after", names(action))
 
     rollout.Rollout._act = watched  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    move = moves._move  # pyright: ignore[reportPrivateUsage]
+
+    async def moved(*given: Any) -> moves.Moved:
+        await come_to("before", {"Move"})
+        found = await move(*given)
+        await come_to("after", {"Move"})
+        return found
+
+    moves._move = moved  # pyright: ignore[reportPrivateUsage]
 
 
 if __name__ == "__main__":

@@ -96,13 +96,12 @@ class Commands:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._definitions = write_definitions(place.terminal.home / "serving", place.endpoint)
+        self.endpoint_file, self._deployment_file = write_definitions(place.terminal.home / "serving", place.endpoint)
 
     def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a command, with the files of the place; an endpoint that is named is left to the command."""
-        endpoint, deployment = map(str, self._definitions)
-        given = () if "--endpoint" in words else ("--endpoint", endpoint)
-        files = (*given, "--deployment", deployment)
+        given = () if "--endpoint" in words else ("--endpoint", str(self.endpoint_file))
+        files = (*given, "--deployment", str(self._deployment_file))
         return subprocess.Popen(
             [sys.executable, "-m", "tests.rollout.command", *words, *files],
             cwd=PROJECT,
@@ -122,9 +121,9 @@ class Commands:
         """Run ``tandem deploy`` of a version to its end."""
         return self.run("deploy", f"{MODEL}:{version}", *words, **environment)
 
-    def killed(self, moment: str, version: int, *words: str) -> Done:
-        """Run ``tandem deploy`` until it kills itself at a moment."""
-        return self.deploy(version, *words, **{DIES: moment})
+    def killed(self, moment: str, *words: str) -> Done:
+        """Run a command until it kills itself at a moment."""
+        return self.run(*words, **{DIES: moment})
 
     def waiting(self, moment: str, until: Path, *words: str) -> "subprocess.Popen[str]":
         """Start a command that waits at a moment for a file, and return when it does."""

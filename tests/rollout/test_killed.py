@@ -12,7 +12,7 @@ import pytest
 
 from tests.rollout.load import Load
 from tests.rollout.places import Commands, Workspace
-from tests.rollout.small_models import GOOD, GOOD_TOO, REQUEST
+from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL, REQUEST
 from tests.rollout.test_under_load import assert_alone, serving_alone
 from tests.waiting import until
 
@@ -56,7 +56,7 @@ def served(tandem: Commands) -> int:
 def kill_at_each(tandem: Commands, moments: Sequence[str], version: int, *words: str) -> None:
     """Start the same command again and again, and let it die at one moment after the other."""
     for moment in moments:
-        dead = tandem.killed(moment, version, *words)
+        dead = tandem.killed(moment, "deploy", f"{MODEL}:{version}", *words)
         assert dead.code == -signal.SIGKILL, (moment, dead)
         until(lambda: not tandem.place.left())
         there = tandem.place.look()

@@ -4,17 +4,21 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
 from flows.cli.options import PromoteOptions, RollbackOptions
+from flows.cli.serving.deploy import MOVED
 from flows.cli.state.usable import check_usable
 from flows.engines.open_engine import chosen_engine, open_engine
 from flows.errors import DataAssetError, ParameterError
 from flows.mlflow_store.model_registry import ModelRegistry
+from flows.orchestration.journal import RunIdentity, resumable_run
 from flows.prefect_api.server import python_path
-from flows.rollout.champion import Moved, promote_version, roll_back, version_before
+from flows.rollout.champion import Moved, promote_version, roll_back, version_before, way_back
 from flows.rollout.parameters import is_file
 from flows.rollout.record import Retired
 from flows.serving.open_serving import open_serving
@@ -22,7 +26,7 @@ from flows.settings import Settings
 from flows.spec.reading.endpoints import read_endpoint
 
 PROGRAM = "flows"  # the module that is the program ``tandem``
-ALL_AT_ONCE = ("--steps", "100", "--pause-seconds", "0", "--mirror-percent", "0")
+ALL_AT_ONCE = ("--steps", "100", "--pause-seconds", "0", "--mirror-percent", "0", "--keep-seconds", "0")
 
 
 def promote(options: PromoteOptions) -> int:
@@ -46,13 +50,32 @@ def rollback(options: RollbackOptions) -> int:
     if options.model is None:
         if options.endpoint is None:
             raise ParameterError("Name a model, or --endpoint NAME. Nothing was changed.")
-        label = asyncio.run(_served_before(options.engine, options.endpoint))
-        _deploy(label, options)
+        _roll_back_endpoint(options, options.endpoint)
     if not options.reason:
         raise ParameterError("Say why with --reason TEXT: it is kept with both versions. Nothing was changed.")
     name, reason = options.model, options.reason
-    moved = _moved(options.engine, lambda registry: roll_back(registry, name, reason))
-    return _told(moved, options)
+    with _way_back(options.engine, model=name.partition("@")[0]) as begun:
+        moved = _moved(options.engine, lambda registry: roll_back(registry, name, reason, begun))
+        return _told(moved, options)
+
+
+def _roll_back_endpoint(options: RollbackOptions, text: str) -> NoReturn:
+    """Find out what the endpoint served before, write it down, and deploy it."""
+    name = read_endpoint(Path(text)).name if is_file(text) else text
+    with _way_back(options.engine, endpoint=name) as begun:
+        label = begun.note or asyncio.run(_served_before(options.engine, name))
+        begun.write_down(label)
+        if begun.note:
+            print(f"Going on with the rollback of {name} to {label}, which was interrupted.", file=sys.stderr)
+        _deploy(label, options)
+
+
+def _way_back(engine_name: str, *, model: str = "", endpoint: str = "") -> AbstractContextManager[RunIdentity]:
+    """This way back, or an equal one that was interrupted. With ``--deploy`` it is open until a rollout has ended."""
+    settings = Settings.from_environment()
+    check_usable(settings)
+    wanted = way_back(chosen_engine(engine_name, settings).kind.name, settings, model=model, endpoint=endpoint)
+    return resumable_run(settings.begun_runs, wanted, str(uuid.uuid4()))
 
 
 def _moved(engine_name: str, move: Callable[[ModelRegistry], Awaitable[Moved]]) -> Moved:
@@ -70,21 +93,31 @@ def _told(moved: Moved, options: PromoteOptions | RollbackOptions) -> int:
     version, before = moved.version, moved.before
     label = f"{version.name}:{version.version}"
     number = None if before is None else before.version
-    if options.json:
-        print(json.dumps({"model": version.name, "champion": version.version, "before": number}, indent=2))
-    elif number == version.version:
-        print(f"{label} is the champion already; nothing was changed.")
+    facts = {"model": version.name, "champion": version.version, "before": number}
+    in_place = "" if number is None else f", in place of version {number}"
+    if number == version.version:
+        said = f"{label} is the champion already; nothing was changed."
+    elif moved.earlier:
+        said = (
+            f"{label} is the champion{in_place}, as an earlier start of this command, which was interrupted, has made "
+            "it. It was not moved again."
+        )
     else:
-        print(f"{label} is the champion{'' if number is None else f', in place of version {number}'}.")
+        said = f"{label} is the champion{in_place}."
     if options.deploy:
-        _deploy(label, options)
-    if not options.json:
-        print(f"\n  Serve it:  tandem deploy {label}")
+        print(said, file=sys.stderr if options.json else sys.stdout)
+        _deploy(label, options, facts)
+    print(json.dumps(facts, indent=2) if options.json else f"{said}\n\n  Serve it:  tandem deploy {label}")
     return 0
 
 
-def _deploy(label: str, options: PromoteOptions | RollbackOptions) -> NoReturn:
+def _deploy(
+    label: str, options: PromoteOptions | RollbackOptions, moved: Mapping[str, object] | None = None
+) -> NoReturn:
     """Become ``tandem deploy``, in one step: a person who goes back wants it now, as soon as the tests have passed.
+
+    What was moved goes into the one document that ``--json`` prints. The deployment that is left is kept only as long
+    as a request to it may take.
 
     A process finds its Prefect server when it imports Prefect, and this one has done so to reach the registry.
     """
@@ -94,12 +127,12 @@ def _deploy(label: str, options: PromoteOptions | RollbackOptions) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ["PYTHONPATH"] = python_path()
+    os.environ[MOVED] = json.dumps(moved or {})
     os.execv(sys.executable, [sys.executable, "-P", "-m", PROGRAM, "deploy", label, *words])
 
 
-async def _served_before(engine_name: str, endpoint_text: str) -> str:
+async def _served_before(engine_name: str, endpoint_name: str) -> str:
     """The model that an endpoint served before: that of a deployment that is kept, else the champion from before."""
-    endpoint_name = read_endpoint(Path(endpoint_text)).name if is_file(endpoint_text) else endpoint_text
     settings = Settings.from_environment()
     kind = chosen_engine(engine_name, settings).kind.name
     async with open_serving(kind, settings) as serving:

@@ -6,14 +6,18 @@ from typing import Any
 
 from flows.cli.options import DeployOptions
 from flows.cli.run import Run, run_flow
+from flows.rollout.champion import forget_ways_back
 from flows.rollout.parameters import DeployParameters, is_file
 from flows.rollout.policy import read_steps
-from flows.rollout.summary import ROLLED_BACK, DeploySummary, summary_as_json, summary_as_text
+from flows.rollout.summary import DeploySummary, summary_as_json, summary_as_text
+from flows.settings import Settings
 from flows.training.parameters import validated
+
+MOVED = "TANDEM_MOVED"  # what the command that became this one has moved, as JSON; the document has it too
 
 
 def deploy(options: DeployOptions) -> int:
-    """Run the flow ``deploy-model``, print what it came to, and return the exit code: 1 if it was rolled back.
+    """Run the flow ``deploy-model``, print what it came to, and return the exit code: 1 if it is not served in the end.
 
     Raises:
         TandemError: It did not come to an end.
@@ -25,9 +29,13 @@ def deploy(options: DeployOptions) -> int:
         if given[name] is not None and (name == "deployment" or is_file(given[name])):
             given[name] = os.path.abspath(given[name])
     parameters = validated(DeployParameters, {name: value for name, value in given.items() if value is not None})
+    moved: dict[str, Any] = json.loads(os.environ.pop(MOVED, "{}"))
     summary: DeploySummary = run_flow(Run(parameters, None, _flow), quiet=options.json)
-    print(json.dumps(summary_as_json(summary), indent=2) if options.json else summary_as_text(summary))
-    return 1 if summary.verdict == ROLLED_BACK else 0
+    document = {**moved, **summary_as_json(summary)}
+    print(json.dumps(document, indent=2) if options.json else summary_as_text(summary), flush=True)
+    settings, name = Settings.from_environment(), summary.endpoint.name
+    forget_ways_back(summary.engine, settings, model=summary.model.name, endpoint=name)
+    return 0 if summary.is_served else 1
 
 
 def _flow() -> Any:
