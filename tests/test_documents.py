@@ -32,6 +32,7 @@ INTERNAL = {
     "TANDEM_COLLECTED",  # which the supervisor gives to an instance, as the next
     "TANDEM_COLLECTED_FROM",
     "TANDEM_MLFLOW_ARTIFACTS",
+    "TANDEM_MOVED",  # which tandem promote and tandem rollback give to tandem deploy, as which they go on
     "TANDEM_MODEL",  # which a deployment gives to its scoring script, as the next
     "TANDEM_MODEL_VERSION",
     "TANDEM_OWN_TRACKING_URI",
