@@ -60,3 +60,14 @@ def test_rollback_of_an_endpoint_killed_and_typed_again_serves_the_same_version(
     assert again.code == 0, again.err
     assert f"Going on with the rollback of {tandem.place.endpoint} to {MODEL}:{GOOD}" in again.err
     assert_alone(tandem, GOOD)
+
+
+def test_rollback_of_an_endpoint_after_a_deploy_that_was_killed_brings_back_what_was_served_before_it(
+    tandem: Commands,
+) -> None:
+    serving_alone(tandem, GOOD)
+    dead = tandem.killed("after SetShare 10", "deploy", f"{MODEL}:{GOOD_TOO}")
+    assert dead.code == -signal.SIGKILL, dead
+    back = tandem.run("rollback", "--endpoint", tandem.place.endpoint)
+    assert back.code == 0, back.err
+    assert_alone(tandem, GOOD)

@@ -20,7 +20,7 @@ from flows.orchestration.journal import RunIdentity, resumable_run
 from flows.prefect_api.server import python_path
 from flows.rollout.champion import Moved, promote_version, roll_back, version_before, way_back
 from flows.rollout.parameters import is_file
-from flows.rollout.record import Retired
+from flows.rollout.record import Retired, Rolling
 from flows.serving.open_serving import open_serving
 from flows.settings import Settings
 from flows.spec.reading.endpoints import read_endpoint
@@ -132,14 +132,22 @@ def _deploy(
 
 
 async def _served_before(engine_name: str, endpoint_name: str) -> str:
-    """The model that an endpoint served before: that of a deployment that is kept, else the champion from before."""
+    """The model that an endpoint served before.
+
+    That is the one from before a rollout that was interrupted; else that of a deployment that is kept; else the
+    champion from before.
+    """
     settings = Settings.from_environment()
     kind = chosen_engine(engine_name, settings).kind.name
     async with open_serving(kind, settings) as serving:
         endpoint = await serving.endpoint(endpoint_name)
         if endpoint is None:
             raise DataAssetError(f"There is no endpoint {endpoint_name}. Nothing was changed. See: tandem endpoints")
-        retired = Retired.of(endpoint.tags)
+        rolling, retired = Rolling.of(endpoint.tags), Retired.of(endpoint.tags)
+        if rolling is not None and rolling.before:
+            old = endpoint.deployment(max(rolling.before, key=lambda name: rolling.before[name]))
+            if old is not None and old.model is not None:
+                return old.model.label
         for name in () if retired is None else retired.colours:
             kept = endpoint.deployment(name)
             if kept is not None and kept.model is not None and not endpoint.traffic.get(name):
