@@ -113,6 +113,33 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_pipeline_with_a_choice_and_a_loop_runs(checkout: Checkout) -> None:
+    checkout.write(
+        "say.yml", "command: echo ${{inputs.word}}\nenvironment: azureml:a@latest\ninputs: {word: {type: string}}"
+    )
+    checkout.write(
+        "flow.yml",
+        """
+        type: pipeline
+        settings: {default_compute: serverless}
+        jobs:
+          chosen: {component: ./say.yml, inputs: {word: chosen}}
+          left: {component: ./say.yml, inputs: {word: left}}
+          choice:
+            type: if_else
+            condition: true
+            true_block: "${{parent.jobs.chosen}}"
+            false_block: "${{parent.jobs.left}}"
+          each: {component: ./say.yml}
+          loop: {type: parallel_for, body: "${{parent.jobs.each}}", items: [{word: one}, {word: two}]}
+        """,
+    )
+    told = json.loads(checkout.run("flow.yml", "--json").stdout)
+    statuses = {step["name"]: step["status"] for step in told["steps"]}
+    ran = dict.fromkeys(("chosen", "choice", "each-1", "each-2", "loop"), "Completed")
+    assert statuses == {**ran, "left": "NotStarted"}
+
+
 @pytest.mark.slow
 def test_pipeline_runs_unmodified_and_leaves_all_in_the_folder_that_was_named(
     checkout: Checkout, tmp_path: Path
