@@ -7,7 +7,7 @@ import pytest
 from tests.rollout.places import Commands, ThisMachine, Workspace, ended
 from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def test_first_deployment_is_served_and_the_same_command_then_does_nothing(tandem: Commands) -> None:
@@ -51,7 +51,6 @@ def test_second_deployment_is_made_where_just_one_more_fits_into_the_quota(tande
     assert done.code == 0, done.err
 
 
-@pytest.mark.slow
 def test_of_two_commands_that_start_at_once_one_rolls_out_and_nothing_is_made_twice(tandem: Commands) -> None:
     tandem.deploy(GOOD)
     both = [tandem.start("deploy", f"{MODEL}:{GOOD_TOO}") for _ in range(2)]

@@ -16,7 +16,7 @@ from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL, REQUEST
 from tests.rollout.test_under_load import assert_alone, serving_alone
 from tests.waiting import until
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 FAILS_WITH_A_SHARE = 6
 PAUSE = ("--pause-seconds", "2")  # long enough for every share to be held
@@ -76,11 +76,6 @@ def rolled_out(tandem: Commands, moments: Sequence[str]) -> None:
     assert_alone(tandem, wanted)
 
 
-def test_rollout_killed_while_it_deploys_and_with_half_of_the_traffic_goes_on_to_its_end(serving: Commands) -> None:
-    rolled_out(serving, ["during Deploy", "after SetShare 50"])
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("moments", [BEFORE_EACH, WITHIN, AFTER], ids=["before", "within", "after"])
 def test_rollout_killed_at_each_action_serves_the_new_version_alone_in_the_end(
     serving: Commands, moments: Sequence[str]
@@ -88,7 +83,6 @@ def test_rollout_killed_at_each_action_serves_the_new_version_alone_in_the_end(
     rolled_out(serving, moments)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moments", [BACK, AFTER_GOING_BACK], ids=["within", "after"])
 def test_way_back_killed_at_each_action_serves_the_old_version_alone_in_the_end(
     serving: Commands, moments: Sequence[str]
@@ -103,7 +97,6 @@ def test_way_back_killed_at_each_action_serves_the_old_version_alone_in_the_end(
     assert_alone(serving, before)
 
 
-@pytest.mark.slow
 def test_rollout_that_is_killed_is_undone_before_another_version_is_rolled_out(serving: Commands) -> None:
     serving_alone(serving, GOOD)
     with Load(serving.place.address(), REQUEST) as load:
@@ -114,7 +107,6 @@ def test_rollout_that_is_killed_is_undone_before_another_version_is_rolled_out(s
     assert_alone(serving, GOOD_TOO)
 
 
-@pytest.mark.slow
 def test_first_deployment_killed_at_each_action_serves_its_version_alone_in_the_end(tandem: Commands) -> None:
     tandem.place.close()
     kill_at_each(tandem, FIRST, GOOD)

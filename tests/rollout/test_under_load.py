@@ -12,11 +12,10 @@ from tests.rollout.load import Load
 from tests.rollout.places import Commands, Done, ended
 from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL, REQUEST
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 AT_ONCE = {3: "wrong from the first request", 4: "never starts", 5: "hangs from the first request"}
 LATER = {6: "wrong", 7: "slow", 8: "raises", 9: "dies", 10: "hangs"}
-ORDINARY = {6, 7, 9}
 
 
 @pytest.fixture
@@ -62,9 +61,7 @@ def test_promoted_version_takes_over_without_a_failed_request(serving: Commands)
     assert_alone(serving, GOOD_TOO)
 
 
-@pytest.mark.parametrize(
-    "version", [pytest.param(version, id=name, marks=pytest.mark.slow) for version, name in AT_ONCE.items()]
-)
+@pytest.mark.parametrize("version", AT_ONCE, ids=AT_ONCE.values())
 def test_version_that_fails_its_first_test_gets_no_request_and_is_rolled_back(serving: Commands, version: int) -> None:
     old = colour_of(serving)
     load, done = under_load(serving, f"rolled back, {AT_ONCE[version]}", lambda: serving.deploy(version, "--json"))
@@ -73,13 +70,7 @@ def test_version_that_fails_its_first_test_gets_no_request_and_is_rolled_back(se
     assert_alone(serving, GOOD)
 
 
-@pytest.mark.parametrize(
-    "version",
-    [
-        pytest.param(version, id=name, marks=() if version in ORDINARY else pytest.mark.slow)
-        for version, name in LATER.items()
-    ],
-)
+@pytest.mark.parametrize("version", LATER, ids=LATER.values())
 def test_version_that_fails_with_a_share_is_rolled_back_and_only_its_share_has_failed(
     serving: Commands, version: int
 ) -> None:
@@ -119,7 +110,8 @@ def test_rollback_of_an_endpoint_brings_back_the_deployment_that_is_kept_without
             serving, "rollback of the endpoint", lambda: serving.run("rollback", "--endpoint", serving.place.endpoint)
         )
         go_on.touch()
-        assert ended(first).code == 0
+        overtaken = ended(first)
+    assert (overtaken.code, "Overtaken: " in overtaken.out) == (1, True), overtaken
     assert done.code == 0, done.err
     assert load.failed == []
     assert load.answers_of(old) and "creating the deployment" not in done.out

@@ -8,7 +8,7 @@ from tests.rollout.places import Commands
 from tests.rollout.small_models import GOOD, GOOD_TOO, MODEL
 from tests.rollout.test_under_load import assert_alone, serving_alone
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 REASON = ("--reason", "wrong on the new clinic")
 THIRD = 3
