@@ -1,6 +1,6 @@
 """One rollout, one that fails and one way back, killed on the way and asked at a constant rate, at both places.
 
-The other modules of this folder prove every action and every kind of failure, as slow tests.
+Two of them are slow at one of the places. The other modules, all slow, prove every action and every kind of failure.
 """
 
 import signal
@@ -14,6 +14,8 @@ from tests.rollout.test_under_load import assert_alone, colour_of, under_load
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 DIES_WITH_A_SHARE = 9
+LOCAL, AZURE_ML = pytest.param("local"), pytest.param("azureml")
+SLOW_LOCAL, SLOW_AZURE_ML = (pytest.param(name, marks=pytest.mark.slow) for name in ("local", "azureml"))
 REASON = ("--reason", "wrong on the new clinic")
 
 
@@ -45,6 +47,7 @@ def test_rollout_killed_with_half_of_the_traffic_goes_on_to_its_end_without_a_fa
     assert_alone(serving, wanted)
 
 
+@pytest.mark.parametrize("place", [LOCAL, SLOW_AZURE_ML], indirect=True)
 def test_version_that_dies_with_a_share_is_rolled_back_and_only_its_share_has_failed(serving: Commands) -> None:
     old, before = colour_of(serving), served(serving)
     load, done = under_load(serving, "rolled back", lambda: serving.deploy(DIES_WITH_A_SHARE, "--json"))
@@ -53,6 +56,7 @@ def test_version_that_dies_with_a_share_is_rolled_back_and_only_its_share_has_fa
     assert_alone(serving, before)
 
 
+@pytest.mark.parametrize("place", [SLOW_LOCAL, AZURE_ML], indirect=True)
 def test_rollback_killed_after_its_move_and_typed_again_is_one_move_that_is_served(serving: Commands) -> None:
     assert serving.run("promote", f"{MODEL}:{GOOD_TOO}", *REASON).code == 0
     assert serving.killed("after Move", "rollback", MODEL, *REASON, "--deploy").code == -signal.SIGKILL

@@ -99,15 +99,16 @@ def _told(moved: Moved, options: PromoteOptions | RollbackOptions) -> int:
         said = f"{label} is the champion already; nothing was changed."
     elif moved.earlier:
         said = (
-            f"{label} is the champion{in_place}, as an earlier start of this command, which was interrupted, has made "
-            "it. It was not moved again."
+            f"{label} is the champion{in_place}, as an earlier start of this command, which did not come to its "
+            "end, has made it. It was not moved again."
         )
     else:
         said = f"{label} is the champion{in_place}."
     if options.deploy:
         print(said, file=sys.stderr if options.json else sys.stdout)
         _deploy(label, options, facts)
-    print(json.dumps(facts, indent=2) if options.json else f"{said}\n\n  Serve it:  tandem deploy {label}")
+    told = json.dumps(facts, indent=2) if options.json else f"{said}\n\n  Serve it:  tandem deploy {label}"
+    print(told, flush=True)  # before what was begun is forgotten
     return 0
 
 
