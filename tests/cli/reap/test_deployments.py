@@ -114,6 +114,8 @@ def test_deployments_of_a_workspace_are_told_with_what_they_cost_and_deleted(
             return await work(serving)
 
     async def deploy(serving: Any) -> None:
+        for left in await serving.endpoints():  # by other tests, in the same workspace
+            await serving.delete_endpoint(left.name)
         await serving.create_endpoint(shop.spec())
         await serving.deploy(shop.request("blue", 2))
         await serving.deploy(shop.request("green", 1, tags={PRICE: "0.5 EUR"}))
