@@ -218,7 +218,7 @@ class Rollout:
                 await self._serving.tag(name, {**NO_ROLLING, RETIRED: retired})
             case Keep(colour, _, seconds):
                 self._over = colour
-                await self._sleep(min(seconds, self._policy.lease_seconds / 3))
+                await self._sleep(min(seconds, 3 * POLL_SECONDS))  # somebody may overtake it meanwhile
             case Delete(colour):
                 await self._serving.delete_deployment(name, colour)
             case RestoreShares(rolling, shares):
