@@ -18,9 +18,9 @@ from flows.errors import DataAssetError, SettingsError
 from flows.orchestration.events import emit, rollout_ended
 from flows.orchestration.failures import failures_as_states
 from flows.orchestration.run_names import BY_HAND
+from flows.rollout.checks.examine import EndpointExaminer
+from flows.rollout.checks.known_rows import KnownRows, known_rows
 from flows.rollout.cost import expected_cost
-from flows.rollout.examine import EndpointExaminer
-from flows.rollout.known_rows import KnownRows, known_rows
 from flows.rollout.owner import is_dead, this_owner
 from flows.rollout.parameters import DeployParameters, is_file
 from flows.rollout.plan import Checks, Done, Keep, next_action

@@ -29,7 +29,7 @@ from flows.scoring.asked import definitions_of, output_of
 from flows.scoring.columns import columns_of_input
 from flows.scoring.output import check_form, check_output
 from flows.scoring.parameters import ScoreParameters
-from flows.scoring.place import PLACES, ScoringRequest
+from flows.scoring.places.place import PLACES, ScoringRequest
 from flows.scoring.progress import Progress
 from flows.scoring.record import key_of
 from flows.scoring.summary import ScoreSummary, labels_table

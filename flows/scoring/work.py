@@ -13,7 +13,7 @@ from flows.data.digests import file_digest
 from flows.errors import DataAssetError
 from flows.scoring.columns import Columns
 from flows.scoring.output import Rows, written
-from flows.scoring.place import Scores, ScoringPlace, ScoringRequest
+from flows.scoring.places.place import Scores, ScoringPlace, ScoringRequest
 from flows.scoring.progress import Progress
 from flows.scoring.record import Record, alone, place_of, read_record, write_record
 from flows.scoring.summary import ScoreSummary

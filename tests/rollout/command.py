@@ -19,7 +19,8 @@ from flows.cli.main import main
 from flows.cli.serving import champion
 from flows.data.digests import data_digest
 from flows.rollout import champion as moves
-from flows.rollout import known_rows, rollout
+from flows.rollout import rollout
+from flows.rollout.checks import known_rows
 from flows.rollout.plan import Action, SetShare
 from flows.serving.azureml import changes
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.rollout.examine import EndpointExaminer, exceptions_in
-from flows.rollout.known_rows import KnownRows
+from flows.rollout.checks.examine import EndpointExaminer, exceptions_in
+from flows.rollout.checks.known_rows import KnownRows
 from flows.rollout.plan import CheckMirror
 from flows.rollout.policy import RolloutPolicy
 from flows.rollout.rollout import Moment, Result, Rollout, Wanted

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.rollout.idle import IdleFate, idle_deployments
+from flows.rollout.idle.fates import IdleFate, idle_deployments
 from flows.rollout.policy import RolloutPolicy
 from flows.rollout.record import LEASE, RETIRED, Lease, Phase, Retired, Rolling
 from flows.serving.endpoints import Deployment, Endpoint, ServedModel, ServingState

@@ -10,8 +10,8 @@ import pytest
 
 from flows.data.digests import data_digest
 from flows.scoring.columns import columns_of_input
-from flows.scoring.here import LocalScoring
-from flows.scoring.place import ScoringRequest
+from flows.scoring.places.here import LocalScoring
+from flows.scoring.places.place import ScoringRequest
 from flows.scoring.progress import Progress
 from flows.scoring.record import key_of
 from flows.scoring.summary import ScoreSummary

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 from flows.errors import DataAssetError
-from flows.scoring.here import LocalScoring
-from flows.scoring.place import ScoringPlace
+from flows.scoring.places.here import LocalScoring
+from flows.scoring.places.place import ScoringPlace
 from flows.settings import Settings
 from tests.scoring.conftest import Scorer
 

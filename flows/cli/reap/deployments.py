@@ -7,8 +7,8 @@ from typing import Any
 from flows.cli.reap.orphans import age_as_text
 from flows.plain_text.table import aligned
 from flows.rollout.cost import cost_a_day, cost_so_far
-from flows.rollout.delete_idle import DELETED, GONE, delete_idle
-from flows.rollout.idle import IdleDeployment, IdleFate, idle_deployments
+from flows.rollout.idle.delete import DELETED, GONE, delete_idle
+from flows.rollout.idle.fates import IdleDeployment, IdleFate, idle_deployments
 from flows.rollout.owner import is_dead
 from flows.serving.serving import Serving
 

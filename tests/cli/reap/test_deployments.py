@@ -12,8 +12,8 @@ import pytest
 from flows.cli.main import main
 from flows.engines.azureml.sdk import retries
 from flows.rollout.cost import PRICE
-from flows.rollout.delete_idle import delete_idle
-from flows.rollout.idle import IdleFate
+from flows.rollout.idle.delete import delete_idle
+from flows.rollout.idle.fates import IdleFate
 from flows.rollout.record import LEASE, RETIRED, Lease
 from flows.serving.local.adapter import LocalServing
 from flows.serving.local.lifetime import end_supervisor

@@ -19,7 +19,7 @@ import pytest
 
 from columns import FEATURES
 from flows.errors import DataAssetError, RunError
-from flows.scoring.in_workspace import WorkspaceScoring
+from flows.scoring.places.in_workspace import WorkspaceScoring
 from flows.scoring.summary import ScoreSummary
 from flows.scoring.work import Work, score_once
 from flows.serving.endpoints import ServedModel

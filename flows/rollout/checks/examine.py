@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows.rollout.known_rows import KnownRows
+from flows.rollout.checks.known_rows import KnownRows
 from flows.rollout.policy import RolloutPolicy
 from flows.serving.endpoints import Answer, Endpoint
 from flows.serving.serving import Serving

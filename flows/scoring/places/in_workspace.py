@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RunError
-from flows.scoring.place import RESULT, Scores, ScoringRequest, features_of, scores_of
+from flows.scoring.places.place import RESULT, Scores, ScoringRequest, features_of, scores_of
 from flows.scoring.tables import Portion
 from flows.serving.azureml.batch import BatchRequest, BatchScores, score_batch
 from flows.settings import Settings
@@ -23,7 +23,7 @@ COLUMNS = ("file", "row", "label", "probability", "model", "version", "column", 
 
 
 class WorkspaceScoring:
-    """A :class:`~flows.scoring.place.ScoringPlace` in a workspace; use :func:`open_workspace_scoring`.
+    """A :class:`~flows.scoring.places.place.ScoringPlace` in a workspace; use :func:`open_workspace_scoring`.
 
     Only the features are uploaded. The job is named after what it scores: started again, this waits for the same job,
     or takes what it has left. One that has failed or was canceled is followed by another.

@@ -1,7 +1,7 @@
 """Print what a model itself answers for its input example, as JSON. Runs as a process of its own: it imports MLflow.
 
-``python -m flows.rollout.model_answers FOLDER`` takes the folder of an MLflow model with an input example. What it
-prints is described at :class:`flows.rollout.known_rows.KnownRows`.
+``python -m flows.rollout.checks.model_answers FOLDER`` takes the folder of an MLflow model with an input example. What
+it prints is described at :class:`flows.rollout.checks.known_rows.KnownRows`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Runs the scoring script of a batch deployment on this machine, as Azure ML does. It is a process of its own.
 
-``python -m flows.scoring.worker``, with the variables that Azure ML sets: ``AML_APP_ROOT`` is the code,
+``python -m flows.scoring.places.worker``, with the variables that Azure ML sets: ``AML_APP_ROOT`` is the code,
 ``AZUREML_ENTRY_SCRIPT`` the script in it, ``AZUREML_MODEL_DIR`` the folder of the model. ``init`` is called once; then
 a line ``{"ready": true}`` is printed. Each line of standard input, ``{"file": …, "into": …}``, is a mini-batch of one
 file. What ``run`` returns for it becomes a file of Arrow, and is answered by a line ``{"done": true}``, or

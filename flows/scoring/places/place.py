@@ -69,7 +69,7 @@ class ScoringPlace(Protocol):
 
 @asynccontextmanager
 async def _here(settings: Settings) -> AsyncGenerator[ScoringPlace]:
-    from flows.scoring.here import LocalScoring
+    from flows.scoring.places.here import LocalScoring
 
     with LocalScoring(settings) as place:
         yield place
@@ -77,7 +77,7 @@ async def _here(settings: Settings) -> AsyncGenerator[ScoringPlace]:
 
 @asynccontextmanager
 async def _in_workspace(settings: Settings) -> AsyncGenerator[ScoringPlace]:
-    from flows.scoring.in_workspace import open_workspace_scoring
+    from flows.scoring.places.in_workspace import open_workspace_scoring
 
     async with open_workspace_scoring(settings) as place:
         yield place

@@ -15,7 +15,7 @@ from flows.engines.local.step_variables import passed_on
 from flows.errors import RunError, ServingError
 from flows.machine.child import Child
 from flows.prefect_api.server import python_path
-from flows.scoring.place import Scores, ScoringRequest, features_of, scores_of
+from flows.scoring.places.place import Scores, ScoringRequest, features_of, scores_of
 from flows.scoring.tables import Portion
 from flows.settings import Settings
 
@@ -23,7 +23,7 @@ LOG = "scoring.log"
 
 
 class LocalScoring:
-    """A :class:`~flows.scoring.place.ScoringPlace` on this machine; as a context manager, it leaves no process."""
+    """A :class:`~flows.scoring.places.place.ScoringPlace` on this machine; as a context manager, leaves no process."""
 
     def __init__(self, settings: Settings) -> None:
         self._log = settings.home / LOG
@@ -85,7 +85,7 @@ class LocalScoring:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         child = Child(
             "The scoring process",
-            [sys.executable, "-m", "flows.scoring.worker"],
+            [sys.executable, "-m", "flows.scoring.places.worker"],
             {
                 **passed_on(os.environ),
                 "PYTHONPATH": python_path(),

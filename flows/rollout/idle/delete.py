@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from flows.errors import ServiceError, ServingError
-from flows.rollout.idle import IdleFate, idle_deployments
+from flows.rollout.idle.fates import IdleFate, idle_deployments
 from flows.rollout.owner import is_dead, this_owner
 from flows.rollout.record import LEASE, Lease
 from flows.serving.serving import Serving

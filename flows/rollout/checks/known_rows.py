@@ -78,7 +78,7 @@ async def known_rows(folder: Path) -> KnownRows:
     Raises:
         ServingError: It cannot be loaded, or cannot score its own example.
     """
-    command = (sys.executable, "-m", "flows.rollout.model_answers", str(folder))
+    command = (sys.executable, "-m", "flows.rollout.checks.model_answers", str(folder))
     child = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

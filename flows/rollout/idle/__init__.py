@@ -1,0 +1,1 @@
+"""Deployments that get no requests: which of them may go, and how they are deleted."""

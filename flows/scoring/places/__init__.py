@@ -1,0 +1,1 @@
+"""Places where a table is scored: this machine, and the batch endpoint of a workspace."""
