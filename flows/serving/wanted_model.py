@@ -28,8 +28,13 @@ async def find_version(registry: ModelRegistry, text: str) -> ModelVersion:
     else:
         found = await registry.version(asked.name, int(asked.version))
     if found is None:
-        what = f"no version {asked.version} of {asked.name}" if asked.version else f"no champion of {asked.name}"
-        raise DataAssetError(f"The registry has {what}. Nothing was changed.")
+        if asked.version is None:
+            remedy = f"Train one, such as by make train, or name a version: {asked.name}:VERSION."
+            raise DataAssetError(f"The registry has no champion of {asked.name}. Nothing was changed. {remedy}")
+        remedy = f"For the champion, write {asked.name}."
+        raise DataAssetError(
+            f"The registry has no version {asked.version} of {asked.name}. Nothing was changed. {remedy}"
+        )
     return found
 
 
