@@ -5,16 +5,14 @@ from types import MappingProxyType
 
 from flows.spec.model.batch import BatchDeploymentSpec, BatchEndpointSpec, PipelineDeploymentSpec
 from flows.spec.reading.assembly import texts
-from flows.spec.reading.endpoints import code_and_script, model_of, name_of
+from flows.spec.reading.endpoints import code_and_script, model_of, name_of, read_file
 from flows.spec.reading.work.component import environment_variables
 from flows.spec.reading.work.environments import environment_from
 from flows.spec.text import served_keys
-from flows.spec.text.faults import findings, raise_faults
 from flows.spec.text.locations import beside, is_file, is_remote, local
 from flows.spec.text.names import unfit
 from flows.spec.text.section import Section
 from flows.spec.text.shape import of_shape
-from flows.spec.text.yaml_lines import load_yaml
 
 # What a deployment has below ``settings`` if it is of type model or has settings, and else at the top.
 SETTINGS = frozenset(served_keys.BATCH_SETTINGS) - {"environment_variables", "instance_count"}
@@ -27,13 +25,7 @@ def read_batch_endpoint(path: Path) -> BatchEndpointSpec:
     Raises:
         SpecError: The file is not what it should be; every fault is named.
     """
-    spec = None
-    with findings(path) as noted:
-        node = load_yaml(path, noted)
-        spec = None if node is None else endpoint_of(Section(node, noted))
-    raise_faults(noted)
-    assert spec is not None  # a fault is noted for every None
-    return spec
+    return read_file(path, endpoint_of)
 
 
 def read_batch_deployment(path: Path) -> BatchDeploymentSpec:
@@ -42,13 +34,7 @@ def read_batch_deployment(path: Path) -> BatchDeploymentSpec:
     Raises:
         SpecError: The file is not what it should be; every fault is named.
     """
-    spec = None
-    with findings(path) as noted:
-        node = load_yaml(path, noted)
-        spec = None if node is None else _that_scores(Section(node, noted))
-    raise_faults(noted)
-    assert spec is not None
-    return spec
+    return read_file(path, _that_scores)
 
 
 def endpoint_of(section: Section) -> BatchEndpointSpec | None:

@@ -2,9 +2,10 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import (
@@ -31,6 +32,8 @@ from flows.spec.text.shape import of_shape
 from flows.spec.text.words import a
 from flows.spec.text.yaml_lines import load_yaml
 
+T = TypeVar("T")
+
 MAX_INSTANCES = 50
 MAX_TIMEOUT_MS = 180_000
 WORKER_COUNT = "WORKER_COUNT"  # what the inference server reads: how many requests an instance works at, at once
@@ -44,8 +47,8 @@ _AUTH = {
 _ROLLING = frozenset({"minute", "hour", "day"})
 
 
-def read_endpoint(path: Path) -> EndpointSpec:
-    """Read a managed online endpoint. The traffic in the file is checked and not returned: a rollout sets it.
+def read_file(path: Path, take: Callable[[Section], T | None]) -> T:
+    """Read a file by what takes its mapping, and notes a fault where there is nothing to take.
 
     Raises:
         SpecError: The file is not what it should be; every fault is named.
@@ -53,10 +56,19 @@ def read_endpoint(path: Path) -> EndpointSpec:
     spec = None
     with findings(path) as noted:
         node = load_yaml(path, noted)
-        spec = None if node is None else endpoint_of(Section(node, noted))
+        spec = None if node is None else take(Section(node, noted))
     raise_faults(noted)
     assert spec is not None  # a fault is noted for every None
     return spec
+
+
+def read_endpoint(path: Path) -> EndpointSpec:
+    """Read a managed online endpoint. The traffic in the file is checked and not returned: a rollout sets it.
+
+    Raises:
+        SpecError: The file is not what it should be; every fault is named.
+    """
+    return read_file(path, endpoint_of)
 
 
 def read_online_deployment(path: Path) -> OnlineDeploymentSpec:
@@ -65,13 +77,7 @@ def read_online_deployment(path: Path) -> OnlineDeploymentSpec:
     Raises:
         SpecError: The file is not what it should be; every fault is named.
     """
-    spec = None
-    with findings(path) as noted:
-        node = load_yaml(path, noted)
-        spec = None if node is None else deployment_of(Section(node, noted))
-    raise_faults(noted)
-    assert spec is not None
-    return spec
+    return read_file(path, deployment_of)
 
 
 def endpoint_of(section: Section) -> EndpointSpec | None:
