@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.data.atomic import atomic_write
 from flows.data.digests import file_digest, text_digest
+from flows.data.snapshot import Snapshot
 from flows.serving.endpoints import ServedModel
 from flows.spec.model.batch import BatchDeploymentSpec
 
@@ -34,15 +35,15 @@ class Record:
     labels: Mapping[str, int]
 
 
-def key_of(data: str, model: ServedModel, deployment: BatchDeploymentSpec, code: str) -> str:
+def key_of(data: str, model: ServedModel, deployment: BatchDeploymentSpec) -> str:
     """A key that is the same for the same content, model and script, and for nothing else.
 
     Args:
         data: The SHA-256 of the input.
         model: The version that scores it.
-        deployment: The deployment.
-        code: The SHA-256 of the scoring script's folder.
+        deployment: The deployment, of which the scoring script's folder counts as Azure ML would upload it.
     """
+    code = Snapshot.of(deployment.code).digest()
     said = [data, model.name, model.version, model.digest, code, dict(deployment.environment_variables)]
     return text_digest(json.dumps(said))
 

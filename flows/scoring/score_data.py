@@ -35,12 +35,10 @@ from flows.scoring.record import key_of
 from flows.scoring.summary import ScoreSummary, labels_table
 from flows.scoring.tables import open_tables, portions
 from flows.scoring.work import Work, score_once
-from flows.serving.endpoints import ServedModel
 from flows.serving.local.pages import columns_of
 from flows.serving.open_serving import open_serving
 from flows.serving.wanted_model import find_version, served_model
 from flows.settings import Settings
-from flows.spec.model.batch import BatchDeploymentSpec
 from flows.training.markdown import plain
 from flows.training.parameters import with_parameters
 
@@ -86,7 +84,7 @@ async def score_data(parameters: ScoreParameters) -> State[Any]:
             version.source,
             endpoint,
             definition,
-            await asyncio.to_thread(_key, file, model, definition),
+            await asyncio.to_thread(lambda: key_of(data_digest(file), model, definition)),
         )
         get_run_logger().info("%s | scored by %s", data.label, model.label)
         async with PLACES[engine_name](settings) as place:
@@ -118,8 +116,3 @@ async def _publish(summary: ScoreSummary) -> None:
     said = plain(summary.message)
     await acreate_table_artifact(labels_table(summary), key="scores", description=said)
     await acreate_markdown_artifact(f"**{summary.verdict}**: {said}", key="scoring-summary", description=said)
-
-
-def _key(file: Path, model: ServedModel, definition: BatchDeploymentSpec) -> str:
-    assert definition.code is not None
-    return key_of(data_digest(file), model, definition, data_digest(definition.code))

@@ -38,7 +38,6 @@ class Scorer:
         tables = open_tables(data, str(data))
         columns = columns_of_input(tables[0].names, columns_of(self.model), str(data), "patients:1")
         definition = read_batch_deployment(SERVING / "batch-deployment.yml")
-        assert definition.code is not None
         model = ServedModel("patients", version, data_digest(self.model))
         request = ScoringRequest(
             str(data),
@@ -48,7 +47,7 @@ class Scorer:
             str(self.model),
             read_batch_endpoint(SERVING / "batch-endpoint.yml"),
             definition,
-            key_of(data_digest(data), model, definition, data_digest(definition.code)),
+            key_of(data_digest(data), model, definition),
         )
         return Work(request, columns, "local", output, self.home)
 

@@ -6,6 +6,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,8 +19,11 @@ import pytest
 from columns import FEATURES
 from flows.errors import DataAssetError, RunError, ServingError
 from flows.scoring.progress import Progress
+from flows.scoring.record import key_of
+from flows.serving.endpoints import ServedModel
+from flows.spec.reading.batch import read_batch_deployment
 from tests.processes import commands_with
-from tests.scoring.conftest import Scorer
+from tests.scoring.conftest import SERVING, Scorer
 from tests.scoring.rows import MARK, broken_files, valid_rows
 from tests.scoring.scripts import refusals_of
 from tests.terminal import ROWS
@@ -153,7 +157,7 @@ def test_killed_in_the_middle_nothing_is_under_the_name_and_the_next_start_clean
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from tests.scoring.conftest import Scorer\n"
+        "from tests.scoring.conftest import SERVING, Scorer\n"
         "scorer = Scorer(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "work = scorer.work(Path(sys.argv[3]), Path(sys.argv[4]), rows=100)\n"
         "scorer.do(work, lambda now: now.rows >= 300 and os.kill(os.getpid(), signal.SIGKILL))\n"
@@ -165,3 +169,15 @@ def test_killed_in_the_middle_nothing_is_under_the_name_and_the_next_start_clean
     assert not output.exists() and len(list(tmp_path.glob(".scores.csv.*"))) == 1
     assert scorer.score(ROWS, output).verdict == "Scored"
     assert list(tmp_path.glob(".scores.csv.*")) == [] and len(pd.read_csv(output)) == 768
+
+
+def test_byte_code_that_a_scoring_leaves_beside_the_script_makes_nothing_another_scoring(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("")
+    model = ServedModel("patients", 1, "digest")
+    definition = replace(read_batch_deployment(SERVING / "batch-deployment.yml"), code=tmp_path)
+    before = key_of("data", model, definition)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "score.cpython-311.pyc").write_bytes(b"compiled")
+    assert key_of("data", model, definition) == before
+    (tmp_path / "score.py").write_text("# another")
+    assert key_of("data", model, definition) != before
