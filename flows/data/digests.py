@@ -11,6 +11,7 @@ SMALL_BYTES = 1 << 20  # read at once; a larger file goes through a buffer
 # A file system may give two writes in a row the same time. What was altered this shortly ago is read again.
 SETTLED_NANOSECONDS = 2_000_000_000
 
+BYTE_CODE = "__pycache__"  # Python leaves it beside code that it has imported
 # What MLflow writes into the folder of a registered model when it loads it, beside the file that says it is a model.
 _MODEL, _ADDED_ON_LOADING = "MLmodel", "registered_model_meta"
 
@@ -47,15 +48,21 @@ def file_digest(path: str | Path) -> str:
 def data_digest(path: Path) -> str:
     """The SHA-256 of a file's content, or of a folder's names and contents.
 
-    What MLflow adds to the folder of a model when it loads the model does not count.
+    What is added to the folder of a model when it is loaded does not count: MLflow's note, and byte code of its code.
     """
     if path.is_file():
         return file_digest(path)
-    names = set(files_below(path))
-    if _MODEL in names:
-        names.discard(_ADDED_ON_LOADING)
+    if (path / _MODEL).is_file():
+        names = set(files_below(path, is_byte_code)) - {_ADDED_ON_LOADING}
+    else:
+        names = set(files_below(path))
     named = sorted((tuple(name.split("/")), name) for name in names)
     return text_digest("".join(f"{name}\0{file_digest(f'{path}/{name}')}\n" for _, name in named))
+
+
+def is_byte_code(folder: str) -> bool:
+    """Whether a folder, by its path with a slash at its end, is one of Python's byte code."""
+    return f"/{folder}".endswith(f"/{BYTE_CODE}/")
 
 
 def change_since(digest: str, path: Path) -> str | None:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.digests import file_digest, files_below, text_digest
+from flows.data.digests import file_digest, files_below, is_byte_code, text_digest
 
 IGNORE_FILES = (".amlignore", ".gitignore")  # the first that is there is used, alone, as the SDK does
-BYTE_CODE = "__pycache__"  # a run leaves it behind; it must not make the next run look changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,8 @@ def _walk(root: Path) -> Iterator[str]:
     ignored = _Ignored.by(root)
 
     def is_left_out(folder: str) -> bool:
-        return f"/{folder}".endswith(f"/{BYTE_CODE}/") or ignored.whole_folder(folder)
+        # A run leaves byte code behind, which must not make the next run look changed.
+        return is_byte_code(folder) or ignored.whole_folder(folder)
 
     return (name for name in files_below(root, is_left_out) if not ignored.file(name))
 

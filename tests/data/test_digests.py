@@ -116,6 +116,9 @@ def test_what_mlflow_adds_to_a_registered_model_on_loading_does_not_count(tmp_pa
     before = data_digest(tmp_path)
     (tmp_path / "registered_model_meta").write_text("model_name: m")
     assert data_digest(tmp_path) == before
+    (tmp_path / "code" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "code" / "__pycache__" / "model.cpython-311.pyc").write_bytes(b"compiled")
+    assert data_digest(tmp_path) == before
     (tmp_path / "MLmodel").unlink()  # then it is a folder like any other
     digest = data_digest(tmp_path)
     (tmp_path / "registered_model_meta").write_text("model_name: n")

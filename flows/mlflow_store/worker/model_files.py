@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from flows.data.digests import BYTE_CODE
 from flows.mlflow_store.worker.clients import repeated, transferring
 from flows.mlflow_store.worker.errors import Refused, is_transient, status_of
 from flows.mlflow_store.worker.store import Store
@@ -160,7 +161,7 @@ def _gone(version: "ModelVersion", folder: str, server: str | None = None) -> st
 
 def _files(folder: Path) -> list[Path]:
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if path != Path(ADDED_ON_LOADING))
+    return sorted(path for path in found if path != Path(ADDED_ON_LOADING) and BYTE_CODE not in path.parts)
 
 
 def _same_files(one: Path, other: Path) -> bool:
