@@ -12,8 +12,9 @@ SMALL_BYTES = 1 << 20  # read at once; a larger file goes through a buffer
 SETTLED_NANOSECONDS = 2_000_000_000
 
 BYTE_CODE = "__pycache__"  # Python leaves it beside code that it has imported
-# What MLflow writes into the folder of a registered model when it loads it, beside the file that says it is a model.
-_MODEL, _ADDED_ON_LOADING = "MLmodel", "registered_model_meta"
+# What MLflow writes into the folder of a registered model when it loads it. It is no part of the model.
+ADDED_ON_LOADING = "registered_model_meta"
+_MODEL = "MLmodel"  # the file that says that a folder is a model
 
 _Signature: TypeAlias = tuple[int, int, int, int, int]
 
@@ -53,7 +54,7 @@ def data_digest(path: Path) -> str:
     if path.is_file():
         return file_digest(path)
     if (path / _MODEL).is_file():
-        names = set(files_below(path, is_byte_code)) - {_ADDED_ON_LOADING}
+        names = set(files_below(path, is_byte_code)) - {ADDED_ON_LOADING}
     else:
         names = set(files_below(path))
     named = sorted((tuple(name.split("/")), name) for name in names)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flows.data.digests import BYTE_CODE
+from flows.data.digests import ADDED_ON_LOADING, BYTE_CODE
 from flows.mlflow_store.worker.clients import repeated, transferring
 from flows.mlflow_store.worker.errors import Refused, is_transient, status_of
 from flows.mlflow_store.worker.store import Store
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_PATH = "model"
-# What MLflow writes into the folder of a model when it loads a registered one. It is no part of the model.
-ADDED_ON_LOADING = "registered_model_meta"
 _BROUGHT = "registered-models"  # beside the folder of artifacts: models that were fetched
 
 
