@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.engines.local.host.one_call import ask_mlflow
-from flows.settings import Settings
-from flows.tags import decision_tags
+from tests.cli.shipped_champion import make_champion
 from tests.terminal import PROJECT, ROWS, Terminal
 
 
@@ -59,18 +57,7 @@ def test_a_file_is_scored_by_the_champion_once_as_a_flow_run_with_counts(
     trained: Path, tmp_path: Path, prefect_api: str
 ) -> None:
     terminal, home = Terminal(tmp_path, prefect_api), tmp_path / "state"
-    home.mkdir()
-    settings = Settings.from_environment({"TANDEM_HOME": str(home)})
-    candidate = {
-        "model_name": "diabetes-predict",
-        "model": str(trained),
-        "run_id": "0" * 32,
-        "description": "",
-        "idempotency_tags": {"made": "here"},
-        "tags": {},
-    }
-    tags = dict(decision_tags("a-flow-run", None))
-    ask_mlflow(settings, "promote", candidate=candidate, compared_with=None, decision_tags=tags)
+    make_champion(home, trained)
     output = tmp_path / "out" / "scores.csv"
     verdicts: list[str] = []
     for _ in range(2):

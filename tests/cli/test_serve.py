@@ -12,12 +12,10 @@ import httpx
 import pytest
 
 from flows.cli.serve import how_to_call
-from flows.engines.local.host.one_call import ask_mlflow
 from flows.machine.living import has_entries
 from flows.prefect_api.server import free_port
 from flows.serving.endpoints import ServedModel
-from flows.settings import Settings
-from flows.tags import decision_tags
+from tests.cli.shipped_champion import make_champion
 from tests.processes import commands_with
 from tests.terminal import PROJECT, Terminal
 
@@ -68,18 +66,7 @@ def test_the_call_that_is_shown_has_a_made_up_row_and_no_key(tmp_path: Path) -> 
 def test_the_champion_answers_until_ctrl_c_and_nothing_is_left(trained: Path, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, None)
     home = tmp_path / "state"
-    home.mkdir()
-    settings = Settings.from_environment({"TANDEM_HOME": str(home)})
-    candidate = {
-        "model_name": "diabetes-predict",
-        "model": str(trained),
-        "run_id": "0" * 32,
-        "description": "",
-        "idempotency_tags": {"made": "here"},
-        "tags": {},
-    }
-    tags = dict(decision_tags("a-flow-run", None))
-    ask_mlflow(settings, "promote", candidate=candidate, compared_with=None, decision_tags=tags)
+    make_champion(home, trained)
     port = free_port()
     command = [sys.executable, "-m", "flows", "serve", "diabetes-predict", "--port", str(port)]
     with subprocess.Popen(
