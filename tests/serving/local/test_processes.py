@@ -56,6 +56,18 @@ def pid_of(answer: Answer) -> int:
     return json.loads(answer.body)["pid"]
 
 
+async def killed(pid: int) -> None:
+    """Kill an instance and wait until it is gone: until then, a request may still be sent to it, and is lost."""
+    os.kill(pid, signal.SIGKILL)
+    for _ in range(1_000):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"process {pid} is still there")
+
+
 def router_of(home: Path) -> int:
     """The process of the router."""
     (found,) = [line for line in commands_with(str(home)) if "flows.serving.local.router" in line]
@@ -84,7 +96,7 @@ def test_while_one_instance_is_started_again_the_other_answers_every_request(
     async def behaviour() -> None:
         await deployed(local, definitions)
         await local.scale(ENDPOINT, "blue", 2)
-        os.kill(pid_of(await answered(local)), signal.SIGKILL)
+        await killed(pid_of(await answered(local)))
         assert {(await local.score(ENDPOINT, asking())).status for _ in range(50)} == {200}
 
     asyncio.run(behaviour())
