@@ -62,7 +62,7 @@ screenshots: $(READY) ## Take the pictures of README and docs anew, with a headl
 docs-keys: $(READY) ## Write docs/keys.md anew from the table of keys
 	$(BIN)/python -m flows.engines.local.keys.page > docs/keys.md
 
-test: $(READY) ## Run the tests, but for the slow ones (some 6 minutes on 2 cores)
+test: $(READY) ## Run the tests, but for the slow ones (some 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not team"
 
 TESTS ?= tests/engines/local tests/any_yaml tests/test_packaging.py
