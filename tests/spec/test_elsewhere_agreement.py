@@ -195,3 +195,18 @@ def test_a_component_of_its_own_is_refused_where_the_client_refuses_it(path: Pat
     check(path, text, fault, "load_component")
     path.with_name("fit.yml").write_text(text)
     check(path, PIPELINE % "{component: ./fit.yml}", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("additional_includes: [src/run.py]", ""),
+        ("additional_includes: [src]", "the code has a file or folder src already"),
+        ("code: ./src\nadditional_includes: [src]", ""),
+    ],
+)
+def test_the_code_of_a_spark_component_is_the_folder_of_its_file_where_it_names_none(
+    path: Path, more: str, fault: str
+) -> None:
+    text = f"name: s\nversion: '1'\ntype: spark\nentry: {{file: run.py}}\nconf: {{{CONF}}}\n{more}\n"
+    check(path, text, fault, "load_component")

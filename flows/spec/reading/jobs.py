@@ -76,6 +76,9 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         section.fault("type", f"a job cannot be of type {kind}", remedy)
         return None
     is_component = _declares_component(section, kind)
+    if kind == "data_transfer" and not is_component:
+        section.fault("type", "a job cannot be of type data_transfer", "Make it a step of a pipeline.")
+        return None
     if "component" in section and not is_component and "command" not in section and "jobs" not in section:
         return _of_component(section, kind, references)
     if kind == "pipeline":
@@ -146,7 +149,8 @@ def _declares_component(section: Section, kind: str) -> bool:
         return False
     inputs = section.section("inputs").entries.values()
     declared = [isinstance(node.value, Mapping) and not {"path", "value"} & node.value.keys() for node in inputs]
-    return bool(declared) and all(declared)
+    # Azure ML has no job that transfers data, so that a file of one with no inputs is a component.
+    return all(declared) and (bool(declared) or kind == "data_transfer")
 
 
 def _pipeline(section: Section, references: References, is_component: bool) -> tuple[JobSpec, Graph]:

@@ -270,6 +270,7 @@ SPARK_RESOURCES: Shape = {
 }
 _ELSEWHERE: Shape = {**PIPELINE_NODE, **read_keys("source", "is_deterministic", "version")}
 DATA_TRANSFER: Shape = {**_ELSEWHERE, **read_keys("task", "sink", "data_copy_mode")}
+TRANSFER_END = read_keys("type")  # of a component: where data comes from or goes to, and the port on the other side
 IMPORT: Shape = {**_ELSEWHERE, **read_keys("output")}
 
 # Steps that run no command, but say which others run. The client takes any other key.

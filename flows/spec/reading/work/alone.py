@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flows.spec.reading.work.transfer import check_copies
 from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.section import Section
 
@@ -13,8 +14,13 @@ def check_alone(section: Section, kind: str) -> None:
         section: The mapping of the component's file.
         kind: The kind of the component.
     """
+    if kind == "data_transfer":
+        check_copies(section)
+        return
     owner = section.section("task") if kind == "parallel" else section
     code = owner.text("code")
+    if code is None and kind == "spark":  # whose code is the folder of its file
+        code = "."
     if code is None:
         return
     if code.startswith("git+"):

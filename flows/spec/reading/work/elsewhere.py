@@ -10,7 +10,7 @@ from flows.spec.model.job import Component, InputPort, OutputPort
 from flows.spec.reading.ports.bindings import expression
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
 from flows.spec.reading.work.spark import check_files, check_spark
-from flows.spec.reading.work.transfer import check_transfer
+from flows.spec.reading.work.transfer import check_transfer, check_transfer_component
 from flows.spec.text import keys
 from flows.spec.text.locations import exists, is_remote, local
 from flows.spec.text.section import Section, nearest
@@ -49,6 +49,8 @@ def component_elsewhere(section: Section, kind: str, fallback_name: str) -> tupl
     _check_keys(section, kind, f"a component of type {kind}")
     if kind == "spark":
         check_files(section, is_component=True)
+    if kind == "data_transfer":
+        check_transfer_component(section)
     inputs = declared_inputs(section.section("inputs"))
     outputs = declared_outputs(section.section("outputs"))
     return _component(section, fallback_name, inputs, outputs, is_open=kind != "spark"), REFUSALS[kind]
