@@ -139,6 +139,13 @@ def test_a_data_transfer_is_refused_where_the_client_refuses_it(path: Path, step
     check(path, PIPELINE % f"{{type: data_transfer, {step}}}", fault)
 
 
+def test_what_a_copy_is_made_of_is_left_to_the_service_in_a_pipeline(path: Path) -> None:
+    copy = "type: data_transfer\ntask: copy_data\ninputs: {i: {type: uri_file}}\noutputs: {o: {type: uri_folder}}\n"
+    (path.parent / "copy.yml").write_text(copy)
+    step = "{type: data_transfer, task: copy_data, component: ./copy.yml, inputs: {i: '${{parent.inputs.r}}'}}"
+    check(path, PIPELINE % step, "")
+
+
 @pytest.mark.parametrize(
     "code",
     [

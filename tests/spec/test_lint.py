@@ -128,9 +128,18 @@ def test_every_kind_of_step_needs_a_compute(warnings: Warnings, tmp_path: Path) 
     )
     own = "name: own\ncommand: run ${{inputs.x}}\nenvironment: azureml:e:1\ninputs: {x: {type: integer}}\n"
     inner = "name: inner\ntype: pipeline\njobs: {c: {component: ./own.yml, inputs: {x: 1}}}\n"
-    whole = pipeline(f"a: {sweep}", "b: {type: pipeline, component: ./inner.yml}", "d: {component: azureml:fit:1}")
+    learn = "{type: automl, task: regression, training_data: '${{parent.inputs.t}}', target_column_name: y}"
+    copy = "{type: data_transfer, task: copy_data, inputs: {i: '${{parent.inputs.t}}'}, outputs: {o: }}"
+    whole = pipeline(
+        f"a: {sweep}",
+        "b: {type: pipeline, component: ./inner.yml}",
+        "d: {component: azureml:fit:1}",
+        f"e: {learn}",
+        f"f: {copy}",
+        head="inputs: {t: {type: mltable, path: azureml:t:1}}\n",
+    )
     assert warnings(whole, own_yml=own, inner_yml=inner) == [
-        "job.yml:1: settings.default_compute: warning: no compute is set for a, b.c, d"
+        "job.yml:1: settings.default_compute: warning: no compute is set for a, b.c, d, e, f"
         " | Add default_compute: serverless under settings."
     ]
 

@@ -152,6 +152,21 @@ def test_a_component_file_is_a_job_whose_inputs_are_still_open(read: ReadJob, he
     assert spec.inputs["n"].port.type == "integer"
 
 
+@pytest.mark.parametrize(
+    ("schema", "is_component"),
+    [
+        ("https://x/latest/commandComponent.schema.json", True),
+        ("https://x/latest/commandJob.schema.json", False),
+        ("http://azureml/sdk-2-0/CommandComponent.json", True),
+        ("http://azureml/sdk-2-0/CommandJob.json", False),
+    ],
+)
+@pytest.mark.parametrize("inputs", ["", "inputs: {rows: {type: uri_folder}}\n"])
+def test_the_schema_tells_a_component_from_a_job(read: ReadJob, schema: str, is_component: bool, inputs: str) -> None:
+    text = f"$schema: {schema}\nname: own\ntype: command\ncommand: ls\nenvironment: azureml:e:1\n{inputs}"
+    assert read(text).is_component is is_component
+
+
 @pytest.mark.parametrize("reference", ["./fit.yml", "fit.yml", "file:fit.yml", "file:./fit.yml"])
 def test_a_component_is_found_beside_the_file_that_names_it(read: ReadJob, reference: str) -> None:
     assert (

@@ -51,7 +51,9 @@ _KNOWN = {
 # The keys that tell what a file is.
 _TELLING = ("type", "jobs", "command", "trial", "task", "component")
 _ELSEWHERE = REFUSALS.keys() - {"promptflow_parallel"}
-_SCHEMA = re.compile(r"(?P<kind>command|sweep|parallel|pipeline)(Job|Component)\.schema", re.IGNORECASE)
+_SCHEMA = re.compile(r"(?P<kind>command|sweep|parallel|pipeline)(Job|Component)\.(schema|json)", re.IGNORECASE)
+# What a schema's address says of the file; those of the preview end in ParallelComponent.json.
+_SCHEMA_OF_EITHER = re.compile(r"schema|(job|component)\.json", re.IGNORECASE)
 # The preview's spelling, which the client still rewrites in a job: {inputs.x} for ${{inputs.x}}.
 _SINGLE_BRACES = re.compile(r"(?<!\{)\{((?:inputs|outputs|search_space)\.[^{}]*)\}(?!\})")
 
@@ -135,7 +137,7 @@ def _kind(section: Section) -> str | None:
 def _declares_component(section: Section, kind: str) -> bool:
     """Whether a file declares a component: jobs and components share their types and most of their keys."""
     schema = section.entries.get("$schema")
-    if schema is not None and isinstance(schema.value, str) and "schema" in schema.value:
+    if schema is not None and isinstance(schema.value, str) and _SCHEMA_OF_EITHER.search(schema.value):
         named = _SCHEMA.search(schema.value)
         if named is None or named["kind"].lower() == kind:  # that of another kind was copied along with the file
             return "component" in schema.value.lower()

@@ -15,7 +15,7 @@ _ARGUMENT = re.compile(r"\s*(--?[a-zA-Z][\w-]*)")
 _GOES_ON = ("\\", "|", "&", "(", "{")  # the ends of a line whose command goes on in the next
 
 # The kinds of step that run on a compute. A Spark step may name its resources instead.
-_ON_COMPUTE = frozenset({"command", "parallel", "sweep"})
+_ON_COMPUTE = frozenset({"command", "parallel", "sweep", "automl", "data_transfer"})
 
 Rule: TypeAlias = Callable[[JobSpec], Iterator[Fault]]
 
