@@ -39,6 +39,16 @@ def test_a_large_csv_comes_in_portions_of_equal_size_whatever_the_blocks(tmp_pat
     assert keys == [str(number) for number in range(count)]
     shares = [each.share for each in found]
     assert shares == sorted(shares) and shares[-1] == 1.0
+    ends = [min(count, each.first_row + 70_000) / count for each in found]
+    assert shares == pytest.approx(ends, abs=0.05)  # of the rows, not of what Arrow has read ahead
+
+
+def test_the_last_portion_of_a_csv_is_all_of_it_also_where_it_is_a_full_one(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("key\n" + "".join(f"{number}\n" for number in range(600)))
+    found = list(portions(open_tables(file, "rows"), "rows", 200))
+    assert [each.rows.num_rows for each in found] == [200] * 3
+    assert [each.share for each in found] == pytest.approx([1 / 3, 2 / 3, 1.0], abs=0.01) and found[-1].share == 1.0
 
 
 @pytest.mark.parametrize(
