@@ -24,6 +24,7 @@ from tests.azure_ml_service.messages import (
 )
 from tests.azure_ml_service.online_scoring import DEPLOYMENT_HEADER, ML_AUDIENCE
 from tests.azure_ml_service.operations import OperationFailed, Operations, refuse_while_changing
+from tests.azure_ml_service.shown import endpoint_data
 from tests.azure_ml_service.state import Documents, now
 
 ENDPOINTS, DEPLOYMENTS = "batchEndpoints", "batchDeployments"
@@ -79,7 +80,8 @@ class Batch:
     def _endpoint(self, name: str) -> Json:
         found = self._documents.get(ENDPOINTS, name)
         if found is None:
-            raise Refused(404, "UserError", f"The batch endpoint {name} was not found in the workspace.")
+            text = f"An endpoint with the name '{name}' does not exist in the workspace."
+            raise Refused(404, "UserError", text, "NotFound", "EndpointNotFound")
         return found
 
     def list_endpoints(self, request: Request) -> Answer:
@@ -96,12 +98,16 @@ class Batch:
         if chosen and self._documents.get(DEPLOYMENTS, f"{name}/{chosen}") is None:
             raise Refused(400, "UserError", f"The default deployment {chosen} is not there.")
         base = f"https://{name.lower()}.{LOCATION}.inference.ml.azure.com"
+        about = {
+            "BatchEndpointCreationApiVersion": request.api_version,
+            "azureml.onlineendpointid": f"{self._arm.workspace.path}/{ENDPOINTS}/{name}",
+        }
         properties = {
             "authMode": "AADToken",
             "description": given.get("description"),
-            "properties": given.get("properties") or {},
+            "properties": {**(given.get("properties") or {}), **about},
             "defaults": given.get("defaults") or {"deploymentName": None},
-            "scoringUri": f"{base}/jobs",
+            "scoringUri": before and before["properties"]["scoringUri"],
             "swaggerUri": None,
             "provisioningState": "Updating" if before else "Creating",
         }
@@ -110,7 +116,7 @@ class Batch:
             **self._arm.resource(ENDPOINTS, name, properties),
             "location": asked["location"],
             "tags": asked.get("tags") or {},
-            "systemData": before["systemData"] if before else system_data(now()),
+            "systemData": endpoint_data(before),
         }
         self._documents.put(ENDPOINTS, name, resource)
 
@@ -119,8 +125,10 @@ class Batch:
                 self._operations.hold(fault, lambda: self._documents.get(ENDPOINTS, name) is not None)
             elif fault is not None:
                 raise OperationFailed(fault.error, fault.message)
+            with self._documents.change(ENDPOINTS, name) as made:
+                made["properties"]["scoringUri"] = f"{base}/jobs"
 
-        return self._operations.change(request, "be", ENDPOINTS, name, work)
+        return self._operations.change(request, "bebes", ENDPOINTS, name, work)
 
     def delete_endpoint(self, request: Request, name: str) -> Answer:
         def work() -> None:
@@ -128,7 +136,7 @@ class Batch:
                 if key.partition("/")[0] == name:
                     self._documents.remove(DEPLOYMENTS, key)
 
-        return self._operations.delete(request, "be", ENDPOINTS, name, work)
+        return self._operations.delete(request, "bebes", ENDPOINTS, name, work)
 
     def list_deployments(self, request: Request, name: str) -> Answer:
         self._endpoint(name)
@@ -157,25 +165,7 @@ class Batch:
             self._arm.by_id("environments", given["environmentId"])
         if self._documents.get("computes", str(given.get("compute")).rpartition("/")[2]) is None:
             raise Refused(400, "UserError", f"Unknown compute target {given.get('compute')}.")
-        properties = {
-            "outputAction": "AppendRow",
-            "outputFileName": "predictions.csv",
-            "miniBatchSize": 10,
-            "errorThreshold": -1,
-            **{name: value for name, value in given.items() if value is not None},
-            "properties": given.get("properties") or {},
-            "provisioningState": "Updating" if before else "Creating",
-        }
-        resource = {
-            "id": f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{name}",
-            "name": name,
-            "type": f"{PROVIDER}/{ENDPOINTS}/deployments",
-            "location": asked["location"],
-            "tags": asked.get("tags") or {},
-            "properties": properties,
-            "systemData": before["systemData"] if before else system_data(now()),
-        }
-        self._documents.put(DEPLOYMENTS, key, resource)
+        self._documents.put(DEPLOYMENTS, key, self.new_deployment(endpoint, name, asked, before))
         fault = self._faults.take_for_endpoint(("fail", "hang"), endpoint, name)
 
         def work() -> None:
@@ -185,6 +175,28 @@ class Batch:
                 raise OperationFailed(fault.error, fault.message)
 
         return self._operations.change(request, "bdbes", DEPLOYMENTS, key, work)
+
+    def new_deployment(self, endpoint: str, name: str, asked: Json, before: Json | None) -> Json:
+        """The document of a deployment that is being made; ``before`` is what was there."""
+        given: Json = asked["properties"]
+        properties = {
+            "outputAction": "AppendRow",
+            "outputFileName": "predictions.csv",
+            "miniBatchSize": 10,
+            "errorThreshold": -1,
+            **{name: value for name, value in given.items() if value is not None},
+            "properties": given.get("properties") or {},
+            "provisioningState": "Updating" if before else "Creating",
+        }
+        return {
+            "id": f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{name}",
+            "name": name,
+            "type": f"{PROVIDER}/{ENDPOINTS}/deployments",
+            "location": asked["location"],
+            "tags": asked.get("tags") or {},
+            "properties": properties,
+            "systemData": endpoint_data(before),
+        }
 
     def delete_deployment(self, request: Request, endpoint: str, name: str) -> Answer:
         found = self._documents.get(ENDPOINTS, endpoint)

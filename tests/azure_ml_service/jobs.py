@@ -187,7 +187,7 @@ class Jobs:
             route("GET", ARM_HOST, "W/jobs/{name}", self.get),
             route("PUT", ARM_HOST, "W/jobs/{name}", self.put),
             route("POST", ARM_HOST, "W/jobs/{name}/cancel", self.cancel),
-            route("GET", ARM_HOST, f"{operations}/mfeOperationResults/{{name}}", self.canceling),
+            route("GET", ARM_HOST, f"{operations}/mfeOperationResults/jc:{{name}}", self.canceling),
         ]
 
     def _job(self, name: str) -> Json:
@@ -294,7 +294,10 @@ class Jobs:
             raise Refused(404, "NotFound", text) from refused
 
     def cancel(self, request: Request, name: str) -> Answer:
-        """Cancel a job. A pipeline that has ended refuses; for an ended command job the cancel has no effect."""
+        """Cancel a job. A pipeline that has ended refuses; for an ended command job the cancel has no effect.
+
+        A command job was answered 200 without a body in 2022, since 2023 as a pipeline is.
+        """
         job = self._job(name)
         is_pipeline = job["submitted"].get("jobType") == "Pipeline"
         if is_pipeline and job["status"] in TERMINAL:
@@ -302,8 +305,6 @@ class Jobs:
             causes = ("BadArgument", "ArgumentInvalid", "CancelPipelineRunInTerminalStatus")
             raise Refused(400, "UserError", text, *causes)
         self._executor.cancel(name)
-        if not is_pipeline:
-            return Answer(200)
         operations = f"/subscriptions/{self._arm.workspace.subscription}/providers/Microsoft.MachineLearningServices"
         result = f"{operations}/locations/{LOCATION}/mfeOperationResults/jc:{WORKSPACE_GUID}:{name}"
         location = f"https://{request.host}{result}?api-version={request.api_version}"

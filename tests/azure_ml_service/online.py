@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.azure_ml_service.arm import LOCATION, PROVIDER, Arm, system_data
+from tests.azure_ml_service.arm import LOCATION, PROVIDER, WORKSPACE_GUID, Arm
 from tests.azure_ml_service.computes import SIZES
 from tests.azure_ml_service.faults import EndpointFault, Faults
 from tests.azure_ml_service.identity import make_token
@@ -13,7 +13,8 @@ from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Req
 from tests.azure_ml_service.online_collector import Collecting
 from tests.azure_ml_service.online_processes import OnlineProcesses, WorkerFiles
 from tests.azure_ml_service.operations import OperationFailed, Operations, refuse_while_changing
-from tests.azure_ml_service.state import Documents, now
+from tests.azure_ml_service.shown import endpoint_data
+from tests.azure_ml_service.state import Documents
 
 ENDPOINTS, DEPLOYMENTS = "onlineEndpoints", "onlineDeployments"
 SUBMITTED, KEYS = "online-submitted", "online-keys"
@@ -25,6 +26,13 @@ _DEFAULT_PROBE = {
     "timeout": "PT2S",
     "successThreshold": 1,
     "failureThreshold": 30,
+}
+_UNSET_OF_DEPLOYMENT: Json = {
+    "description": None,
+    "modelMountPath": None,
+    "appInsightsEnabled": False,
+    "egressPublicNetworkAccess": "Enabled",
+    "environmentVariables": {},
 }
 
 
@@ -68,7 +76,8 @@ class Online:
         """
         found = self._documents.get(ENDPOINTS, name)
         if found is None:
-            raise Refused(404, "UserError", f"The endpoint {name} was not found in the workspace.")
+            text = f"An endpoint with the name '{name}' does not exist in the workspace."
+            raise Refused(404, "UserError", text, "NotFound", "EndpointNotFound")
         return found
 
     def list_endpoints(self, request: Request) -> Answer:
@@ -88,10 +97,12 @@ class Online:
         traffic, mirror = given.get("traffic") or {}, given.get("mirrorTraffic") or {}
         self._check_traffic(name, traffic, mirror)
         mode = _AUTH[str(given["authMode"]).lower()]
+        identifier = f"{self._arm.workspace.path}/{ENDPOINTS}/{name}"
         properties = {
             "authMode": mode,
             "description": given.get("description"),
-            "properties": given.get("properties") or {},
+            "properties": {**(given.get("properties") or {}), "azureml.onlineendpointid": identifier.lower()},
+            "compute": None,
             "publicNetworkAccess": given.get("publicNetworkAccess") or "Enabled",
             "scoringUri": before and before["properties"]["scoringUri"],
             "swaggerUri": before and before["properties"]["swaggerUri"],
@@ -105,9 +116,9 @@ class Online:
                 **self._arm.resource(ENDPOINTS, name, properties),
                 "location": asked["location"],
                 "tags": asked.get("tags") or {},
-                "identity": {"type": "SystemAssigned"},
+                "identity": {"type": "SystemAssigned", "principalId": WORKSPACE_GUID, "tenantId": WORKSPACE_GUID},
                 "kind": "Managed",
-                "systemData": before["systemData"] if before else system_data(now()),
+                "systemData": endpoint_data(before),
             }
             self._documents.put(ENDPOINTS, name, resource)
             if before is None:
@@ -121,7 +132,7 @@ class Online:
                 with self._documents.change(ENDPOINTS, name) as made:
                     made["properties"] |= {"traffic": traffic, "mirrorTraffic": mirror, **addresses}
 
-            return self._operations.change(request, "oe", ENDPOINTS, name, work)
+            return self._operations.change(request, "oeidp", ENDPOINTS, name, work)
 
     def _check_traffic(self, endpoint: str, traffic: dict[str, int], mirror: dict[str, int]) -> None:
         for name in (*traffic, *mirror):
@@ -144,7 +155,7 @@ class Online:
                 self._documents.remove(SUBMITTED, key)
             self._documents.remove(KEYS, name)
 
-        return self._operations.delete(request, "oe", ENDPOINTS, name, work)
+        return self._operations.delete(request, "oeidp", ENDPOINTS, name, work)
 
     def list_keys(self, request: Request, name: str) -> Answer:
         if self.endpoint(name)["properties"]["authMode"] != "Key":
@@ -190,28 +201,8 @@ class Online:
         if not any(size in sizes for sizes in SIZES.values()):
             raise Refused(400, "UserError", f"The requested VM size {given.get('instanceType')} is not supported here.")
         files = self._files(key, given)
-        # As recorded: these are told once it is made.
-        hidden = {"requestSettings": {"requestTimeout": "PT0S"}, "livenessProbe": None, "readinessProbe": None}
-        properties = {
-            **given,
-            **hidden,
-            "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"},
-            "properties": given.get("properties") or {},
-            "provisioningState": "Updating" if before else "Creating",
-        }
         with self._documents.lock:
-            resource = {
-                "id": f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{name}",
-                "name": name,
-                "type": f"{PROVIDER}/{ENDPOINTS}/deployments",
-                "location": asked["location"],
-                "tags": asked.get("tags") or {},
-                "kind": "Managed",
-                "sku": {**asked["sku"], "tier": None, "size": None, "family": None},
-                "properties": properties,
-                "systemData": before["systemData"] if before else system_data(now()),
-            }
-            self._documents.put(DEPLOYMENTS, key, resource)
+            self._documents.put(DEPLOYMENTS, key, self.new_deployment(endpoint, name, asked, before))
             fault = self._faults.take_for_endpoint(MAKING_FAULTS, endpoint, name)
 
             def work() -> None:
@@ -219,13 +210,35 @@ class Online:
                 if self._processes.start(key, files) is None:
                     raise _not_ready(self._processes.log(key, "InferenceServer").read_text(errors="replace"))
                 self._documents.put(SUBMITTED, key, {"given": given, "capacity": asked["sku"]["capacity"]})
-                settings = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S"}
                 with self._documents.change(DEPLOYMENTS, key) as made:
-                    made["properties"]["requestSettings"] = settings | _given(given.get("requestSettings"))
-                    for probe in ("livenessProbe", "readinessProbe"):
-                        made["properties"][probe] = _DEFAULT_PROBE | _given(given.get(probe))
+                    made["properties"] |= as_made(given)
 
             return self._operations.change(request, "od", DEPLOYMENTS, key, work)
+
+    def new_deployment(self, endpoint: str, name: str, asked: Json, before: Json | None) -> Json:
+        """The document of a deployment that is being made; ``before`` is what was there."""
+        given: Json = asked["properties"]
+        # As recorded: these are told once it is made.
+        hidden = {"requestSettings": {"requestTimeout": "PT0S"}, "livenessProbe": None, "readinessProbe": None}
+        properties = {
+            **_UNSET_OF_DEPLOYMENT,
+            **given,
+            **hidden,
+            "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"},
+            "properties": given.get("properties") or {},
+            "provisioningState": "Updating" if before else "Creating",
+        }
+        return {
+            "id": f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{name}",
+            "name": name,
+            "type": f"{PROVIDER}/{ENDPOINTS}/deployments",
+            "location": asked["location"],
+            "tags": asked.get("tags") or {},
+            "kind": "Managed",
+            "sku": {**asked["sku"], "tier": "Standard"},
+            "properties": properties,
+            "systemData": endpoint_data(before),
+        }
 
     def files(self, key: str) -> WorkerFiles | None:
         """What the process of a deployment that was made works with."""
@@ -301,6 +314,13 @@ class Online:
         log = self._processes.log(f"{endpoint}/{name}", container)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         return Answer.of({"content": "\n".join(lines[-int(request.json.get("tail") or 100) :])})
+
+
+def as_made(given: Json) -> Json:
+    """What is told of a deployment once it is made."""
+    settings = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
+    probes = {probe: _DEFAULT_PROBE | _given(given.get(probe)) for probe in ("livenessProbe", "readinessProbe")}
+    return {"requestSettings": settings | _given(given.get("requestSettings")), **probes}
 
 
 def _not_ready(why: str) -> OperationFailed:

@@ -1,7 +1,9 @@
 """Long-running operations: endpoints and deployments being made, changed and deleted, each in a thread of its own.
 
-An operation is told as the real service was recorded to tell it: ``Azure-AsyncOperation``, ``Location`` and
-``x-ms-async-operation-timeout`` with the answer, no ``Retry-After``, ``Updating`` until it is over.
+An operation is told as the real service was recorded to tell it: ``Azure-AsyncOperation`` (signed, and long),
+``Location`` and ``x-ms-async-operation-timeout`` with the answer, no ``Retry-After``, ``Updating`` until it is over.
+Those of online endpoints have an end in the year 1 until then, and never a percentage; those of batch endpoints have
+no times at all, and what they change does not tell their address.
 """
 
 import threading
@@ -17,6 +19,9 @@ from tests.azure_ml_service.state import Documents, now
 PROVIDER = "Microsoft.MachineLearningServices"
 OPERATIONS = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
 CHANGES = frozenset({"Creating", "Updating", "Scaling", "Deleting"})
+_NO_END = "0001-01-01T00:00:00+00:00"
+# Azure Resource Manager signs the address of an operation: a time, a certificate, a signature, a digest.
+_SIGNATURE = f"t=639081658795753059&c=MII{'A' * 2600}&s={'B' * 342}&h={'C' * 43}"
 
 
 class OperationFailed(Exception):
@@ -47,7 +52,7 @@ class Operations:
         """Who answers what."""
         return [
             route("GET", ARM_HOST, f"{OPERATIONS}/mfeOperationsStatus/{{name}}", self.status),
-            route("GET", ARM_HOST, f"{OPERATIONS}/mfeOperationResults/{{kind}}d:{{name}}", self.result),
+            route("GET", ARM_HOST, f"{OPERATIONS}/mfeOperationResults/(?P<name>(?!jc:)[^/]+)", self.result),
         ]
 
     def reset(self) -> None:
@@ -82,26 +87,30 @@ class Operations:
 
         with self._documents.change(kind, key) as document:
             document["properties"]["provisioningState"] = "Deleting"
-        address = self._begin(request, f"{prefix}d", kind, key, remove)
+        address = self._begin(request, prefix, kind, key, remove)
         answer = Answer.of(None, 202)
         answer.headers["Azure-AsyncOperation"] = address
         answer.headers["Location"] = address.replace("mfeOperationsStatus", "mfeOperationResults")
+        answer.headers["x-ms-async-operation-timeout"] = "PT30M"
         return answer
 
     def _begin(self, request: Request, prefix: str, kind: str, key: str, work: Callable[[], None]) -> str:
-        name = f"{prefix}:{WORKSPACE_GUID}:{uuid.uuid4()}"
+        operation = str(uuid.uuid4())
+        name = f"{prefix}:{WORKSPACE_GUID}:{operation}"
         region = OPERATIONS.format(subscription=self._arm.workspace.subscription, location=LOCATION)
         address = f"https://{request.host}{region}/mfeOperationsStatus/{name}?api-version={request.api_version}"
-        self._documents.put("operations", name, {"status": "Updating", "startTime": now()})
-        with self._documents.change(kind, key) as document:
-            properties = document["properties"]
-            properties["properties"] = {**(properties.get("properties") or {}), "AzureAsyncOperationUri": address}
-        thread = threading.Thread(target=self._run, args=(name, kind, key, work), daemon=True)
+        self._documents.put("operations", operation, {"status": "Updating", "startTime": now()})
+        self._documents.put("last-operations", f"{kind}/{key}", {"operation": operation})
+        if not _is_of_batch(name):
+            with self._documents.change(kind, key) as document:
+                properties = document["properties"]
+                properties["properties"] = {**(properties.get("properties") or {}), "AzureAsyncOperationUri": address}
+        thread = threading.Thread(target=self._run, args=(operation, kind, key, work), daemon=True)
         self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         thread.start()
-        return address
+        return f"{address}&{_SIGNATURE}"
 
-    def _run(self, name: str, kind: str, key: str, work: Callable[[], None]) -> None:
+    def _run(self, operation: str, kind: str, key: str, work: Callable[[], None]) -> None:
         error: Json | None = None
         self._stopping.wait(self.seconds)
         try:
@@ -115,12 +124,15 @@ class Operations:
         state = "Failed" if error else "Succeeded"
         with self._documents.lock:
             # What was put again, or deleted, in the meantime has an operation of its own.
-            found = self._documents.get(kind, key)
-            if found is not None and self._operation_of(found) == name:
+            found, last = self._documents.get(kind, key), self._documents.get("last-operations", f"{kind}/{key}")
+            if found is not None and last == {"operation": operation}:
                 found["properties"]["provisioningState"] = state
                 self._documents.put(kind, key, found)
-            with self._documents.change("operations", name) as operation:
-                operation.update(status=state, endTime=now(), error=error)
+            told = self._documents.get("operations", operation)
+            if told is not None:  # nobody has forgotten everything in the meantime
+                self._documents.put(
+                    "operations", operation, {**told, "status": state, "endTime": now(), "error": error}
+                )
 
     def hold(self, fault: EndpointFault, there: Callable[[], bool]) -> None:
         """Wait as long as a fault is in force and what it holds is there."""
@@ -128,24 +140,14 @@ class Operations:
         while self._faults.holds(fault) and there() and time.monotonic() < end and not self._stopping.wait(0.02):
             pass
 
-    def _operation_of(self, document: Json) -> str | None:
-        address = (document["properties"].get("properties") or {}).get("AzureAsyncOperationUri")
-        return address and address.partition("/mfeOperationsStatus/")[2].partition("?")[0]
-
     def status(self, request: Request, subscription: str, location: str, name: str) -> Answer:
-        found = self._documents.get("operations", name)
+        found = self._documents.get("operations", name.rpartition(":")[2])
         if found is None:
             raise Refused(404, "NotFound", f"There is no operation {name}.")
-        done = found["status"] in ("Succeeded", "Failed", "Canceled")
-        told: Json = {
-            "id": request.path,
-            "name": name,
-            "startTime": found["startTime"],
-            "percentComplete": 100.0 if done else 0.0,
-            "status": found["status"],
-        }
-        if done:
-            told["endTime"] = found["endTime"]
+        told: Json = {"id": request.path, "name": name, "status": found["status"]}
+        if not _is_of_batch(name):
+            times = {"startTime": found["startTime"], "endTime": found.get("endTime") or _NO_END}
+            told |= {**times, "percentComplete": 0.0}
         if found.get("error"):
             told["error"] = found["error"]
         answer = Answer.of(told)
@@ -153,11 +155,15 @@ class Operations:
             answer.headers["Retry-After"] = f"{self.retry_after:g}"
         return answer
 
-    def result(self, request: Request, subscription: str, location: str, kind: str, name: str) -> Answer:
-        found = self._documents.get("operations", f"{kind}d:{name}")
+    def result(self, request: Request, subscription: str, location: str, name: str) -> Answer:
+        found = self._documents.get("operations", name.rpartition(":")[2])
         if found is None:
             raise Refused(404, "NotFound", f"There is no operation {name}.")
         return Answer(200 if found["status"] == "Succeeded" else 202)
+
+
+def _is_of_batch(name: str) -> bool:
+    return name.startswith("b")
 
 
 def refuse_while_changing(found: Json | None, what: str) -> None:

@@ -86,8 +86,8 @@ class Service:
         self.job_routes = Jobs(self.arm, self.documents, executor or self.runner)
         self.operations = Operations(self.arm, self.documents, self.faults)
         self.online_processes = OnlineProcesses(folder / "online")
-        online = Online(self.arm, self.documents, self.operations, self.online_processes, self.faults)
-        self.scoring = OnlineScoring(self.documents, online, self.online_processes, self.faults)
+        self.online = Online(self.arm, self.documents, self.operations, self.online_processes, self.faults)
+        self.scoring = OnlineScoring(self.documents, self.online, self.online_processes, self.faults)
         self.batch = Batch(self.arm, self.documents, self.blobs, self.operations, self.runner, self.faults)
         self._thread = threading.Thread(target=self._proxy.serve_forever, name="azure-ml-service", daemon=True)
         parts = (
@@ -99,7 +99,7 @@ class Service:
             self.mlflow,
             self.blobs,
             self.operations,
-            online,
+            self.online,
             self.scoring,
             self.batch,
             Control(self),

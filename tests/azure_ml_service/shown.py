@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from tests.azure_ml_service.messages import Json
+from tests.azure_ml_service.state import now
 
 _OF_THE_CLIENT = ("_source", "id", "jobs", "sourceJobId")
 
@@ -20,6 +21,13 @@ def system_data(created: str, modified: str | None = None) -> Json:
         "lastModifiedByType": "Application",
         "lastModifiedAt": modified or created,
     }
+
+
+def endpoint_data(before: Json | None) -> Json:
+    """Who made an endpoint or a deployment, and when; not by what, nor who changed it. ``before`` is what was there."""
+    moment = now()
+    created = before["systemData"]["createdAt"] if before else moment
+    return {"createdAt": created, "createdBy": "Loopback", "lastModifiedAt": moment}
 
 
 def conda_as_json(conda: str | None) -> str:

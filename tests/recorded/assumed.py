@@ -7,11 +7,16 @@ put there has the service's own form, so that the form of its answer is not that
 
 import json
 import re
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
+from tests.azure_ml_service.identity import make_token
 from tests.azure_ml_service.jobs import TERMINAL, ended_properties, mark_reused, new_child, new_job, started_properties
 from tests.azure_ml_service.messages import Json, Refused, Request
+from tests.azure_ml_service.online import as_made
+from tests.azure_ml_service.operations import CHANGES
 from tests.azure_ml_service.service import Service
 from tests.azure_ml_service.state import now
 from tests.recorded.recording import Entry
@@ -25,6 +30,8 @@ _NEEDED: dict[str, Json] = {
     "components": {"componentSpec": {"type": "command", "command": "true", "environment": "azureml:assumed:1"}},
     "models": {"modelType": "custom_model", "modelUri": "azureml://datastores/workspaceblobstore/paths/assumed/model"},
 }
+_ENDPOINT = re.compile(r".*/((?:online|batch)Endpoints)/([^/]+)(/deployments(?:/([^/]+))?)?.*")
+_PATIENCE_SECONDS = 5.0  # a change of an endpoint takes some hundredths
 _A_PIPELINE: Json = {"jobType": "Pipeline", "jobs": {}, "computeId": "/computes/assumed"}
 _ONLY_TOLD = frozenset({"status", "services", "provisioningState", "stage", "flavors", "jobName"})
 
@@ -57,7 +64,11 @@ class Assumed:
                 self._service.computes.add(match[1])
         elif match := re.fullmatch(r".*/jobs/([^/]+)(/cancel)?", path):
             self._job(request, entry, match[1], body)
-        elif match := re.fullmatch(r".*/mfeOperationResults/[^/]*:([^/:]+)", path):
+        elif match := re.fullmatch(r".*/mfeOperationsStatus/[^/]*:([^/:]+)", path):
+            self._operation(match[1], body.get("status"))
+        elif match := _ENDPOINT.fullmatch(path):
+            self._endpoint(request, entry, match, body)
+        elif match := re.fullmatch(r".*/mfeOperationResults/jc:[^/]*:([^/:]+)", path):
             self._status(match[1], "CancelRequested" if entry.status == 202 else "Canceled")
         elif "/history/" in path and is_done:
             self._history(request, body)
@@ -189,6 +200,69 @@ class Assumed:
             for output in run.get("outputs") or {}:
                 uri = f"azureml://datastores/workspaceblobstore/paths/azureml/{name}/{output}/"
                 job["outputs"].setdefault(output, {"type": "uri_folder", "uri": uri})
+
+    # Endpoints
+
+    def _operation(self, operation: str, told: str | None) -> None:
+        """An operation that has come as far as was told. What it works on is waited for."""
+        if told is None:
+            return
+        if told not in CHANGES:
+            self._until(lambda: (self._documents.get("operations", operation) or {}).get("status") not in CHANGES)
+        found = self._documents.get("operations", operation) or {"startTime": now()}
+        ended = {"endTime": None if told in CHANGES else found.get("endTime") or now()}
+        self._documents.put("operations", operation, {**found, "status": told, **ended})
+
+    def _endpoint(self, request: Request, entry: Entry, match: re.Match[str], body: Json) -> None:
+        kind, name, deployment = match[1], match[2], match[4]
+        deployments = kind.replace("Endpoints", "Deployments")
+        key = f"{name}/{deployment}" if deployment else name
+        of = deployments if deployment else kind
+        if entry.status == 404:
+            self._until(lambda: not self._changes(of, key))
+            self._documents.remove(of, key)
+        elif request.method != "PUT" and entry.status < 300:
+            if self._documents.get(kind, name) is None:
+                self._make_endpoint(kind, name, {} if match[3] else body)
+            for made in body.get("value") or ([body] if deployment and body else []):
+                self._make_deployment(kind, name, made)
+            if (body.get("properties") or {}).get("provisioningState") not in CHANGES:
+                self._until(lambda: not self._changes(of, key))
+
+    def _make_endpoint(self, kind: str, name: str, told: Json) -> None:
+        properties = {"authMode": (told.get("properties") or {}).get("authMode") or "AMLToken"}
+        sent = json.dumps({"location": "westeurope", "properties": properties}).encode()
+        address = f"{self._service.workspace.path}/{kind}/{name}"
+        headers = {"Authorization": f"Bearer {make_token('https://management.azure.com')}"}
+        asked = Request.read("PUT", "management.azure.com", f"{address}?api-version=2023-10-01", headers, sent)
+        self._service.answer(asked)
+        self._until(lambda: not self._changes(kind, name))
+        with self._documents.change(kind, name) as made:
+            if "traffic" in made["properties"]:
+                made["properties"]["traffic"] = (told.get("properties") or {}).get("traffic") or {}
+
+    def _make_deployment(self, kind: str, endpoint: str, told: Json) -> None:
+        key = f"{endpoint}/{told['name']}"
+        deployments = kind.replace("Endpoints", "Deployments")
+        if self._documents.get(deployments, key) is not None:
+            return
+        given: Json = {name: value for name, value in told["properties"].items() if name not in _ONLY_TOLD}
+        if kind == "onlineEndpoints":
+            made = self._service.online.new_deployment(endpoint, told["name"], {**told, "properties": given}, None)
+            made["properties"] |= as_made({})
+        else:
+            made = self._service.batch.new_deployment(endpoint, told["name"], {**told, "properties": given}, None)
+        made["properties"]["provisioningState"] = "Succeeded"
+        self._documents.put(deployments, key, made)
+
+    def _changes(self, kind: str, key: str) -> bool:
+        found = self._documents.get(kind, key)
+        return found is not None and found["properties"]["provisioningState"] in CHANGES
+
+    def _until(self, settled: Callable[[], bool]) -> None:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not settled() and time.monotonic() < end:
+            time.sleep(0.01)
 
     # Blobs
 

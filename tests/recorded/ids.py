@@ -61,6 +61,7 @@ class Ids:
             self._learn_text(recorded, ours)
 
     def _learn_text(self, recorded: str, ours: str) -> None:
+        recorded, ours = recorded.partition("?")[0], ours.partition("?")[0]  # queries are signed in some years only
         parts, others = _PART.findall(self.text(recorded)), _PART.findall(ours)
         if len(parts) != len(others):
             return

@@ -9,7 +9,7 @@ WORKSPACE = re.compile(
     re.IGNORECASE,
 )
 _HOSTS = (
-    ("management", re.compile(r"([\w-]+\.)*management\.azure\.com")),
+    ("management", re.compile(r"([\w-]+\.)*management\.azure\.com|sanitized\.azure\.com")),
     ("api", re.compile(r"[\w-]+\.api\.azureml(-test)?\.ms")),
     ("blob", re.compile(r"[\w-]+\.blob\.core\.windows\.net")),
     ("login", re.compile(r"login\.microsoftonline\.com")),

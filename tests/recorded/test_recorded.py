@@ -286,3 +286,57 @@ def test_nothing_to_replay_ends_with_2_and_a_sentence(
 ) -> None:
     assert main([argument.format(tmp_path) for argument in arguments]) == 2
     assert why in capsys.readouterr().err
+
+
+ONLINE = f"{WORKSPACE}/onlineEndpoints/{SECRET}"
+OPERATIONS = "/subscriptions/0000/providers/Microsoft.MachineLearningServices/locations/westus"
+
+
+def test_host_that_was_replaced_is_that_of_azure_resource_manager(record: Record, rows: Rows) -> None:
+    put = put_model("1", model("1"))
+    record({**put, "RequestUri": put["RequestUri"].replace("management.azure.com", "Sanitized.azure.com")})
+
+    assert rows()["PUT management /W/models/{}/versions/{}"]["same"] == 1
+
+
+def polled(operation: str, status: str, end: str) -> dict[str, Any]:
+    """A look at the operation of an online endpoint; its address is signed, and that is not the same each time."""
+    name = f"oeidp:11111111-1111-4111-8111-111111111111:{operation}"
+    told = {"id": SECRET, "name": name, "startTime": SECRET, "endTime": end, "percentComplete": 0.0, "status": status}
+    address = f"https://Sanitized.azure.com{OPERATIONS}/mfeOperationsStatus/{name}?api-version=1&t={SECRET}&s={SECRET}"
+    return entry("GET", address, 200, told)
+
+
+def test_operation_has_come_as_far_as_was_told_whenever_it_is_looked_at(record: Record, rows: Rows) -> None:
+    operation = "22222222-2222-4222-8222-222222222222"
+    sent = {"location": "westus", "properties": {"authMode": "Key"}}
+    made = {
+        "id": SECRET,
+        "name": SECRET,
+        "type": SECRET,
+        "properties": {"provisioningState": "Creating", "scoringUri": None},
+    }
+    address = polled(operation, "Updating", SECRET)["RequestUri"]
+    record(
+        entry("PUT", f"https://management.azure.com{ONLINE}?api-version=1", 201, made, sent)
+        | {"ResponseHeaders": {"Azure-AsyncOperation": address}},
+        polled(operation, "Updating", "0001-01-01T00:00:00+00:00"),
+        polled(operation, "Succeeded", SECRET),
+        polled("33333333-3333-4333-8333-333333333333", "Updating", SECRET),  # begun before the recording
+    )
+
+    status = "GET management /subscriptions/{}/providers/{}/locations/{}/mfeOperationsStatus/{}"
+
+    assert rows()[status]["same"] == 3
+
+
+def test_endpoint_that_was_told_to_be_gone_is_gone(record: Record, rows: Rows) -> None:
+    kept = {"id": SECRET, "name": SECRET, "type": SECRET, "properties": {"provisioningState": "Succeeded"}}
+    record(
+        entry("GET", f"https://management.azure.com{ONLINE}?api-version=1", 200, kept),
+        entry("GET", f"https://management.azure.com{ONLINE}?api-version=1", 404, None),
+    )
+
+    row = rows()["GET management /W/onlineEndpoints/{}"]
+
+    assert "status" not in found(row)
