@@ -127,6 +127,10 @@ class Arm:
             "tenantId": WORKSPACE_GUID,
             "v1LegacyMode": False,
             "enableDataIsolation": False,
+            "enableServiceSideCMKEncryption": False,
+            "managedNetwork": {"isolationMode": "Disabled", "enableNetworkMonitor": False},
+            "serverlessComputeSettings": None,
+            "systemDatastoresAuthMode": "AccessKey",
         }
         resource = {
             "id": workspace.path,
@@ -144,7 +148,7 @@ class Arm:
 
     def discovery(self, request: Request) -> Answer:
         base = f"https://{API}"
-        known = ("api", "catalog", "experimentation", "gallery", "history", "hyperdrive", "labeling")
+        known = ("api", "catalog", "experimentation", "history", "hyperdrive", "labeling")
         return Answer.of(dict.fromkeys((*known, "modelmanagement", "pipelines", "studio"), base))
 
     def _datastore(self, name: str) -> Json:
@@ -157,13 +161,16 @@ class Arm:
             "endpoint": "core.windows.net",
             "protocol": "https",
             "isDefault": name == "workspaceblobstore",
-            "credentials": {"credentialsType": "Sas", "secrets": {"secretsType": "Sas"}},
-            "serviceDataAccessAuthIdentity": "None",
+            "credentials": {"credentialsType": "AccountKey"},
+            "subscriptionId": self.workspace.subscription,
+            "resourceGroup": self.workspace.resource_group,
+            "serviceDataAccessAuthIdentity": "WorkspaceSystemAssignedIdentity",
             "description": None,
             "properties": None,
             "tags": None,
         }
-        return {**self.resource("datastores", name, properties), "systemData": system_data(now())}
+        made = {key: value for key, value in system_data(now()).items() if not key.startswith("createdBy")}
+        return {**self.resource("datastores", name, properties), "systemData": made}
 
     def list_datastores(self, request: Request) -> Answer:
         found = [self._datastore(name) for name in DATASTORES]
@@ -222,10 +229,9 @@ class Arm:
         }
         if kind == "data":
             properties["dataType"] = versions[0]["properties"]["dataType"]
-        system: Json = versions[-1]["systemData"]
-        if kind == "components":
-            system = {key: system[key] for key in ("createdAt", "lastModifiedAt")}
-        return {**self.resource(kind, name, properties), "systemData": system}
+        else:
+            properties["provisioningState"] = "Succeeded"
+        return {**self.resource(kind, name, properties), "systemData": versions[-1]["systemData"]}
 
     def list_containers(self, request: Request, kind: str) -> Answer:
         names = dict.fromkeys(key.rpartition(":")[0] for key in self._documents.keys(kind))
@@ -242,7 +248,10 @@ class Arm:
             raise _no_container(kind, name)
         if request.query.get("listViewType") == "ActiveOnly":
             found = [document for document in found if not document["properties"].get("isArchived")]
-        return page_of(request, [self._shown(kind, document) for document in found], self.page_size)
+        answer = page_of(request, [self._shown(kind, document) for document in found], self.page_size)
+        if kind == "environments" and "$top" in request.query:  # as recorded: nothing tells that there are more
+            return Answer.of({"value": json.loads(answer.body)["value"]})
+        return answer
 
     def _codes_by_hash(self, digest: str) -> Answer:
         return Answer.of(
@@ -301,11 +310,16 @@ class Arm:
                 for key in ("createdAt", "createdBy", "createdByType", "lastModifiedAt")
             }
             return {**resource, "systemData": system}
-        properties: Json = dict(resource["properties"])
+        properties: Json = {**resource["properties"], "provisioningState": "Succeeded"}
+        if kind in ("models", "environments"):
+            properties["stage"] = "Development"
         if kind == "codes":
             properties["isAnonymous"] = False
         elif kind == "environments":
-            properties["condaFile"] = conda_as_json(properties.get("condaFile"))
+            properties |= {"condaFile": conda_as_json(properties.get("condaFile")), "autoRebuild": "Disabled"}
+            name = resource["id"].split("/")[-3]
+            if self._versions(kind, name)[0]["name"] == resource["name"]:
+                properties["properties"] = {**properties["properties"], "azureml.labels": "latest"}
         elif kind == "components":
             properties |= {"description": None, "componentSpec": as_text(properties["componentSpec"])}
         return {**resource, "properties": properties}
@@ -395,6 +409,9 @@ def page_of(request: Request, found: list[Json], size: int) -> Answer:
 
 
 def _no_container(kind: str, name: str) -> Refused:
+    if kind == "models":
+        details = [("ModelNotFound", f"Model container with name: {name} not found.")]
+        return Refused(404, "UserError", "The specified resource was not found.", details=details)
     text = f"Could not find asset container {name} among the {kind}."
     return Refused(404, "UserError", text, *_NOT_THERE.get(kind, ("NotFoundError",)))
 

@@ -93,7 +93,8 @@ class History:
             "duration": duration,
             "computeDuration": duration,
             "status": job["status"],
-            "error": {"error": job["error"]} if job["error"] else None,
+            "error": _error(job),
+            "warnings": [{"source": "Loopback", "message": "AzureMLCompute job failed"}] if job["error"] else None,
             "displayName": job["display_name"],
             "name": job.get("component"),
             "dataContainerId": f"dcid.{job['container']}",
@@ -107,12 +108,13 @@ class History:
                 "attribution": None,
                 "computeType": None,
             },
+            **(_of_step(compute) if parent else {}),
             "tags": job["tags"],
             "properties": job["properties"],
             "parameters": {},
             "settings": {},
             "services": {},
-            "actionUris": {"Cancel": cancel},
+            "actionUris": {"Cancel": cancel, **({"Diagnose": ""} if parent else {})},
             "cancelUri": cancel,
             "target": None if is_pipeline else compute or None,
             "uniqueChildRunComputeTargets": [compute] if is_pipeline and compute else [],
@@ -162,7 +164,7 @@ class History:
                 "status": job["status"],
                 "startTimeUtc": job["started"],
                 "endTimeUtc": job["ended"],
-                "error": {"error": job["error"]} if job["error"] else None,
+                "error": _error(job),
                 "properties": job["properties"],
                 "logFiles": logs,
                 "warnings": [],
@@ -213,6 +215,28 @@ class History:
         if not self._blobs.path(ARTIFACTS, f"{artifact_folder(name)}/{path}").is_file():
             raise Refused(404, "UserError", f"The artifact {path} was not found in dcid.{name}.")
         return Answer.of(self._content(name, path))
+
+
+def _error(job: Json) -> Json | None:
+    """Why a run has failed, as run history tells it; what is not known is null, and its time is in the year 1."""
+    if not job["error"]:
+        return None
+    unset = ("severity", "messageFormat", "referenceCode", "detailsUri", "target", "innerError", "additionalInfo")
+    root = {**dict.fromkeys(unset), "messageParameters": {}, "details": [], **job["error"]}
+    around = {**dict.fromkeys(("correlation", "environment", "location")), "time": "0001-01-01T00:00:00+00:00"}
+    return {"error": root, **around, "componentName": "CommonRuntime"}
+
+
+def _of_step(compute: str) -> Json:
+    """What is told of the run of a pipeline's step alone: where it runs."""
+    kind = {"orchestrator": "Execution", "attribution": "Aether", "computeType": "AmlcTrain"}
+    unset = dict.fromkeys(("vmSize", "priority", "region"))
+    return {
+        "runTypeV2": {**kind, "traits": ["azureml.StepRun", "scriptRun", "remote", "CommonRuntime"]},
+        "compute": {**unset, "target": compute, "targetType": "amlcompute", "instanceCount": 1, "gpuCount": 0},
+        "computeRequest": {"nodeCount": 1, "gpuCount": 0},
+        "diagnosticsUri": "",
+    }
 
 
 def _guid(name: str) -> str:

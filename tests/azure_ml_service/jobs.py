@@ -36,6 +36,7 @@ _UNSET_OF: dict[str, Json] = {
         "limits": None,
         "environmentVariables": None,
         "parameters": {},
+        "queueSettings": {"jobTier": "Null"},
     },
 }
 _RESOURCES = {"instanceCount": 1, "instanceType": None, "properties": None, "shmSize": "2g", "dockerArgs": None}
@@ -51,6 +52,9 @@ class Executor(Protocol):
     def cancel(self, name: str) -> None:
         """Cancel a job."""
         ...
+
+
+_FIRST_OF_2025 = "2025-01-01"  # the version of the API by which the SDK sends command jobs
 
 
 def new_job(name: str, submitted: Json, parent: Json | None = None, step: str | None = None) -> Json:
@@ -72,7 +76,8 @@ def new_job(name: str, submitted: Json, parent: Json | None = None, step: str | 
         "outputs": {},
         "tags": submitted.get("tags") or {},
         "properties": {
-            **(_CLUSTER if is_command else {}),
+            **(_cluster(submitted) if is_command else {}),
+            **(_snapshot(submitted["codeId"]) if is_command and submitted.get("codeId") else {}),
             **{key: str(value) for key, value in (submitted.get("properties") or {}).items()},
         },
         "display_name": step or submitted.get("displayName") or name,
@@ -93,13 +98,16 @@ def started_properties(job: Json) -> dict[str, str]:
     }
     compute = str(submitted.get("computeId") or settings.get("default_compute") or "")
     return {
+        **({"azureml.SourceComponentId": submitted["componentId"]} if submitted.get("componentId") else {}),
         "azureml.DevPlatv2": "true",
+        "azureml.DatasetAccessMode": "Asset",
         "azureml.runsource": "azureml.PipelineRun",
         "runSource": "MFE",
         "runType": "HTTP",
         "azureml.parameters": json.dumps(literals),
-        "azureml.continue_on_step_failure": str(settings.get("continue_on_step_failure", False)),
+        "azureml.continue_on_step_failure": str(settings.get("continue_on_step_failure", True)),
         "azureml.continue_on_failed_optional_input": "True",
+        "azureml.enforceRerun": str(settings.get("force_rerun", False)),
         "azureml.defaultComputeName": compute.rpartition("/")[2],
         "azureml.defaultDataStoreName": "workspaceblobstore",
         "azureml.pipelineComponent": "pipelinerun",
@@ -110,12 +118,13 @@ def ended_properties(job: Json) -> dict[str, str]:
     """The properties that the service gives a job when it has ended."""
     if job["submitted"].get("jobType") != "Pipeline":
         return {}
-    stage = {"StartTime": job["started"], "EndTime": job["ended"], "Status": "Finished"}
+    status = "Finished" if job["status"] == "Completed" else job["status"]
+    stage = {"StartTime": job["started"], "EndTime": job["ended"], "Status": status}
     return {"azureml.pipelines.stages": json.dumps({"Initialization": None, "Execution": stage})}
 
 
-def new_child(name: str, node: Json, parent: Json, step: str) -> Json:
-    """The document of a pipeline's step."""
+def new_child(name: str, node: Json, parent: Json, step: str, code: str | None = None) -> Json:
+    """The document of a pipeline's step; ``code`` is the id of its component's code, if it has any."""
     above: Json = parent["submitted"]
     default = (above.get("settings") or {}).get("default_compute")
     compute = node.get("computeId") or above.get("computeId") or default
@@ -126,21 +135,33 @@ def new_child(name: str, node: Json, parent: Json, step: str) -> Json:
     job["properties"] |= {
         "azureml.runsource": "azureml.StepRun",
         "azureml.nodeid": nodeid,
-        "ContentSnapshotId": str(uuid.uuid5(uuid.NAMESPACE_URL, node["componentId"])),
+        **(_snapshot(code) if code else {}),
         "StepType": "PythonScriptStep",
         "ComputeTargetType": "AmlCompute",
         "azureml.moduleid": version if component == "azureml_anonymous" else node["componentId"],
         "azureml.moduleName": component,
         "azureml.moduleVersion": "1" if component == "azureml_anonymous" else version,
+        "azureml.moduleFamilyId": "0",
+        "azureml.DatasetAccessMode": "Asset",
+        "azureml.rootpipelinerunid": parent["root"],
         "azureml.pipeline": parent["name"],
         "azureml.pipelinerunid": parent["name"],
         "azureml.DevPlatv2": "true",
         "azureml.pipelineComponent": "masterescloud",
-        **_CLUSTER,
+        **_cluster({"computeId": compute}),
         **_PROCESS,
     }
     job["tags"] = {"azureml.nodeid": nodeid, "azureml.pipeline": parent["name"]}
     return job
+
+
+def _snapshot(code: str) -> dict[str, str]:
+    return {"ContentSnapshotId": str(uuid.uuid5(uuid.NAMESPACE_URL, code))}
+
+
+def _cluster(submitted: Json) -> dict[str, str]:
+    compute = str(submitted.get("computeId") or "").rpartition("/")[2]
+    return {**_CLUSTER, **({"_azureml.ClusterName": compute} if compute else {})}
 
 
 def mark_reused(job: Json, earlier: Json) -> None:
@@ -196,8 +217,8 @@ class Jobs:
             raise Refused(404, "UserError", f"Not found job with the name {name}.", "NotFound")
         return found
 
-    def resource(self, job: Json) -> Json:
-        """A job as ARM shows it; of a pipeline's child it shows no properties."""
+    def resource(self, job: Json, api_version: str = "") -> Json:
+        """A job as ARM shows it by a version of the API; of a pipeline's child it shows no properties."""
         made = {"createdAt": job["created"], "createdBy": "Loopback", "createdByType": "Application"}
         resource = {**self._arm.resource("jobs", job["name"], None), "systemData": made}
         if job["parent"]:
@@ -216,7 +237,7 @@ class Jobs:
             "experimentName": job["experiment"],
             "displayName": job["display_name"],
             "status": job["status"],
-            "inputs": {name: _input(given) for name, given in (submitted.get("inputs") or {}).items()},
+            "inputs": _inputs(submitted),
             "outputs": _outputs(job),
             "tags": job["tags"],
             "properties": job["properties"],
@@ -226,7 +247,8 @@ class Jobs:
             },
         }
         if kind == "Command":
-            properties["resources"] = {**_RESOURCES, **(submitted.get("resources") or {})}
+            newer = {"dockerArgsList": None} if api_version >= _FIRST_OF_2025 else {}
+            properties["resources"] = {**_RESOURCES, **newer, **(submitted.get("resources") or {})}
         return {**resource, "properties": properties}
 
     def list(self, request: Request) -> Answer:
@@ -240,7 +262,7 @@ class Jobs:
         return page_of(request, [self.resource(job) for job in found], self._arm.page_size)
 
     def get(self, request: Request, name: str) -> Answer:
-        return Answer.of(self.resource(self._job(name)))
+        return Answer.of(self.resource(self._job(name), request.api_version))
 
     def put(self, request: Request, name: str) -> Answer:
         submitted = request.json["properties"]
@@ -248,15 +270,17 @@ class Jobs:
             raise Refused(400, "UserError", f"A job of type {submitted['jobType']} cannot be run here.")
         if submitted["jobType"] == "Pipeline":
             _check_second_token(request.headers)
+        elif request.api_version >= _FIRST_OF_2025:
+            _check_members(submitted)
         with self._documents.lock:
             if self._documents.get("jobs", name) is not None:
-                return Answer.of(self.resource(self._changed(name, submitted)))
+                return Answer.of(self.resource(self._changed(name, submitted), request.api_version))
             self._check_references(submitted)
             job = new_job(name, submitted)
             self._documents.put("jobs", name, job)
         self._executor.submit(name)
         address = f"https://{request.host}{request.path}?api-version={request.api_version}"
-        return Answer.of(self.resource(job), 201, Location=address)
+        return Answer.of(self.resource(job, request.api_version), 201, Location=address)
 
     def _changed(self, name: str, submitted: Json) -> Json:
         """Change a job that is there as a second PUT does: tags, properties, display name, description."""
@@ -327,6 +351,13 @@ def _service(name: str, endpoint: str) -> Json:
     return {"jobServiceType": name, **unset, "endpoint": endpoint}
 
 
+def _inputs(submitted: Json) -> Json | None:
+    """The inputs of a job as ARM shows them; null if none were sent."""
+    if submitted.get("inputs") is None:
+        return None
+    return {name: _input(given) for name, given in submitted["inputs"].items()}
+
+
 def _input(given: Json) -> Json:
     mode = {} if given["jobInputType"] == "literal" else {"mode": "ReadOnlyMount"}
     return {"description": None, **mode, **given}
@@ -346,6 +377,28 @@ def _outputs(job: Json) -> Json:
         default = f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{job['name']}"
         outputs["default"] = {**unset, "uri": default, "jobOutputType": "uri_folder"}
     return outputs
+
+
+def _check_members(submitted: Json) -> None:
+    """Refuse what the version of the API by which command jobs are sent does not know: the version of an output."""
+    kinds = [
+        output["jobOutputType"] for output in (submitted.get("outputs") or {}).values() if output.get("assetVersion")
+    ]
+    if kinds:
+        details = [
+            (
+                "RequestInvalid",
+                f"Could not find member 'assetVersion' on object of type '{_class_of(kind)}JobOutput'."
+                " Path 'assetVersion'.",
+            )
+            for kind in kinds
+        ]
+        text = "Request is invalid and/or missing fields."
+        raise Refused(400, "UserError", text, "RequestInvalid", details=details)
+
+
+def _class_of(kind: str) -> str:
+    return "".join(part.capitalize() for part in kind.split("_"))
 
 
 def _check_second_token(headers: Mapping[str, str]) -> None:

@@ -76,8 +76,23 @@ class Answer:
         return cls.of({"error": {"code": code, "message": message}}, status)
 
     @classmethod
-    def workspace_error(cls, status: int, code: str, message: str, inner: Sequence[str] = ()) -> "Answer":
-        """An error in the form of Azure ML, which tells its cause as a chain of inner codes, the innermost last."""
+    def workspace_error(
+        cls,
+        status: int,
+        code: str,
+        message: str,
+        inner: Sequence[str] = (),
+        details: Sequence[tuple[str, str]] = (),
+    ) -> "Answer":
+        """An error in the form of Azure ML: its cause is a chain of inner codes, the innermost last, or in details.
+
+        Args:
+            status: The status code.
+            code: The outermost code, mostly ``UserError``.
+            message: What happened.
+            inner: The codes below it.
+            details: Codes and messages of each thing that is wrong.
+        """
         told: Json | None = None
         for cause in reversed(inner):
             told = {"code": cause, "innerError": told}
@@ -90,19 +105,24 @@ class Answer:
         }
         if told is not None:
             values["InnerError"] = told
+        if told is not None and details:
+            values["MessageFormat"] = message
         more = [{"type": name, "info": {"value": value}} for name, value in values.items()]
-        error = {"code": code, "message": message, "details": [], "additionalInfo": more}
+        each = [{"code": what, "message": text, "details": [], "additionalInfo": []} for what, text in details]
+        error = {"code": code, "message": message, "details": each, "additionalInfo": more}
         return cls.of({"error": error}, status, x_ms_response_type="error")
 
 
 class Refused(Exception):
     """A request that is answered with an error; with inner codes, or code ``NotFound``, in the form of Azure ML."""
 
-    def __init__(self, status: int, code: str, message: str, *inner: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *inner: str, details: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__(message)
         told = (status, code, message)
         is_ours = bool(inner) or code in ("UserError", "NotFound")
-        self.answer = Answer.workspace_error(*told, inner) if is_ours else Answer.error(*told)
+        self.answer = Answer.workspace_error(*told, inner, details) if is_ours else Answer.error(*told)
 
 
 Handler: TypeAlias = Callable[..., Answer | None]  # None: the connection is cut

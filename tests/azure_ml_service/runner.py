@@ -445,7 +445,7 @@ class Runner:
 
     def _make_child(self, parent: Json, step: str, node: Json, definition: Definition) -> str:
         name = str(uuid.uuid4())
-        job = new_child(name, node, parent, step)
+        job = new_child(name, node, parent, step, definition.code)
         job["outputs"] = self._processes.addresses(name, definition)
         self._documents.put("jobs", name, job)
         return name

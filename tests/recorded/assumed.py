@@ -156,9 +156,11 @@ class Assumed:
             return
         with self._documents.change("jobs", name) as job:
             job["status"] = status
-            if status not in ("NotStarted", "Queued", "Starting"):
+            if status not in ("NotStarted", "Starting", "Preparing"):
                 job["started"] = job["started"] or now()
                 job["properties"] |= {} if job["parent"] else started_properties(job)
+                if job["submitted"].get("jobType") != "Pipeline":
+                    job["tags"] |= {"_aml_system_ComputeTargetStatus": json.dumps({"AllocationState": "steady"})}
             if status in TERMINAL:
                 job["ended"] = job["ended"] or now()
                 job["properties"] |= ended_properties(job)
@@ -175,6 +177,8 @@ class Assumed:
         if (run.get("properties") or {}).get("azureml.isreused"):
             earlier = new_child(str(uuid.uuid5(uuid.NAMESPACE_URL, name)), node, above, step)
             mark_reused(child, earlier)
+        if run.get("error"):
+            child["error"] = {"code": "UserError", "message": "assumed"}
         self._documents.put("jobs", name, child)
         self._status(name, run.get("status") or "Completed")
 
@@ -224,6 +228,9 @@ class Assumed:
         elif request.method != "PUT" and entry.status < 300:
             if self._documents.get(kind, name) is None:
                 self._make_endpoint(kind, name, {} if match[3] else body)
+            if (told := body.get("properties") or {}).get("traffic"):
+                with self._documents.change(kind, name) as endpoint:
+                    endpoint["properties"]["traffic"] = told["traffic"]
             for made in body.get("value") or ([body] if deployment and body else []):
                 self._make_deployment(kind, name, made)
             if (body.get("properties") or {}).get("provisioningState") not in CHANGES:
@@ -237,9 +244,6 @@ class Assumed:
         asked = Request.read("PUT", "management.azure.com", f"{address}?api-version=2023-10-01", headers, sent)
         self._service.answer(asked)
         self._until(lambda: not self._changes(kind, name))
-        with self._documents.change(kind, name) as made:
-            if "traffic" in made["properties"]:
-                made["properties"]["traffic"] = (told.get("properties") or {}).get("traffic") or {}
 
     def _make_deployment(self, kind: str, endpoint: str, told: Json) -> None:
         key = f"{endpoint}/{told['name']}"

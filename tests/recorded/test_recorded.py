@@ -57,6 +57,8 @@ def model(version: str, **more: object) -> dict[str, Any]:
         "modelType": "custom_model",
         "modelUri": SECRET,
         "jobName": None,
+        "provisioningState": "Succeeded",
+        "stage": "Development",
         **more,
     }
     kind = "Microsoft.MachineLearningServices/workspaces/models/versions"

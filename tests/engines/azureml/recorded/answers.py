@@ -1,5 +1,6 @@
 """Answers in the shape that Azure ML's were recorded in: its keys, types, nulls and words. All names are made up."""
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,6 +52,15 @@ def refusal(status: int, message: str, *codes: str) -> Answer:
     ]
     error = {"code": codes[0], "message": message, "details": [], "additionalInfo": information}
     return told({"error": error}, status)
+
+
+def details_of(refused: Answer, *details: tuple[str, str]) -> Answer:
+    """The same error, with a code and a message for each thing that is wrong."""
+    body: Json = json.loads(refused.body)
+    body["error"]["details"] = [
+        {"code": code, "message": message, "details": [], "additionalInfo": []} for code, message in details
+    ]
+    return Answer(refused.status, json.dumps(body).encode(), refused.headers)
 
 
 def made_by(*, modified: bool = False) -> Json:

@@ -8,7 +8,7 @@ from flows.engines.local.host.processes import tracking_environment
 from flows.errors import ServiceError, SettingsError, TandemError, UserError
 from flows.settings import Settings
 from tests.azure_ml_service.messages import Answer
-from tests.engines.azureml.recorded.answers import nothing, page, refusal, told
+from tests.engines.azureml.recorded.answers import details_of, nothing, page, refusal, told
 from tests.engines.azureml.recorded.conftest import InWorkspace
 from tests.engines.azureml.recorded.player import Player
 from tests.engines.conftest import Await
@@ -66,6 +66,21 @@ SENTENCES: dict[str, tuple[Answer, str, str]] = {
         "",
         'Failed to update component fit since field "code" is immutable, try specifying a new version '
         "(UpdateComponentFailed). Write another version in its file, or leave it as it is registered.",
+    ),
+    "member that the version of the API does not know": (
+        details_of(
+            refusal(400, "Request is invalid.", "UserError", "RequestInvalid"),
+            ("RequestInvalid", "Could not find member 'assetVersion' on object of type 'UriFolderJobOutput'."),
+            ("RequestInvalid", "Could not find member 'assetVersion' on object of type 'UriFolderJobOutput'."),
+        ),
+        "",
+        "Request is invalid; Could not find member 'assetVersion' on object of type 'UriFolderJobOutput' "
+        "(RequestInvalid).",
+    ),
+    "model, in the details": (
+        details_of(refusal(404, "It was not found.", "UserError"), ("ModelNotFound", "There is no model fit.")),
+        "/models/fit/versions",
+        "The model fit was not found in the workspace. See which there are: `az ml model list --name fit -w lab`.",
     ),
     "cancel of a job that is over": (
         refusal(400, "It is over.", "UserError", "BadArgument", "ArgumentInvalid", "CancelPipelineRunInTerminalStatus"),

@@ -1,0 +1,196 @@
+"""Answers of the loopback service, in the shape that the real one was recorded to give them since 2023."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.azure_ml_service.identity import make_token
+from tests.azure_ml_service.jobs import new_child, new_job, started_properties
+from tests.azure_ml_service.messages import Answer, Request
+from tests.azure_ml_service.service import Service
+from tests.recorded.assumed import NothingRuns
+from tests.waiting import until
+
+COMMAND = {"jobType": "Command", "command": "ls", "environmentId": "azureml:lab:1", "inputs": {}}
+API_OF_2025 = "2025-01-01-preview"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service that runs nothing."""
+    made = Service(tmp_path, executor=NothingRuns()).start(with_mlflow=False)
+    yield made
+    made.stop()
+
+
+def ask(
+    service: Service, method: str, path: str, sent: object = None, version: str = "2024-01-01-preview", more: str = ""
+) -> Answer:
+    """Ask for something in the workspace, or for an address."""
+    address = path if path.startswith("https://") else f"{service.workspace.path}{path}?api-version={version}{more}"
+    headers = {"Authorization": f"Bearer {make_token('https://management.azure.com')}"}
+    body = b"" if sent is None else json.dumps(sent).encode()
+    return service.answer(Request.read(method, "management.azure.com", address, headers, body))
+
+
+def told(answer: Answer) -> Any:
+    """What an answer says."""
+    return json.loads(answer.body)
+
+
+def command_job(service: Service, name: str, version: str, **more: object) -> Answer:
+    compute = f"{service.workspace.path}/computes/cpu-cluster-01"
+    sent = {"properties": {**COMMAND, "computeId": compute, **more}}
+    return ask(service, "PUT", f"/jobs/{name}", sent, version)
+
+
+def test_version_of_an_output_of_a_command_job_is_refused_by_the_api_of_2025(service: Service) -> None:
+    outputs = {"rows": {"jobOutputType": "uri_folder", "assetName": "rows", "assetVersion": "2"}}
+
+    refused = command_job(service, "one", API_OF_2025, outputs=outputs)
+
+    error = told(refused)["error"]
+    assert (refused.status, error["code"], error["details"][0]["code"]) == (400, "UserError", "RequestInvalid")
+    assert "'assetVersion' on object of type 'UriFolderJobOutput'" in error["details"][0]["message"]
+    assert error["additionalInfo"][-1]["type"] == "MessageFormat"
+    assert command_job(service, "one", "2024-01-01-preview", outputs=outputs).status == 201
+
+
+def test_command_job_is_told_by_the_version_of_the_api_that_asks(service: Service) -> None:
+    by_2025, by_2024 = (told(command_job(service, "one", api))["properties"] for api in (API_OF_2025, "2024-01-01"))
+
+    assert (by_2025["resources"]["dockerArgsList"], "dockerArgsList" in by_2024["resources"]) == (None, False)
+    assert by_2024["queueSettings"] == {"jobTier": "Null"}
+    assert by_2024["properties"]["_azureml.ClusterName"] == "cpu-cluster-01"
+
+
+def test_cancel_of_a_command_job_is_answered_as_that_of_a_pipeline(service: Service) -> None:
+    command_job(service, "one", API_OF_2025)
+
+    answer = ask(service, "POST", "/jobs/one/cancel")
+
+    assert (answer.status, told(answer)) == (202, None)
+    assert answer.headers["x-ms-async-operation-timeout"] == "PT1H"
+    assert ask(service, "GET", answer.headers["Location"]).status == 202
+
+
+def test_pipeline_that_says_nothing_goes_on_after_a_failure_and_has_no_inputs(service: Service) -> None:
+    job = new_job("one", {"jobType": "Pipeline", "jobs": {}, "componentId": "azureml:whole:1"})
+
+    properties = started_properties(job)
+
+    assert properties["azureml.continue_on_step_failure"] == "True"
+    assert properties["azureml.SourceComponentId"] == "azureml:whole:1"
+    assert service.job_routes.resource(job)["properties"]["inputs"] is None
+
+
+def test_step_that_failed_tells_its_error_and_where_it_ran(service: Service) -> None:
+    above = new_job("above", {"jobType": "Pipeline", "computeId": "/computes/gpu", "jobs": {}})
+    step = new_child("step", {"componentId": "azureml:fit:1"}, above, "fit")
+    step |= {"status": "Failed", "error": {"code": "UserError", "message": "It failed."}}
+    service.documents.put("jobs", "above", above)
+    service.documents.put("jobs", "step", step)
+
+    (run,) = told(
+        ask(
+            service,
+            "GET",
+            f"https://westeurope.api.azureml.ms/history/v1.0{service.workspace.path}/runs/above/children",
+        )
+    )["value"]
+
+    assert run["error"]["error"]["message"] == "It failed."
+    assert (run["error"]["componentName"], run["error"]["time"][:4]) == ("CommonRuntime", "0001")
+    assert (run["compute"]["target"], run["runTypeV2"]["orchestrator"]) == ("gpu", "Execution")
+    assert "ContentSnapshotId" not in run["properties"]  # its component has no code
+
+
+def test_model_that_is_not_there_is_told_in_the_details(service: Service) -> None:
+    answer = ask(service, "GET", "/models/none/versions")
+
+    error = told(answer)["error"]
+    assert (answer.status, error["code"], error["details"][0]["code"]) == (404, "UserError", "ModelNotFound")
+    assert "InnerError" not in [one["type"] for one in error["additionalInfo"]]
+
+
+def test_newest_version_of_an_environment_is_labelled_and_the_first_of_a_list_tells_of_no_more(
+    service: Service,
+) -> None:
+    for version in ("bar", "foo"):
+        made = ask(
+            service, "PUT", f"/environments/lab/versions/{version}", {"properties": {"image": f"ubuntu:{version}"}}
+        )
+        assert told(made)["properties"]["properties"] == {"azureml.labels": "latest"}
+
+    listed = told(ask(service, "GET", "/environments/lab/versions", more="&$orderBy=createdtime%20desc&$top=1"))
+
+    assert told(ask(service, "GET", "/environments/lab/versions/bar"))["properties"]["properties"] == {}
+    assert ([one["name"] for one in listed["value"]], "nextLink" in listed) == (["foo"], False)
+
+
+def test_versions_are_told_to_be_there_and_in_what_stage(service: Service) -> None:
+    sent = {"properties": {"componentSpec": {"type": "command", "command": "ls", "environment": "azureml:lab:1"}}}
+
+    ask(service, "PUT", "/components/fit/versions/1", sent)
+
+    version = told(ask(service, "GET", "/components/fit/versions/1"))["properties"]
+    container = told(ask(service, "GET", "/components/fit"))
+    assert version["provisioningState"] == container["properties"]["provisioningState"] == "Succeeded"
+    assert container["systemData"]["createdBy"]
+
+
+def put_endpoint(service: Service, kind: str) -> Answer:
+    return ask(service, "PUT", f"/{kind}/lab", {"location": "westeurope", "properties": {"authMode": "aadToken"}})
+
+
+def test_operation_of_an_online_endpoint_is_signed_and_ends_in_the_year_1_until_it_is_over(service: Service) -> None:
+    service.operations.seconds = 0.2
+
+    made = put_endpoint(service, "onlineEndpoints")
+
+    address = made.headers["Azure-AsyncOperation"]
+    begun = told(ask(service, "GET", address))
+    assert parse_qs(urlsplit(address).query).keys() == {"api-version", "t", "c", "s", "h"}
+    assert address.startswith(told(made)["properties"]["properties"]["AzureAsyncOperationUri"])
+    assert (begun["status"], begun["endTime"], begun["percentComplete"]) == (
+        "Updating",
+        "0001-01-01T00:00:00+00:00",
+        0.0,
+    )
+    until(lambda: told(ask(service, "GET", address))["status"] == "Succeeded")
+    ended = told(ask(service, "GET", address))
+    assert (ended["endTime"] > begun["startTime"], ended["percentComplete"]) == (True, 0.0)
+
+
+def test_batch_endpoint_tells_no_operation_and_its_address_once_it_is_made(service: Service) -> None:
+    service.operations.seconds = 0.2
+
+    made = put_endpoint(service, "batchEndpoints")
+
+    properties = told(made)["properties"]
+    assert properties["scoringUri"] is None
+    assert properties["properties"].keys() == {"BatchEndpointCreationApiVersion", "azureml.onlineendpointid"}
+    assert told(ask(service, "GET", made.headers["Azure-AsyncOperation"])).keys() == {"id", "name", "status"}
+    until(lambda: told(ask(service, "GET", "/batchEndpoints/lab"))["properties"]["provisioningState"] == "Succeeded")
+    assert told(ask(service, "GET", "/batchEndpoints/lab"))["properties"]["scoringUri"].endswith("/jobs")
+
+
+@pytest.mark.parametrize("kind", ["onlineEndpoints", "batchEndpoints"])
+def test_deletion_of_an_endpoint_is_an_operation_of_the_same_name(service: Service, kind: str) -> None:
+    put_endpoint(service, kind)
+    until(lambda: told(ask(service, "GET", f"/{kind}/lab"))["properties"]["provisioningState"] == "Succeeded")
+
+    deleted = ask(service, "DELETE", f"/{kind}/lab")
+
+    assert deleted.headers["x-ms-async-operation-timeout"] == "PT30M"
+    assert "/mfeOperationResults/" in deleted.headers["Location"]
+    until(lambda: ask(service, "GET", deleted.headers["Location"]).status == 200)
+    gone = ask(service, "GET", f"/{kind}/lab")
+    assert (gone.status, told(gone)["error"]["additionalInfo"][-1]["info"]["value"]["innerError"]["code"]) == (
+        404,
+        "EndpointNotFound",
+    )
