@@ -21,7 +21,7 @@ from flows.engines.runs import PipelineRequest
 from flows.errors import CannotRunHere
 from flows.settings import Settings
 from flows.spec.model.job import DataReference, JobSpec
-from flows.spec.rules.lint import needed_by_azure_ml
+from flows.spec.rules.lint import only_for_azure_ml
 from flows.spec.text.faults import raise_faults
 from flows.tags import FILE, FLOW_RUN
 from flows.training.parameters import EngineName, TrackingName
@@ -119,7 +119,7 @@ def file_request(
         spec = with_local_data(spec, assets, settings)
     else:
         _check_whole_pipelines(spec, whole)
-        raise_faults(replace(needed, warning=False) for needed in needed_by_azure_ml(spec))
+        raise_faults(replace(needed, warning=False) for needed in only_for_azure_ml(spec))
     return PipelineRequest(
         spec=spec,
         job_name=_name(parameters, whole, flow_run_id),

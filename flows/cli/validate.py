@@ -19,7 +19,7 @@ from flows.plain_text.table import aligned
 from flows.spec.model.job import JobKind, JobSpec
 from flows.spec.reading.reader import Examination, examine
 from flows.spec.reading.served import ServedExamination, examine_served
-from flows.spec.rules.lint import needed_by_azure_ml
+from flows.spec.rules.lint import only_for_azure_ml
 from flows.spec.text.words import counted
 
 WIDTH = 100
@@ -151,7 +151,7 @@ def _examined(file: str, pairs: Sequence[str], engine: str | None) -> Examinatio
     found = examine(path, given_assets(pairs, path).components)
     if engine is None or ENGINES[engine].runs_here or found.spec is None:
         return found
-    needed = set(needed_by_azure_ml(found.spec))
+    needed = set(only_for_azure_ml(found.spec))
     return replace(
         found, findings=tuple(replace(each, warning=each.warning and each not in needed) for each in found.findings)
     )

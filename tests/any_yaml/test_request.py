@@ -10,6 +10,7 @@ from flows.any_yaml.selection.part import Part
 from flows.errors import CannotRunHere, SpecError
 from flows.settings import Settings
 
+VERSION = "outputs: {rows: {type: uri_folder, name: rows, version: '2'}}\n"
 JOBS = "jobs:\n  a: {type: command, command: date, environment: azureml:e:1}\n"
 WORKSPACE = {
     "AZUREML_ARM_SUBSCRIPTION": "s",
@@ -23,6 +24,10 @@ WORKSPACE = {
     [
         (f"type: pipeline\n{JOBS}", "settings.default_compute: no compute is set for a"),
         (f"settings: {{default_compute: serverless}}\n{JOBS}", "type: there is no type"),
+        (
+            f"command: ls > ${{{{outputs.rows}}}}/a\nenvironment: azureml:e:1\ncompute: azureml:c\n{VERSION}",
+            "outputs.rows.version: the output rows has a version",
+        ),
     ],
 )
 def test_what_only_azure_ml_needs_is_a_fault_there_and_none_here(

@@ -112,6 +112,23 @@ def test_an_input_without_a_value(warnings: Warnings) -> None:
     ]
 
 
+def test_a_version_of_an_output_of_a_command_job(warnings: Warnings) -> None:
+    run = 'command: "ls > ${{outputs.rows}}/a"'
+    rest = (
+        "environment: azureml:e:1",
+        "compute: azureml:c",
+        "outputs: {rows: {type: uri_folder, name: rows, version: '2'}}",
+    )
+    text = "\n".join((run, *rest))
+
+    assert warnings(text) == [
+        "job.yml:4: outputs.rows.version: warning: the output rows has a version, and Azure ML refuses that for a "
+        "command job by itself | Leave version out, then it is the next one; or make the job a step of a pipeline."
+    ]
+    assert warnings(text.replace(", version: '2'", "")) == []
+    assert warnings(pipeline(f"a: {{type: command, {', '.join((run, *rest))}}}")) == []
+
+
 def test_a_pipeline_without_a_compute(warnings: Warnings) -> None:
     step = "{command: run, environment: azureml:e:1}"
     assert warnings(pipeline(f"a: {step}", f"b: {step}")) == [

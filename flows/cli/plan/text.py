@@ -14,7 +14,7 @@ from flows.engines.plan.reasons import Reason, ReasonKind
 from flows.engines.plan.steps import StepPlan
 from flows.engines.plan.store import StepRecord
 from flows.plain_text.table import aligned
-from flows.spec.rules.lint import needed_by_azure_ml
+from flows.spec.rules.lint import only_for_azure_ml
 from flows.spec.text.words import counted
 
 WIDTH = 100
@@ -155,7 +155,7 @@ def _writes(plan: JobPlan) -> Iterator[tuple[str, str]]:
 
 
 def _needed(plan: JobPlan) -> Iterator[tuple[str, str]]:
-    for needed in needed_by_azure_ml(plan.spec):
+    for needed in only_for_azure_ml(plan.spec):
         yield needed.message, needed.remedy
 
 
