@@ -268,8 +268,9 @@ class JobSpec:
 
     ``steps`` are in the order of the file (:func:`flows.spec.graph.waves` orders them); ``nested`` has the pipeline
     components that steps came from, by the name of their node; ``declared`` is what else the file says of the job
-    (identity, services, properties, further settings); ``places`` says where in the files each dotted key stands;
-    ``left_out`` names the nodes of the file that are not to be run, in a job of some of its steps.
+    (identity, services, properties, further settings); ``places`` says where in the files each dotted key stands, and
+    ``type`` is that of the file as it is written there; ``left_out`` names the nodes of the file
+    that are not to be run, in a job of some of its steps.
 
     A job's own values of the inputs are typed by the value; those of a component are typed as it declares them, have
     its defaults, and may be optional.
@@ -294,6 +295,7 @@ class JobSpec:
     )
     declared: Mapping[str, Any] = field(default_factory=_nothing)
     left_out: frozenset[str] = frozenset()
+    type: str | None = field(default=None, compare=False, repr=False)
     places: Mapping[str, Place] = field(
         default_factory=lambda: MappingProxyType(dict[str, Place]()), compare=False, repr=False
     )

@@ -81,6 +81,7 @@ def job_spec(
         continue_on_step_failure=settings.flag("continue_on_step_failure", True),
         force_rerun=settings.flag("force_rerun", False),
         declared=MappingProxyType(declared),
+        type=section.text("type"),
         places=MappingProxyType({**places_within(section.node), **places}),
     )
 

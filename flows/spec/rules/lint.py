@@ -78,21 +78,9 @@ def open_inputs(spec: JobSpec) -> Iterator[Fault]:
 
 
 def needed_by_azure_ml(spec: JobSpec) -> Iterator[Fault]:
-    """What only Azure ML needs of a job: noted as warnings here, and a fault where the job is to run there.
-
-    Every step of a pipeline has a compute, even where serverless would do; and what is no command says its type.
-    """
-    if spec.kind in (JobKind.PIPELINE, JobKind.SWEEP) and "type" not in spec.places:
-        message = "there is no type, and Azure ML takes the file for a command job"
-        yield _warning(spec.place("type"), message, f"Add type: {spec.kind}.")
-    if spec.kind is not JobKind.PIPELINE or spec.is_component or spec.default_compute is not None:
-        return
-    without = [name for name, step in spec.steps.items() if step.compute is None and step.kind in _ON_COMPUTE]
-    if without:
-        message = f"no compute is set for {', '.join(without)}"
-        yield _warning(
-            spec.place("settings.default_compute"), message, "Add default_compute: serverless under settings."
-        )
+    """What only Azure ML needs of a job: noted as warnings here, and a fault where the job is to run there."""
+    for rule in (_typed, _kind_of_job, _imports, _computes):
+        yield from rule(spec)
 
 
 def refused_by_azure_ml(spec: JobSpec) -> Iterator[Fault]:
@@ -152,6 +140,52 @@ RULES: tuple[Rule, ...] = (
     cut_commands,
     component_name,
 )
+
+
+def _typed(spec: JobSpec) -> Iterator[Fault]:
+    """What is no command says its type, in small letters."""
+    if spec.kind in (JobKind.PIPELINE, JobKind.SWEEP) and "type" not in spec.places:
+        message = "there is no type, and Azure ML takes the file for a command job"
+        yield _warning(spec.place("type"), message, f"Add type: {spec.kind}.")
+    elif not spec.is_component and spec.type is not None and spec.type != spec.type.lower():
+        message = f"{spec.type} has capital letters, and Azure ML knows no such type of job"
+        yield _warning(spec.place("type"), message, f"Write type: {spec.type.lower()}.")
+
+
+def _kind_of_job(spec: JobSpec) -> Iterator[Fault]:
+    """A job by itself is no parallel one, and only a pipeline may be all in a component."""
+    kind = (spec.type or spec.kind).lower()
+    if spec.is_component or kind == JobKind.PIPELINE:
+        return
+    if spec.kind is JobKind.PARALLEL:
+        yield _warning(spec.place("type"), "Azure ML has no job of type parallel", "Make it a step of a pipeline.")
+    elif "component" in spec.places:
+        message = f"Azure ML has no {kind} job of a component"
+        yield _warning(spec.place("component"), message, "Make it a step of a pipeline.")
+
+
+def _imports(spec: JobSpec) -> Iterator[Fault]:
+    """No job or step imports data: the client sends none, unless it is registered and in a nested pipeline."""
+    if spec.kind is not JobKind.PIPELINE and spec.is_component:
+        return
+    for name, step in spec.steps.items():
+        is_inner = spec.is_component or len(step.node) > 1
+        if step.kind == "import" and not (is_inner and step.component.reference is not None):
+            key = f"jobs.{name}.type" if spec.kind is JobKind.PIPELINE else "type"
+            message = f"{name} is of type import, which the Azure ML client does not send"
+            yield _warning(spec.place(key), message, "Import the data as a data asset, and give that to the steps.")
+
+
+def _computes(spec: JobSpec) -> Iterator[Fault]:
+    """Every step of a pipeline has a compute, even where serverless would do."""
+    if spec.kind is not JobKind.PIPELINE or spec.is_component or spec.default_compute is not None:
+        return
+    without = [name for name, step in spec.steps.items() if step.compute is None and step.kind in _ON_COMPUTE]
+    if without:
+        message = f"no compute is set for {', '.join(without)}"
+        yield _warning(
+            spec.place("settings.default_compute"), message, "Add default_compute: serverless under settings."
+        )
 
 
 def _cut(command: str) -> tuple[int, str] | None:
