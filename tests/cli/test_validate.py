@@ -43,7 +43,9 @@ WHAT = {
     "sweep job": "type: sweep\nsampling_algorithm: random\ntrial: {command: 'run ${{search_space.a}}', "
     "environment: 'azureml:e:1'}\nsearch_space: {a: {type: randint, upper: 3}}\n"
     "objective: {goal: minimize, primary_metric: loss}\nlimits: {max_total_trials: 2}\n",
-    "automl job": "type: automl\ntask: regression\n",
+    "automl job": (
+        "type: automl\ntask: regression\ntarget_column_name: y\ntraining_data: {type: mltable, path: azureml:a:1}\n"
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from flows.spec.rules.lint import component_name, needed_by_azure_ml
 REFUSED_HERE: Mapping[str, str] = {
     "the service refuses what is bound to or names nothing": (
         r"which is not declared|has no (input|output|step|command) |which is not searched|does not name one of"
+        r"|\$\{\{parent\.\w+\.[^}]*\}\} names nothing"
     ),
     "the service refuses a value that does not fit": (
         r"for the \w+ input|is (below|above) the (minimum|maximum)|data is given to|is given to the"

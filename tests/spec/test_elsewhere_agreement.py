@@ -217,3 +217,58 @@ def test_the_code_of_a_spark_component_is_the_folder_of_its_file_where_it_names_
 ) -> None:
     text = f"name: s\nversion: '1'\ntype: spark\nentry: {{file: run.py}}\nconf: {{{CONF}}}\n{more}\n"
     check(path, text, fault, "load_component")
+
+
+AUTOML = "task: %s, primary_metric: accuracy, target_column_name: y, training_data: %s"
+OF_A_PORT, OF_A_JOB = "'${{parent.inputs.r}}'", "{type: mltable, path: azureml:r:1}"
+VALIDATION = ", validation_data: "
+AUTOML_KEYS = {
+    "as it is": ("classification", "", ""),
+    "a key of the task": ("classification", ", positive_label: a, limits: {exit_score: 0.9}", ""),
+    "a key that none knows": ("classification", ", blocked_training_algorithms: [x]", "cannot have the key blocked_"),
+    "a key of another task": ("classification", ", search_space: []", "for classification cannot have the key search"),
+    "a component": ("classification", ", component: azureml:c:1", "cannot have the key component"),
+    "inputs": ("classification", ", inputs: {i: 1}", "cannot have the key inputs"),
+    "a text": ("text_classification", VALIDATION + "%s, featurization: {dataset_language: eng}", ""),
+    "a key of tables": (
+        "text_classification",
+        VALIDATION + "%s, test_data_size: 0.1",
+        "cannot have the key test_data_s",
+    ),
+    "images": ("image_classification", VALIDATION + "%s, limits: {max_trials: 2}", ""),
+    "a limit of tables": ("image_classification", VALIDATION + "%s, limits: {exit_score: 1}", "the key exit_score"),
+    "an unknown task": ("guessing", "", "guessing is not a task of AutoML"),
+}
+
+
+@pytest.mark.parametrize(("task", "more", "fault"), AUTOML_KEYS.values(), ids=AUTOML_KEYS)
+def test_the_keys_of_automl_are_those_of_its_task(path: Path, task: str, more: str, fault: str) -> None:
+    of_port, of_job = (more.replace("%s", data) for data in (OF_A_PORT, OF_A_JOB))
+    check(path, PIPELINE % f"{{type: automl, {AUTOML % (task, OF_A_PORT)}{of_port}}}", fault)
+    check(path, f"{{type: automl, compute: azureml:c, {AUTOML % (task, OF_A_JOB)}{of_job}}}", fault)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "fault"),
+    [
+        ("task: classification, ", "an AutoML job has no task"),
+        (", target_column_name: y", "an AutoML job has no target_column_name"),
+        (f", training_data: {OF_A_PORT}", "an AutoML job has no training_data"),
+    ],
+)
+def test_automl_is_refused_without_what_the_client_needs(path: Path, left_out: str, fault: str) -> None:
+    step = AUTOML % ("classification", OF_A_PORT)
+    assert left_out in step
+    check(path, PIPELINE % f"{{type: automl, {step.replace(left_out, '')}}}", fault)
+
+
+def test_what_automl_needs_may_be_bound_to_an_input_without_a_value(path: Path) -> None:
+    step = (AUTOML % ("classification", OF_A_PORT)).replace("_name: y", "_name: '${{parent.inputs.y}}'")
+    text = f"name: c\ntype: pipeline\nversion: 1\njobs: {{a: {{type: automl, {step}}}}}\n"
+    check(path, f"{text}inputs: {{r: {{type: mltable}}, y: {{type: string}}}}\n", "", "load_component")
+
+
+def test_a_step_may_write_its_task_in_any_case_and_a_job_may_not(path: Path) -> None:
+    check(path, PIPELINE % f"{{type: automl, {AUTOML % ('Classification', OF_A_PORT)}}}", "")
+    text = f"{{type: automl, compute: azureml:c, {AUTOML % ('Classification', OF_A_JOB)}}}"
+    check(path, text, "Classification is not a task of AutoML")

@@ -59,7 +59,10 @@ def test_a_path_that_is_not_there_is_told(
             "  a: {command: date, environment: azureml:e:1, inputs: {d: {type: uri_folder, path: ./gone}}}\n",
             "jobs.a.inputs.d",
         ),
-        ("type: automl\ntask: regression\ntraining_data: {type: mltable, path: ./gone}\n", "training_data.path"),
+        (
+            "type: automl\ntask: regression\ntarget_column_name: y\ntraining_data: {type: mltable, path: ./gone}\n",
+            "training_data.path",
+        ),
     ],
 )
 def test_data_that_is_not_there_yet_is_a_warning(

@@ -119,7 +119,10 @@ def test_a_mapping_to_a_file_that_is_not_there_is_a_fault(read: ReadJob, tmp_pat
             "resources: {instance_type: standard_e4s_v3, runtime_version: '3.3'}",
             "spark",
         ),
-        ("type: automl\ntask: regression\ntraining_data: {type: mltable, path: azureml:a:1}", "automl"),
+        (
+            "type: automl\ntask: regression\ntarget_column_name: y\ntraining_data: {type: mltable, path: azureml:a:1}",
+            "automl",
+        ),
         ("type: finetuning\ntask: chat_completion", "finetuning"),
     ],
 )

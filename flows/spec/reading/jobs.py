@@ -81,7 +81,8 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
     if kind == "data_transfer" and not is_component:
         section.fault("type", "a job cannot be of type data_transfer", "Make it a step of a pipeline.")
         return None
-    if "component" in section and not is_component and "command" not in section and "jobs" not in section:
+    names_one = "component" in section and kind != "automl"  # which runs none
+    if names_one and not is_component and "command" not in section and "jobs" not in section:
         return _of_component(section, kind, references)
     if kind == "pipeline":
         return _pipeline(section, references, is_component)
@@ -106,7 +107,7 @@ def job_from(section: Section, references: References) -> tuple[JobSpec, Graph] 
         case "parallel":
             work = parallel_work(section, name, ports, outputs)
         case _:
-            component = inline_elsewhere(section, kind, name, ports, outputs)
+            component = inline_elsewhere(section, kind, name, ports, outputs, is_job=True)
             work = Work(component, kind, refusal=REFUSALS[kind]).with_settings(section)
     return one_step_job(section, work, inputs, False)
 

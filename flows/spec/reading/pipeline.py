@@ -24,6 +24,7 @@ from flows.spec.reading.ports.input_values import component_inputs
 from flows.spec.reading.ports.node_ports import bindings, inferred_inputs, inferred_outputs, with_asked_outputs
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs, output_bindings, with_settings
 from flows.spec.reading.ports.step_inputs import resolved
+from flows.spec.reading.work.automl import check_needs
 from flows.spec.reading.work.component import (
     Work,
     as_component,
@@ -117,9 +118,12 @@ class _Nodes:
         if is_control(section):
             self._controls[name] = section
             return None
+        whole = section
         section = with_bound_settings(section, self._scope.inputs, self._scope.is_component)
         kind = section.text("type")
         kind = kind.lower() if kind is not None else _kind(section)
+        if kind == "automl":
+            check_needs(whole)
         if kind not in _KINDS:
             section.fault(
                 "type", f"the step {name} is of type {kind}, which does not exist", nearest(kind, _KINDS, "types")
@@ -127,7 +131,7 @@ class _Nodes:
             return None
         if kind == "sweep":
             return self._sweep(name, section)
-        if "component" in section:
+        if "component" in section and kind != "automl":  # which runs none
             return self._referring(name, section, kind if "type" in section else None)
         return self._inline(name, section, kind)
 

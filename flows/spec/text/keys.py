@@ -273,6 +273,42 @@ DATA_TRANSFER: Shape = {**_ELSEWHERE, **read_keys("task", "sink", "data_copy_mod
 TRANSFER_END = read_keys("type")  # of a component: where data comes from or goes to, and the port on the other side
 IMPORT: Shape = {**_ELSEWHERE, **read_keys("output")}
 
+# What stands in an AutoML job besides its limits depends on its task; the values are left to the service.
+_AUTOML: Shape = {
+    **dict.fromkeys(_JOB.keys() - {"inputs"}, Kind.READ),
+    **read_keys("task", "training_data", "validation_data", "target_column_name", "primary_metric", "log_verbosity"),
+    **read_keys("environment_id", "environment_variables", "resources", "queue_settings"),
+}
+_AUTOML_LIMITS = read_keys("max_concurrent_trials", "max_trials", "timeout_minutes")
+_ON_TEXT: Shape = {
+    **_AUTOML,
+    **read_keys("featurization", "search_space", "sweep", "training_parameters"),
+    "limits": {**_AUTOML_LIMITS, **read_keys("max_nodes", "trial_timeout_minutes")},
+}
+_ON_IMAGES: Shape = {
+    **_AUTOML,
+    **read_keys("validation_data_size", "test_data", "test_data_size", "search_space", "sweep", "training_parameters"),
+    "limits": _AUTOML_LIMITS,
+}
+_ON_TABLES: Shape = {
+    **_AUTOML,
+    **read_keys("validation_data_size", "test_data", "test_data_size", "featurization", "training"),
+    **read_keys("cv_split_column_names", "n_cross_validations", "weight_column_name"),
+    "limits": {
+        **_AUTOML_LIMITS,
+        **read_keys("enable_early_termination", "exit_score", "max_cores_per_trial", "max_nodes"),
+        **read_keys("trial_timeout_minutes"),
+    },
+}
+AUTOML: Mapping[str, Shape] = {
+    "classification": {**_ON_TABLES, **read_keys("positive_label")},
+    "regression": _ON_TABLES,
+    "forecasting": {**_ON_TABLES, **read_keys("forecasting")},
+    **dict.fromkeys(("text_classification", "text_classification_multilabel", "text_ner"), _ON_TEXT),
+    **dict.fromkeys(("image_classification", "image_classification_multilabel"), _ON_IMAGES),
+    **dict.fromkeys(("image_object_detection", "image_instance_segmentation"), _ON_IMAGES),
+}
+
 # Steps that run no command, but say which others run. The client takes any other key.
 CONTROL_NODES: Mapping[str, Shape] = {
     "if_else": read_keys("type", "condition", "true_block", "false_block"),

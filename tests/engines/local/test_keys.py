@@ -274,7 +274,16 @@ def test_steps_with_every_key_that_is_ignored_get_what_a_plain_step_gets(local_j
 
 REMOTE = "https://example.org/code"
 REFUSED: dict[str, tuple[str, str, Any]] = {
-    "type": ("pipeline", "jobs.other", {"type": "automl", "task": "regression"}),
+    "type": (
+        "pipeline",
+        "jobs.other",
+        {
+            "type": "automl",
+            "task": "regression",
+            "target_column_name": "y",
+            "training_data": "${{parent.inputs.rows}}",
+        },
+    ),
     "component": ("pipeline", "jobs.other", {"component": "azureml:fit:1"}),
     "code": ("job", "code", REMOTE),
     "distribution": ("job", "resources", {"instance_count": 2}),

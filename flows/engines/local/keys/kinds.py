@@ -68,6 +68,7 @@ KINDS: Mapping[str, KeyedKind] = MappingProxyType(
         "CONTROL_NODES": KeyedKind("choice or loop", "jobs.*", ByType("control node", keys.CONTROL_NODES)),
         "DO_WHILE_LIMITS": KeyedKind("limits of a loop", "limits", keys.DO_WHILE_LIMITS),
         "LITERAL_OUTPUT_PORT": KeyedKind("declared output, a value", "outputs.*", keys.LITERAL_OUTPUT_PORT),
+        "AUTOML": KeyedKind("AutoML job or step", "jobs.*", ByType("task", keys.AUTOML), REFUSALS["automl"]),
         "SPARK": KeyedKind("spark", "jobs.*", keys.SPARK, REFUSALS["spark"]),
         "SPARK_RESOURCES": KeyedKind("resources of spark", "resources", keys.SPARK_RESOURCES, REFUSALS["spark"]),
         "DATA_TRANSFER": KeyedKind("data transfer", "jobs.*", keys.DATA_TRANSFER, REFUSALS["data_transfer"]),

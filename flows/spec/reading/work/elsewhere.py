@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from flows.spec.model.job import Component, InputPort, OutputPort
-from flows.spec.reading.ports.bindings import expression
 from flows.spec.reading.ports.ports import declared_inputs, declared_outputs
+from flows.spec.reading.work.automl import check_automl, check_needs
 from flows.spec.reading.work.spark import check_files, check_spark
 from flows.spec.reading.work.transfer import check_transfer, check_transfer_component
 from flows.spec.text import keys
-from flows.spec.text.locations import exists, is_remote, local
+from flows.spec.text.locations import local
 from flows.spec.text.section import Section, nearest
 from flows.spec.text.shape import of_shape
-from flows.spec.text.yaml_lines import Node
 
 # Why a step of each kind cannot run on this machine: the end of a sentence that begins with its name.
 REFUSALS: Mapping[str, str] = MappingProxyType(
@@ -30,7 +29,7 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# AutoML has keys of its own for each task; what is wrong with those is left to the service.
+# The keys of an AutoML job depend on its task.
 _KEYS = {
     "spark": keys.SPARK,
     "data_transfer": keys.DATA_TRANSFER,
@@ -57,7 +56,12 @@ def component_elsewhere(section: Section, kind: str, fallback_name: str) -> tupl
 
 
 def inline_elsewhere(
-    section: Section, kind: str, name: str, inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
+    section: Section,
+    kind: str,
+    name: str,
+    inputs: Mapping[str, InputPort],
+    outputs: Mapping[str, OutputPort],
+    is_job: bool = False,
 ) -> Component:
     """The component of a job or step of such a kind that declares its work in place."""
     _check_keys(section, kind, f"a step of type {kind}")
@@ -67,22 +71,12 @@ def inline_elsewhere(
     if kind == "data_transfer":
         check_transfer(section)
     if kind == "automl":
-        _warn_of_missing_data(section)
+        check_automl(section, is_job)
+        if is_job:
+            check_needs(section)
     if kind == "import":
         outputs = {**outputs, "output": OutputPort("output", "path")}
     return _component(section, name, inputs, outputs, is_open=kind not in ("spark", "import"))
-
-
-def _warn_of_missing_data(section: Section) -> None:
-    """Say which data of an AutoML job is not on this machine; in a pipeline it is bound to an input, as text."""
-    for key in ("training_data", "validation_data", "test_data"):
-        node = section.entries.get(key)
-        data = Section(Node({}, section.node.place) if node is None else node, section.faults)
-        path = data.text("path")
-        if path is not None and not is_remote(path) and expression(path) is None:
-            found = local(path, section.folder)
-            if not exists(found):
-                data.warn("path", f"there is no file or folder {found}", "It is needed to run the job.")
 
 
 def _check_keys(section: Section, kind: str, owner: str) -> None:
