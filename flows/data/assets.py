@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.data.digests import data_digest
 from flows.errors import DataAssetError, ParameterError
+from flows.plain_text.paths import unless_told
 from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.job import DataReference
 from flows.spec.reading.assets import DataAsset, read_data_asset
@@ -184,9 +185,9 @@ def _check_readable(path: Path, what: str) -> None:
             with path.open("rb") as stream:
                 empty = not stream.read(1)
         except OSError as error:
-            raise DataAssetError(f"{what} cannot be read: {path}: {error.strerror}.") from error
+            raise DataAssetError(f"{what} cannot be read{unless_told(path, what)}: {error.strerror}.") from error
         if empty:
-            raise DataAssetError(f"{what} is empty: {path}.")
+            raise DataAssetError(f"{what} is empty{unless_told(path, what)}.")
 
 
 def _check_kind(path: Path, what: str) -> str | None:
@@ -194,11 +195,12 @@ def _check_kind(path: Path, what: str) -> str | None:
     try:
         kind = kind_of_file(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise DataAssetError(f"{what} does not exist: {path}.") from None
+        raise DataAssetError(f"{what} does not exist{unless_told(path, what)}.") from None
     except (OSError, ValueError) as error:  # a link to itself; a name with a NUL
-        raise DataAssetError(f"{what} cannot be read: {path}: {getattr(error, 'strerror', error)}.") from None
+        why = getattr(error, "strerror", error)
+        raise DataAssetError(f"{what} cannot be read{unless_told(path, what)}: {why}.") from None
     if kind is not None and not path.is_dir():
-        raise DataAssetError(f"{what} is {kind}: {path}. Give a file or a folder.")
+        raise DataAssetError(f"{what} is {kind}{unless_told(path, what)}. Give a file or a folder.")
     return kind
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.errors import DataAssetError
+from flows.plain_text.paths import unless_told
 from flows.spec.text.locations import kind_of_file
 
 # As in aml_steps/prep, which the flows do not import; a test checks that they are the same.
@@ -49,13 +50,13 @@ def table_batches(path: Path, names: Sequence[str], label: str) -> Iterator[Matr
     rows, most = 0, most_rows()
     try:
         if kind := kind_of_file(path):
-            raise DataAssetError(f"The data {label} cannot be read: {path} is {kind}, not a CSV or Parquet file.")
+            raise _cannot_be_read(path, label, f"it is {kind}, not a CSV or Parquet file")
         with path.open("rb") as file:
             start = file.read(HEADER_BYTES)
         if start.startswith(b"PAR1"):
             batches = _parquet_batches(path, names, label, most)
         elif start[:4] == b"PARE" or b"\0" in start[:4096]:
-            raise DataAssetError(f"The data {label} are neither CSV in UTF-8 nor Parquet: {path}.")
+            raise _no_table(path, label)
         else:
             batches = _csv_batches(path, start, names, label)
         for batch in batches:
@@ -65,11 +66,11 @@ def table_batches(path: Path, names: Sequence[str], label: str) -> Iterator[Matr
                 raise DataAssetError(_too_many(label, f"more than {most:,} rows", most))
             yield np.column_stack(columns)
     except (UnicodeDecodeError, csv.Error):
-        raise DataAssetError(f"The data {label} are neither CSV in UTF-8 nor Parquet: {path}.") from None
+        raise _no_table(path, label) from None
     except OSError as error:
-        raise DataAssetError(f"The data {label} cannot be read: {path}: {error.strerror or _words(error)}.") from None
+        raise _cannot_be_read(path, label, error.strerror or _words(error)) from None
     except (pa.ArrowException, ValueError, MemoryError, OverflowError) as error:
-        raise DataAssetError(f"The data {label} cannot be read: {path}: {_words(error)}.") from None
+        raise _cannot_be_read(path, label, _words(error)) from None
 
 
 def _parquet_batches(path: Path, names: Sequence[str], label: str, most: int) -> Iterator[Any]:
@@ -81,7 +82,7 @@ def _parquet_batches(path: Path, names: Sequence[str], label: str, most: int) ->
         footer_bytes, end = int.from_bytes(file.read(4), "little"), file.read(4)
     if end == b"PAR1" and FOOTER_BYTES < footer_bytes < path.stat().st_size:
         size = f"{footer_bytes:,} bytes, and at most {FOOTER_BYTES:,} are read"
-        raise DataAssetError(f"The data {label} cannot be read: {path}: its footer has {size}.")
+        raise _cannot_be_read(path, label, f"its footer has {size}")
     metadata = read_metadata(path)
     if metadata.num_columns > MOST_COLUMNS:
         raise DataAssetError(_too_wide(label, metadata.num_columns))
@@ -105,7 +106,7 @@ def _parquet_batches(path: Path, names: Sequence[str], label: str, most: int) ->
                 yield from file.iter_batches(BATCH_ROWS, row_groups=[number], columns=list(names))
             except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
                 where = f"row group {number + 1} of {groups}"
-                raise DataAssetError(f"The data {label} cannot be read: {path}, {where}: {_words(error)}.") from None
+                raise _cannot_be_read(path, label, f"{where}: {_words(error)}") from None
 
 
 def _csv_batches(path: Path, start: bytes, names: Sequence[str], label: str) -> Iterator[Any]:
@@ -114,7 +115,7 @@ def _csv_batches(path: Path, start: bytes, names: Sequence[str], label: str) -> 
 
     begin, _, rest = start.lstrip(b"\r\n").partition(b"\n")
     if not rest and len(start) == HEADER_BYTES:
-        raise DataAssetError(f"The data {label} have a first line of more than {HEADER_BYTES:,} bytes: {path}.")
+        raise _cannot_be_read(path, label, f"its first line has more than {HEADER_BYTES:,} bytes")
     header = next(csv.reader(io.StringIO(begin.decode("utf-8-sig"), newline="")), [])
     if len(header) > MOST_COLUMNS:
         raise DataAssetError(_too_wide(label, len(header)))
@@ -158,7 +159,15 @@ def _what_is_wrong(path: Path, names: Sequence[str], label: str, reason: str) ->
         reason = _words(error)
     if "straddling" in reason:
         reason = f"a row after row {rows} is longer than {HEADER_BYTES:,} bytes, or opens a quote that is not closed"
-    return f"The data {label} cannot be read: {path}: {reason}."
+    return str(_cannot_be_read(path, label, reason))
+
+
+def _cannot_be_read(path: Path, label: str, why: str) -> DataAssetError:
+    return DataAssetError(f"The data {label} cannot be read{unless_told(path, label)}: {why}.")
+
+
+def _no_table(path: Path, label: str) -> DataAssetError:
+    return DataAssetError(f"The data {label} are neither CSV in UTF-8 nor Parquet{unless_told(path, label)}.")
 
 
 def _not_a_number(column: Any) -> int | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from flows.data.table_batches import Matrix, table_batches
 from flows.errors import DataAssetError
+from flows.plain_text.paths import unless_told
 
 # Those of aml_steps/prep, which the flows do not import; a test checks that they are the same.
 FEATURES = (
@@ -52,7 +53,7 @@ def read_features(path: Path, label: str, most_rows: int = SAMPLE_ROWS) -> Featu
         whole += len(batch)
         sample.add(batch)
     if not whole:
-        raise DataAssetError(f"The data {label} have a header but no rows: {path}.")
+        raise DataAssetError(f"The data {label} have a header but no rows{unless_told(path, label)}.")
     values = sample.rows()
     columns = {
         name: np.where(values[:, at] == 0, np.nan, values[:, at]) if name in ZERO_IS_MISSING else values[:, at].copy()

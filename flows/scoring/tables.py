@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from flows.data.table_batches import FOOTER_BYTES, HEADER_BYTES, MOST_COLUMNS
 from flows.errors import DataAssetError
+from flows.plain_text.paths import unless_told
 from flows.spec.text.locations import kind_of_file
 
 PORTION_ROWS = 131_072
@@ -76,7 +77,9 @@ def open_tables(path: Path, label: str) -> tuple[TableFile, ...]:
         return (_open_table(path, label),)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise DataAssetError(f"The data {label} have no CSV or Parquet file: {path}. Nothing was scored.")
+        raise DataAssetError(
+            f"The data {label} have no CSV or Parquet file{unless_told(path, label)}. Nothing was scored."
+        )
     tables = tuple(_open_table(file, label) for file in files)
     for table in tables[1:]:
         if (table.names, table.types) != (tables[0].names, tables[0].types):
@@ -236,7 +239,7 @@ def _wrong_csv(path: Path, label: str, wrong: Sequence[Any], said: str) -> DataA
         row = wrong[0]
         where = "a row" if row.number is None else f"row {row.number - 1:,}"
         has = f"has {row.actual_columns} cells, and there are {row.expected_columns} columns"
-        return DataAssetError(f"The data {label}, {path}: {where} {has}. Nothing was scored.")
+        return DataAssetError(f"The data {label}{unless_told(path, label)}: {where} {has}. Nothing was scored.")
     if "straddling" in said:
         why = f"a row is longer than {BLOCK_BYTES:,} bytes, or opens a quote that is not closed"
     elif "UTF8" in said or "UTF-8" in said:
@@ -247,7 +250,7 @@ def _wrong_csv(path: Path, label: str, wrong: Sequence[Any], said: str) -> DataA
 
 
 def _cannot_be_read(path: Path, label: str, why: str) -> DataAssetError:
-    return DataAssetError(f"The data {label} cannot be read: {path}: {why}. Nothing was scored.")
+    return DataAssetError(f"The data {label} cannot be read{unless_told(path, label)}: {why}. Nothing was scored.")
 
 
 def _too_wide(path: Path, label: str, columns: int) -> DataAssetError:

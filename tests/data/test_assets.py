@@ -56,6 +56,16 @@ def test_what_is_not_there_is_refused_with_what_is(assets: Path, text: str, mess
         resolve_data(text, (assets,))
 
 
+def test_a_path_is_told_once_and_whole_where_another_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.csv").touch()
+    for name, wrong in (("gone.csv", "does not exist"), ("empty.csv", "is empty")):
+        for typed, told in ((f"{tmp_path}/{name}", ""), (f"./{name}", f": {tmp_path}/{name}")):
+            with pytest.raises(DataAssetError) as refused:
+                resolve_data(typed, (tmp_path,))
+            assert str(refused.value) == f"The data file {typed} {wrong}{told}."
+
+
 def test_asset_whose_file_is_gone_is_named(assets: Path) -> None:
     (assets / "cells" / "10" / "cells.csv").unlink()
     with pytest.raises(DataAssetError, match=r"The file of the data asset cells:10 does not exist"):

@@ -69,7 +69,7 @@ def test_a_table_to_be_watched_is_read_or_told_what_is_wrong_with_it(name: str, 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("fifo.csv", "fifo.csv is a FIFO (a named pipe), not a CSV or Parquet file"),
+        ("fifo.csv", "fifo.csv: it is a FIFO (a named pipe), not a CSV or Parquet file"),
         ("loop.csv", "Too many levels of symbolic links"),
         ("zeroed_pages.parquet", "row group 1 of 1"),
         ("infinite.csv", "column PlasmaGlucose, row 2: must be finite"),

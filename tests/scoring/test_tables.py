@@ -74,6 +74,20 @@ def test_what_cannot_be_read_is_told_without_a_cell(tmp_path: Path, content: str
     assert MARK not in str(caught.value) and "rows.csv" in str(caught.value)
 
 
+@pytest.mark.parametrize("content", ["a,b\n1\n", "a,a\n1,2\n", "PAR1", ""])
+def test_a_path_that_names_the_input_is_told_once(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(content)
+    with pytest.raises(DataAssetError) as caught:
+        list(portions(open_tables(file, str(file)), str(file)))
+    assert str(caught.value).count(str(file)) == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataAssetError) as caught:
+        open_tables(empty, str(empty))
+    assert str(caught.value).count(str(empty)) == 1
+
+
 def test_a_file_without_rows_among_others_is_no_portion(tmp_path: Path) -> None:
     for name, text in (("1", "a,b\n"), ("2", "a,b\n1,2\n"), ("3", "a,b\n")):
         (tmp_path / f"{name}.csv").write_text(text)
