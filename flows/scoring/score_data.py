@@ -86,7 +86,7 @@ async def score_data(parameters: ScoreParameters) -> State[Any]:
             definition,
             await asyncio.to_thread(lambda: key_of(data_digest(file), model, definition)),
         )
-        get_run_logger().info("%s | scored by %s", data.label, model.label)
+        get_run_logger().info("%s | to be scored by %s", data.label, model.label)
         async with PLACES[engine_name](settings) as place:
             summary = await score_once(place, Work(request, columns, engine_name, output, settings.home), _Shown())
     await _publish(summary)

@@ -64,7 +64,8 @@ def summary_as_text(summary: ScoreSummary) -> str:
         f"  label {row['label']}: {row['rows']:,} rows ({row['share %']} %)" for row in labels_table(summary)[:-1]
     ]
     if summary.changed and summary.seconds:
-        lines.append(f"  {summary.seconds:.1f} s, {summary.rows / summary.seconds:,.0f} rows/s")
+        rate = summary.rows / summary.seconds
+        lines.append(f"  {summary.seconds:.1f} s{f', {rate:,.0f} rows/s' if rate >= 1 else ''}")
     return "\n".join(lines) + "\n"
 
 

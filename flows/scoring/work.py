@@ -71,6 +71,7 @@ async def score_once(place: ScoringPlace, work: Work, tell: Callable[[Progress],
         if found is not None and found.key == request.key:
             return summary(found, 0.0)
         began, counts = time.monotonic(), _Counts()
+        await tell(Progress(0, 0.0))
         with written(work.output) as rows:
             async with aclosing(place.scored(request)) as scored:
                 async for portion, scores in scored:
