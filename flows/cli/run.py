@@ -154,17 +154,18 @@ def _run_flow(run: Run[Any], settings: Settings, quiet: bool) -> Any:
     api = use_prefect_api(settings)
     if api.origin == "configured":
         entry.tell(api=elsewhere(api.url, settings.prefect_home))
-    if start is not None:
-        start()
     for variable, value in CONSOLE_SETTINGS.items():
         os.environ.setdefault(variable, value)
-    gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the time
-    flow_function = run.flow()
-    from flows.cli.terminal.console import end_table, steps_shown
+    with api.said_if_slow(lambda line: print(line, file=sys.stderr, flush=True)):
+        if start is not None:
+            start()
+        gc.disable()  # nothing is garbage while importing; looking for it takes a tenth of the time
+        flow_function = run.flow()
+        from flows.cli.terminal.console import end_table, steps_shown
 
-    gc.freeze()
-    gc.enable()
-    api.wait_until_ready()
+        gc.freeze()
+        gc.enable()
+        api.wait_until_ready()
     with api.end_with_server(end_table):
         if closing is not None:
             closing.finish(api, lambda line: print(line, file=sys.stderr))

@@ -28,6 +28,8 @@ from flows.prefect_api.access import (
 )
 from flows.settings import PROJECT, Settings
 
+SAY_SECONDS = 4.0  # a person who sees nothing for longer than this asks what goes on
+WAITING = "Waiting for a temporary Prefect server to start; while `tandem ui` runs, none is needed."
 START_SECONDS = 180.0  # several that start at once on a new state wait for each other
 DATABASE = "prefect.db"
 DATABASE_URL = "PREFECT_API_DATABASE_CONNECTION_URL"
@@ -61,6 +63,20 @@ class PrefectApi:
         os.environ[API_URL] = self.url
         if self.credential:
             os.environ[AUTH_STRING] = self.credential
+
+    @contextmanager
+    def said_if_slow(self, say: Callable[[str], object], after_seconds: float = SAY_SECONDS) -> Generator[None]:
+        """A block in which a temporary server starts: a person is told what is waited for, if it takes long."""
+        if self.origin != "temporary":
+            yield
+            return
+        timer = threading.Timer(after_seconds, say, [WAITING])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def wait_until_ready(self) -> None:
         """Return when the API answers. A configured or served one was asked before.

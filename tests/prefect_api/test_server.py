@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.prefect_api.server import past_proxies
+from flows.prefect_api.server import PrefectApi, past_proxies
 from tests.processes import commands_with
 from tests.terminal import PROJECT, Terminal
 
@@ -82,3 +82,14 @@ def test_command_runs_where_a_proxy_is_set_that_is_not_there(tmp_path: Path) -> 
     done = subprocess.run(words, cwd=PROJECT, env={**terminal.environment, **proxies}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Unable to connect" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("origin", "seconds", "is_said"), [("temporary", 0.3, True), ("temporary", 0.0, False), ("served", 0.3, False)]
+)
+def test_a_long_start_of_a_temporary_server_is_told_once(origin: str, seconds: float, is_said: bool) -> None:
+    said: list[str] = []
+    with PrefectApi("http://127.0.0.1:1/api", origin).said_if_slow(said.append, after_seconds=0.1):
+        time.sleep(seconds)
+    time.sleep(0.2)
+    assert [line.partition(" to ")[0] for line in said] == ["Waiting for a temporary Prefect server"] * is_said
