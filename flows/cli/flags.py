@@ -44,6 +44,17 @@ class Flag:
     convert: Callable[[str], object] | None = None
 
 
+class AlignedHelp(argparse.HelpFormatter):
+    """Help in which each command has its explanation beside it; argparse forgets how far the names are indented."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """As its base, with room for the indentation of the names below an action."""
+        super().add_argument(action)
+        for each in self._iter_indented_subactions(action):
+            length = len(self._format_action_invocation(each)) + self._current_indent
+            self._action_max_length = max(self._action_max_length, length)
+
+
 class FlagParser(argparse.ArgumentParser):
     """Takes every flag with dashes or with underscores between its words, whichever of them ``--help`` shows."""
 

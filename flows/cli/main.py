@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flows.cli import options
-from flows.cli.flags import CommandParser, add_flags, options_of
+from flows.cli.flags import AlignedHelp, CommandParser, add_flags, options_of
 from flows.cli.terminal import interrupts
 
 EXAMPLES = """
@@ -91,17 +91,20 @@ def tandem_parser() -> argparse.ArgumentParser:
         prog="tandem",
         description="One Azure ML pipeline definition, run on your laptop or on Azure ML.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_TandemHelp,
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="Print the version of Tandem, and end.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, verb in VERBS.items():
         if isinstance(verb, Actions):
-            actions = commands.add_parser(name, help=verb.help, description=verb.help)
+            actions = commands.add_parser(name, help=verb.help, description=verb.help, formatter_class=AlignedHelp)
             if verb.otherwise is not None:
                 actions.set_defaults(options=verb.otherwise)
                 add_flags(actions, verb.otherwise)
             below = actions.add_subparsers(required=verb.otherwise is None, metavar="ACTION")
+            if verb.otherwise is not None:  # argparse shows an action as needed, whether it is or not
+                usage = actions.format_usage().removeprefix("usage: ").replace("ACTION ...", "[ACTION ...]")
+                actions.usage = usage.strip()
             for action, taken in verb.actions.items():
                 _add_command(below, action, taken)
         else:
@@ -114,6 +117,10 @@ def _add_command(commands: Any, name: str, taken: type[Any]) -> None:
     command = commands.add_parser(name, help=told, description=told)
     command.set_defaults(options=taken)
     add_flags(command, taken)
+
+
+class _TandemHelp(AlignedHelp, argparse.RawDescriptionHelpFormatter):
+    """The help of ``tandem`` itself, with its examples line by line."""
 
 
 class _ShowVersion(argparse.Action):

@@ -146,14 +146,31 @@ class DeployOptions:
     model: Annotated[str, Argument("NAME or NAME@champion for the champion, or NAME:VERSION.", "MODEL")]
     endpoint: EndpointFlag = None
     deployment: DeploymentFlag = None
-    steps: Annotated[str | None, Flag("Shares of the new deployment in percent.", "'10 50 100'")] = None
-    pause_seconds: Annotated[float | None, Flag("How long each share is held before it is checked.", "SECONDS")] = None
-    mirror_percent: Annotated[
-        int | None, Flag("Copies of so many requests go to it before its first share; 50 at most.", "PERCENT")
+    steps: Annotated[
+        str | None,
+        Flag("Shares of the new deployment in percent. Default: the endpoint's tag, else 10 50 100.", "'10 50 100'"),
     ] = None
-    keep_seconds: Annotated[float | None, Flag("How long the old deployment is kept afterwards.", "SECONDS")] = None
-    max_error_share: Annotated[float | None, Flag("Greatest share of failed requests, 0 to 1.", "SHARE")] = None
-    max_p99_seconds: Annotated[float | None, Flag("Longest that 99 of 100 requests may take.", "SECONDS")] = None
+    pause_seconds: Annotated[
+        float | None,
+        Flag("How long each share is held before it is checked. Default: the endpoint's tag, else 60.", "SECONDS"),
+    ] = None
+    mirror_percent: Annotated[
+        int | None,
+        Flag(
+            "Copies of so many requests go to it before its first share, 0 to 50. Default: the endpoint's tag, else 0.",
+            "PERCENT",
+        ),
+    ] = None
+    keep_seconds: Annotated[
+        float | None,
+        Flag("How long the old deployment is kept afterwards. Default: the endpoint's tag, else 600.", "SECONDS"),
+    ] = None
+    max_error_share: Annotated[
+        float | None, Flag("Greatest share of failed requests, 0 to 1. Default: the endpoint's tag, else 0.", "SHARE")
+    ] = None
+    max_p99_seconds: Annotated[
+        float | None, Flag("Longest that 99 of 100 requests may take. Default: the endpoint's tag, else 2.", "SECONDS")
+    ] = None
     engine: Annotated[EngineFlag, Flag("Where it is served.")] = "auto"
     json: Json = False
 
@@ -287,6 +304,7 @@ class DeleteEndpointOptions:
     name: Annotated[str, Argument("The endpoint.", "NAME")]
     yes: Annotated[bool, Flag("Do not ask.")] = False
     engine: Annotated[EngineFlag, Flag("Where it is.")] = "auto"
+    json: Json = False
 
     def run(self) -> int:
         """Run the command, and return the exit code."""
@@ -342,12 +360,13 @@ class ServeOptions:
     """Let a registered model answer requests on this machine, until Ctrl+C."""
 
     model: Annotated[str, Argument("A registered model; without version or alias, its champion.", "MODEL[:VERSION]")]
-    deployment: Annotated[str | None, Flag("How it is deployed; by default, serving/deployment.yml.", "FILE.yml")] = (
-        None
-    )
-    name: Annotated[str | None, Flag("The name of the endpoint; by default, the model's.", "NAME")] = None
+    deployment: Annotated[str | None, Flag("How it is deployed. Default: serving/deployment.yml.", "FILE.yml")] = None
+    name: Annotated[str | None, Flag("The name of the endpoint. Default: the model's.", "NAME")] = None
     port: Annotated[
-        int | None, Flag("Where it listens, on this machine only; 5001 by default.", "PORT", convert=_port)
+        int | None,
+        Flag(
+            "Where it listens, on this machine only. Default: the port from before, else 5001.", "PORT", convert=_port
+        ),
     ] = None
 
     def run(self) -> int:
@@ -365,15 +384,19 @@ class WatchOptions:
     None stands for the default of :class:`flows.drift.parameters.WatchParameters`, which checks the values too.
     """
 
-    data_asset_name: Annotated[str | None, Argument("A data asset or a file.", "DATA", is_file=True)] = None
-    model_name: Annotated[str | None, Flag("The registered model whose champion is watched.", "NAME")] = None
-    psi_threshold: Annotated[str | None, Flag("Least difference that counts; 0.1 by default.", "PSI")] = None
-    significance: Annotated[str | None, Flag("Most probability of a false alarm; 0.01 by default.", "P")] = None
-    min_rows: Annotated[str | None, Flag("Fewest rows that are compared; 100 by default.", "N")] = None
+    data_asset_name: Annotated[
+        str | None, Argument("A data asset or a file. Default: diabetes-diagnostics.", "DATA", is_file=True)
+    ] = None
+    model_name: Annotated[
+        str | None, Flag("The registered model whose champion is watched. Default: diabetes-predict.", "NAME")
+    ] = None
+    psi_threshold: Annotated[str | None, Flag("Least difference that counts. Default: 0.1.", "PSI")] = None
+    significance: Annotated[str | None, Flag("Most probability of a false alarm. Default: 0.01.", "P")] = None
+    min_rows: Annotated[str | None, Flag("Fewest rows that are compared. Default: 100.", "N")] = None
     emit: Annotated[
         bool, Flag("Emit the event of a drift too, which starts a training where one is deployed for it.")
     ] = False
-    engine: Annotated[EngineFlag | None, Flag("Where champion and data are.")] = None
+    engine: Annotated[EngineFlag | None, Flag("Where champion and data are. Default: auto.")] = None
     json: Json = False
 
     def run(self) -> int:

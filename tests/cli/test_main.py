@@ -1,5 +1,6 @@
 """The command line of ``tandem``: its commands, and what each takes, from the dataclass of its options."""
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,6 +15,8 @@ from flows.cli.flags import Argument, options_of
 from flows.cli.main import VERBS, Actions, tandem_parser
 from flows.cli.options import CreateComputeOptions, PlanOptions, RunOptions, ValidateOptions, WatchOptions
 from flows.drift.parameters import WatchParameters
+from flows.rollout.policy import RolloutPolicy
+from tests.terminal import PROJECT
 
 
 def commands() -> dict[tuple[str, ...], type[Any]]:
@@ -129,3 +132,57 @@ def test_wrong_command_line_is_told_with_the_usage(
 @pytest.mark.parametrize(("taken", "model"), [(RunOptions, FileParameters), (WatchOptions, WatchParameters)])
 def test_command_of_a_flow_takes_every_parameter_of_the_flow(taken: type[Any], model: type[Any]) -> None:
     assert {field.name for field in fields(taken)} == {*model.model_fields, "json"}
+
+
+# Of these the result is a page, a server, a key or a script.
+WITHOUT_JSON = {("ui",), ("serve",), ("endpoints", "key"), ("completion",)}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_prints_its_result_as_json_but_those_that_the_page_of_commands_names(
+    words: tuple[str, ...],
+) -> None:
+    assert any(field.name == "json" for field in fields(COMMANDS[words])) == (words not in WITHOUT_JSON)
+
+
+def test_page_of_commands_names_those_that_take_no_json() -> None:
+    said = " ".join((PROJECT / "docs" / "commands.md").read_text().split())
+    named = re.search(r"All but (.*?) take `--json`", said)
+    assert named is not None
+    assert {tuple(each.split()[1:]) for each in re.findall(r"`(.*?)`", named[1])} == WITHOUT_JSON
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_tells_every_default_in_the_same_words(words: tuple[str, ...]) -> None:
+    told = {field.name: get_args(field.type)[1].help for field in fields(COMMANDS[words])}
+    assert not [name for name, text in told.items() if re.search(r"\bby default\b", text)]
+
+
+def test_help_tells_the_defaults_that_flow_and_policy_have(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = {name: field.default for name, field in WatchParameters.model_fields.items() if name != "emit"}
+    deploy = {field.name: getattr(RolloutPolicy(), field.name) for field in fields(RolloutPolicy)}
+    for words, defaults, how in (("watch", watch, "Default: {}."), ("deploy", deploy, "the endpoint's tag, else {}.")):
+        with pytest.raises(SystemExit):
+            tandem_parser().parse_args([words, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        for name in {field.name for field in fields(COMMANDS[(words,)])} & set(defaults):
+            value = defaults[name]
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value).removesuffix(".0")
+            assert how.format(shown) in said, name
+
+
+def test_a_name_in_the_list_of_commands_has_its_explanation_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["endpoints", "--help"], ["state", "--help"]):
+        with pytest.raises(SystemExit):
+            tandem_parser().parse_args(words)
+        assert not re.search(r"(?m)^ +[a-z]+$", capsys.readouterr().out.partition("examples:")[0]), words
+
+
+@pytest.mark.parametrize(("words", "shown"), [("endpoints", "[ACTION ...]"), ("state", "ACTION ...")])
+def test_usage_tells_whether_an_action_may_be_left_out(
+    words: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        tandem_parser().parse_args([words, "--help"])
+    usage = " ".join(capsys.readouterr().out.partition("\n\n")[0].split())
+    assert usage.startswith(f"usage: tandem {words} [-h]") and usage.endswith(f" {shown}")

@@ -87,7 +87,7 @@ def delete_endpoint(options: DeleteEndpointOptions) -> int:
     settings = Settings.from_environment()
     kind = chosen_engine(options.engine, settings).kind
 
-    async def delete() -> None:
+    async def delete() -> Endpoint | None:
         async with open_serving(kind.name, settings) as serving:
             endpoint = await serving.endpoint(options.name)
             if endpoint is None:
@@ -96,23 +96,28 @@ def delete_endpoint(options: DeleteEndpointOptions) -> int:
             if not options.yes and not _agreed(
                 f"Delete the endpoint {endpoint.name} ({names})? Its address is gone then."
             ):
-                print("Nothing was deleted.")
-                return
+                return None
             if endpoint.traffic or endpoint.mirror:
                 await serving.set_traffic(endpoint.name, {})
             for one in endpoint.deployments:
                 await serving.delete_deployment(endpoint.name, one.name)
             await serving.delete_endpoint(endpoint.name)
-            print(f"The endpoint {endpoint.name} was deleted.")
+            return endpoint
 
-    asyncio.run(delete())
+    deleted = asyncio.run(delete())
+    if options.json:
+        gone = [one.name for one in deleted.deployments] if deleted else []
+        print(json.dumps({"name": options.name, "deleted": deleted is not None, "deployments": gone}, indent=2))
+    else:
+        print(f"The endpoint {deleted.name} was deleted." if deleted else "Nothing was deleted.")
     return 0
 
 
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise ParameterError(f"{question} Nobody can be asked here: add --yes. Nothing was deleted.")
-    return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # standard output is for the result
+    return input().strip().lower() in {"y", "yes"}
 
 
 def _age(deployment: Deployment, now: datetime) -> str:
