@@ -61,9 +61,14 @@ class Workspace:
 
 
 class Arm:
-    """Answers management.azure.com, but for jobs and computes. ``page_size``: how many versions or jobs it lists."""
+    """Answers management.azure.com, but for jobs and computes.
+
+    ``page_size`` is how many versions or jobs it lists; with ``by_identity`` it hands out no secrets of its storage,
+    which is then used by the identity of whoever asks.
+    """
 
     page_size = 100
+    by_identity = False
 
     def __init__(self, workspace: Workspace, documents: Documents, blobs: Blobs) -> None:
         self.workspace = workspace
@@ -130,7 +135,7 @@ class Arm:
             "enableServiceSideCMKEncryption": False,
             "managedNetwork": {"isolationMode": "Disabled", "enableNetworkMonitor": False},
             "serverlessComputeSettings": None,
-            "systemDatastoresAuthMode": "AccessKey",
+            "systemDatastoresAuthMode": "Identity" if self.by_identity else "AccessKey",
         }
         resource = {
             "id": workspace.path,
@@ -161,7 +166,7 @@ class Arm:
             "endpoint": "core.windows.net",
             "protocol": "https",
             "isDefault": name == "workspaceblobstore",
-            "credentials": {"credentialsType": "AccountKey"},
+            "credentials": {"credentialsType": "None" if self.by_identity else "AccountKey"},
             "subscriptionId": self.workspace.subscription,
             "resourceGroup": self.workspace.resource_group,
             "serviceDataAccessAuthIdentity": "WorkspaceSystemAssignedIdentity",
@@ -183,6 +188,8 @@ class Arm:
 
     def list_secrets(self, request: Request, name: str) -> Answer:
         self._datastore(name)
+        if self.by_identity:
+            raise Refused(400, "UserError", "No secrets for credentials of type None.")
         return Answer.of({"secretsType": "Sas", "sasToken": signature()})
 
     # Assets
@@ -312,14 +319,14 @@ class Arm:
             return {**resource, "systemData": system}
         properties: Json = {**resource["properties"], "provisioningState": "Succeeded"}
         if kind in ("models", "environments"):
-            properties["stage"] = "Development"
+            properties["stage"] = "Logged" if properties["isAnonymous"] else "Development"
         if kind == "codes":
             properties["isAnonymous"] = False
         elif kind == "environments":
             properties |= {"condaFile": conda_as_json(properties.get("condaFile")), "autoRebuild": "Disabled"}
             name = resource["id"].split("/")[-3]
-            if self._versions(kind, name)[0]["name"] == resource["name"]:
-                properties["properties"] = {**properties["properties"], "azureml.labels": "latest"}
+            is_latest = not properties["isAnonymous"] and self._versions(kind, name)[0]["name"] == resource["name"]
+            properties["properties"] = {**properties["properties"], "azureml.labels": "latest" if is_latest else ""}
         elif kind == "components":
             properties |= {"description": None, "componentSpec": as_text(properties["componentSpec"])}
         return {**resource, "properties": properties}

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
+from tests.azure_ml_service.identity import check_token
 from tests.azure_ml_service.messages import BLOB_HOST, Answer, Refused, Request, Route, route
 from tests.azure_ml_service.state import Documents
 
@@ -22,6 +23,7 @@ DATASTORES = {
     "workspaceartifactstore": "azureml",
 }
 VERSION = "2025-01-05"
+_AUDIENCE = "https://storage.azure.com"
 
 
 def signature() -> str:
@@ -226,6 +228,9 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _authorize(request: Request) -> None:
+    if "authorization" in request.headers and "sig" not in request.query:
+        check_token(request, (_AUDIENCE,))
+        return
     expiry = request.query.get("se", "")
     if "sig" not in request.query or expiry < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
         text = "Server failed to authenticate the request. Make sure the signature is there and has not expired."

@@ -67,7 +67,10 @@ _BODIES = (
 )
 _WORKSPACE = re.compile(r"(?:/(history|data)/v1\.0)?/subscriptions/.*?/workspaces/[^/]+(/.*)?", re.IGNORECASE)
 _REGION = re.compile(r"/subscriptions/[^/]+/providers/[^/]+/locations/[^/]+(/[^/]+)", re.IGNORECASE)
-_NULLABLE = {("JobBase", "properties")}  # a pipeline's child has none
+_NULLABLE = {
+    ("JobBase", "properties"),  # a pipeline's child has none
+    ("AccountKeyDatastoreCredentials", "secrets"),  # handed out by listSecrets alone
+}
 # Sent as a number by the SDK itself, see the notes on the wire.
 _KNOWN = (r"CodeVersion.*properties\.properties\.hash_version: ",)
 

@@ -94,7 +94,7 @@ class History:
             "computeDuration": duration,
             "status": job["status"],
             "error": _error(job),
-            "warnings": [{"source": "Loopback", "message": "AzureMLCompute job failed"}] if job["error"] else None,
+            "warnings": _warnings(job),
             "displayName": job["display_name"],
             "name": job.get("component"),
             "dataContainerId": f"dcid.{job['container']}",
@@ -128,7 +128,7 @@ class History:
             name: {"assetId": self.asset_id(output), "type": _TYPES.get(output["type"], output["type"])}
             for name, output in job["outputs"].items()
         }
-        return {**self.run(job), "inputs": {}, "outputs": outputs}
+        return {**self.run(job), "inputs": {}, "outputs": outputs or None}
 
     def asset_id(self, output: Json) -> str:
         """The id of the data (or model) asset that an output is."""
@@ -218,13 +218,23 @@ class History:
 
 
 def _error(job: Json) -> Json | None:
-    """Why a run has failed, as run history tells it; what is not known is null, and its time is in the year 1."""
+    """Why a run has failed, as run history tells it: of a step what is not known is null, its time in the year 1."""
     if not job["error"]:
         return None
     unset = ("severity", "messageFormat", "referenceCode", "detailsUri", "target", "innerError", "additionalInfo")
     root = {**dict.fromkeys(unset), "messageParameters": {}, "details": [], **job["error"]}
     around = {**dict.fromkeys(("correlation", "environment", "location")), "time": "0001-01-01T00:00:00+00:00"}
-    return {"error": root, **around, "componentName": "CommonRuntime"}
+    if job["submitted"].get("jobType") != "Pipeline":
+        return {"error": root, **around, "componentName": "CommonRuntime"}
+    root |= {"messageFormat": "Pipeline has failed child jobs. {0}", "referenceCode": "PipelineHasStepJobFailed"}
+    around |= {"environment": LOCATION, "location": LOCATION, "time": job["ended"] or job["created"]}
+    return {"error": root, **around, "componentName": ""}
+
+
+def _warnings(job: Json) -> list[Json] | None:
+    if not job["error"] or job["submitted"].get("jobType") == "Pipeline":
+        return None
+    return [{"source": "Loopback", "message": "AzureMLCompute job failed"}]
 
 
 def _of_step(compute: str) -> Json:

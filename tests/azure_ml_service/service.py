@@ -174,6 +174,7 @@ class Service:
         self.identity.token_seconds = 3600.0
         self.runner.step_seconds = 0.05
         self.arm.page_size = 100
+        self.arm.by_identity = False
         self.computes.reset()
         self.operations.reset()
         self.scoring.scored.clear()

@@ -123,6 +123,19 @@ def test_workspace_data_environment_and_compute(client: Any, azure_ml: Service, 
     assert azure_ml.violations == []
 
 
+def test_data_is_sent_where_the_storage_goes_by_identity(client: Any, azure_ml: Service, tmp_path: Path) -> None:
+    from azure.ai.ml.entities import Data
+
+    azure_ml.arm.by_identity = True
+    (tmp_path / "rows.csv").write_text("a\n1\n", encoding="utf-8")
+
+    sent = client.data.create_or_update(Data(name="by-identity", path=str(tmp_path / "rows.csv"), type="uri_file"))
+
+    assert azure_ml.arm.path_of(sent.path).read_text(encoding="utf-8") == "a\n1\n"
+    assert azure_ml.count("POST", "/listSecrets") == 0
+    assert azure_ml.violations == []
+
+
 def test_the_training_pipeline_runs_is_reused_downloaded_and_registered(
     client: Any, azure_ml: Service, tmp_path: Path
 ) -> None:

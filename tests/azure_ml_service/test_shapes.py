@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.azure_ml_service.blobs import DATASTORES
 from tests.azure_ml_service.identity import make_token
 from tests.azure_ml_service.jobs import new_child, new_job, started_properties
 from tests.azure_ml_service.messages import Answer, Request
@@ -109,6 +110,20 @@ def test_step_that_failed_tells_its_error_and_where_it_ran(service: Service) -> 
     assert "ContentSnapshotId" not in run["properties"]  # its component has no code
 
 
+def test_pipeline_that_failed_tells_a_reference_and_no_outputs(service: Service) -> None:
+    failed = new_job("whole", {"jobType": "Pipeline", "jobs": {}})
+    service.documents.put("jobs", "whole", failed | {"error": {"code": "UserError", "message": "Steps have failed."}})
+    address = f"https://westeurope.api.azureml.ms/history/v1.0{service.workspace.path}/rundata"
+
+    run = told(ask(service, "POST", address, {"runId": "whole"}))["runMetadata"]
+
+    assert (run["error"]["error"]["code"], run["error"]["error"]["referenceCode"]) == (
+        "UserError",
+        "PipelineHasStepJobFailed",
+    )
+    assert (run["error"]["componentName"], run["warnings"], run["outputs"]) == ("", None, None)
+
+
 def test_model_that_is_not_there_is_told_in_the_details(service: Service) -> None:
     answer = ask(service, "GET", "/models/none/versions")
 
@@ -125,10 +140,15 @@ def test_newest_version_of_an_environment_is_labelled_and_the_first_of_a_list_te
             service, "PUT", f"/environments/lab/versions/{version}", {"properties": {"image": f"ubuntu:{version}"}}
         )
         assert told(made)["properties"]["properties"] == {"azureml.labels": "latest"}
+    unnamed = {"properties": {"image": "ubuntu", "isAnonymous": True}}
+    anonymous = told(ask(service, "PUT", "/environments/CliV2AnonymousEnvironment/versions/1", unnamed))["properties"]
 
     listed = told(ask(service, "GET", "/environments/lab/versions", more="&$orderBy=createdtime%20desc&$top=1"))
 
-    assert told(ask(service, "GET", "/environments/lab/versions/bar"))["properties"]["properties"] == {}
+    assert told(ask(service, "GET", "/environments/lab/versions/bar"))["properties"]["properties"] == {
+        "azureml.labels": ""
+    }
+    assert (anonymous["properties"], anonymous["stage"]) == ({"azureml.labels": ""}, "Logged")
     assert ([one["name"] for one in listed["value"]], "nextLink" in listed) == (["foo"], False)
 
 
@@ -141,6 +161,22 @@ def test_versions_are_told_to_be_there_and_in_what_stage(service: Service) -> No
     container = told(ask(service, "GET", "/components/fit"))
     assert version["provisioningState"] == container["properties"]["provisioningState"] == "Succeeded"
     assert container["systemData"]["createdBy"]
+
+
+def test_storage_by_identity_hands_out_no_secrets_and_takes_tokens(service: Service) -> None:
+    service.arm.by_identity = True
+    blob = f"https://loopbackstorage.blob.core.windows.net/{DATASTORES['workspaceblobstore']}/a"
+    tokens = {
+        name: {"Authorization": f"Bearer {make_token(f'https://{name}.azure.com')}"} for name in ("storage", "ml")
+    }
+
+    refused = ask(service, "POST", "/datastores/workspaceblobstore/listSecrets", {"expirableSecret": True})
+    store = told(ask(service, "GET", "/datastores/workspaceblobstore"))
+    heads = {name: service.answer(Request.read("HEAD", "", blob, given, b"")) for name, given in tokens.items()}
+
+    assert (refused.status, told(refused)["error"]["message"]) == (400, "No secrets for credentials of type None.")
+    assert store["properties"]["credentials"] == {"credentialsType": "None"}
+    assert {name: answer.status for name, answer in heads.items()} == {"storage": 404, "ml": 401}
 
 
 def put_endpoint(service: Service, kind: str) -> Answer:

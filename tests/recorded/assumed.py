@@ -59,6 +59,8 @@ class Assumed:
         body: Json = entry.body if isinstance(entry.body, dict) else {}
         if ".blob." in request.host:
             self._blob(request, entry)
+        elif "/datastores/" in path:
+            self._datastore(entry, body)
         elif match := re.fullmatch(r".*/computes/([^/]+)", path):
             if is_done and (method != "PUT" or entry.status == 200):
                 self._service.computes.add(match[1])
@@ -74,6 +76,12 @@ class Assumed:
             self._history(request, body)
         elif (match := _ASSET.fullmatch(path)) and is_done:
             self._asset(request, entry, match[1].lower(), match[2], match[3], body)
+
+    def _datastore(self, entry: Entry, body: Json) -> None:
+        """Whether the storage goes by identity, as its credentials tell, and that there are no secrets of it."""
+        told = ((body.get("properties") or {}).get("credentials") or {}).get("credentialsType")
+        if told == "None" or (entry.status == 400 and entry.path.endswith("/listSecrets")):
+            self._service.arm.by_identity = True
 
     # Assets
 
@@ -201,6 +209,8 @@ class Assumed:
             self._ensure_job(name, _A_PIPELINE if pipeline else {"jobType": "Command"})
         self._status(name, run.get("status") or "Completed")
         with self._documents.change("jobs", name) as job:
+            if run.get("error") and not job["error"]:
+                job["error"] = {"code": "UserError", "message": "assumed"}
             for output in run.get("outputs") or {}:
                 uri = f"azureml://datastores/workspaceblobstore/paths/azureml/{name}/{output}/"
                 job["outputs"].setdefault(output, {"type": "uri_folder", "uri": uri})

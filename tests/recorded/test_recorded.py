@@ -332,6 +332,21 @@ def test_operation_has_come_as_far_as_was_told_whenever_it_is_looked_at(record: 
     assert rows()[status]["same"] == 3
 
 
+def test_storage_that_goes_by_identity_is_so_until_the_end_of_the_recording(record: Record, rows: Rows) -> None:
+    store = f"{ARM}/datastores/workspaceblobstore"
+    refused = {"error": {"code": "UserError", "message": SECRET, "details": [], "additionalInfo": []}}
+    record(
+        entry("POST", f"{store}/listSecrets?api-version=1", 400, refused, {"expirableSecret": True}),
+        entry("GET", f"{store}?api-version=1", 200, {"properties": {"credentials": {"credentialsType": "None"}}}),
+    )
+    record(entry("POST", f"{store}/listSecrets?api-version=1", 200, {"secretsType": "Sas"}), name="two.json")
+
+    replayed = rows()
+
+    assert "status" not in found(replayed["POST management /W/datastores/{}/listSecrets"])
+    assert "body.properties.credentials.credentialsType" not in found(replayed["GET management /W/datastores/{}"])
+
+
 def test_endpoint_that_was_told_to_be_gone_is_gone(record: Record, rows: Rows) -> None:
     kept = {"id": SECRET, "name": SECRET, "type": SECRET, "properties": {"provisioningState": "Succeeded"}}
     record(

@@ -45,6 +45,15 @@ def test_pipeline_is_promoted_then_rejected_with_the_metrics_of_the_local_engine
 
 
 @pytest.mark.slow
+def test_pipeline_is_promoted_where_the_storage_goes_by_identity(terminal: Terminal, azure_ml: Service) -> None:
+    azure_ml.arm.by_identity = True
+    summary = terminal.summary(PIPELINE, "--model_name", "by-identity")
+    assert (summary["engine"], summary["verdict"], summary["model"]["version"]) == ("azureml", "Promoted", 1)
+    assert azure_ml.count("POST", "/listSecrets") == 0
+    assert not azure_ml.violations
+
+
+@pytest.mark.slow
 def test_job_is_registered_from_its_own_output(terminal: Terminal, azure_ml: Service) -> None:
     summary = terminal.summary(JOB, "--model_name", "job-on-azure-ml")
     assert summary["model"] == {"name": "job-on-azure-ml", "version": 1, "created": True}
