@@ -29,7 +29,7 @@ BY_PATH: Mapping[str, Row] = {path: row for rows in ROWS.values() for path, row 
 IGNORED = [path for path, row in BY_PATH.items() if row.treatment is Treatment.IGNORED]
 REFUSABLE = [path for path, row in BY_PATH.items() if row.refused_if]
 UNIONS = {"ANY_STEP", "ANY_FILE"}  # of the shapes of what cannot be told yet
-PARTS = {"RESOURCE"}  # of other shapes
+PARTS = {"RESOURCE", "TRANSFER_END"}  # of other shapes
 
 
 def test_every_shape_of_keys_is_a_kind_of_the_table() -> None:
