@@ -39,7 +39,9 @@ NOT_READ: Mapping[str, str] = {
     "of a key that is there twice, the client takes the last one without a word": r"is there twice",
 }
 # What the client refuses and we take: why, and what it says.
-REFUSED_THERE: Mapping[str, str] = {}
+REFUSED_THERE: Mapping[str, str] = {
+    "what stands in a key of AutoML is left to the service": r"(?s)Validation for \w+ failed:.*of type automl",
+}
 
 # Keys that a file of each kind has, and no other kind has without one of an earlier kind.
 _OF_A_JOB = frozenset({"jobs", "command", "trial", "task", "component", "search_space", "entry"})

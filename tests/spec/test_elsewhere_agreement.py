@@ -272,3 +272,9 @@ def test_a_step_may_write_its_task_in_any_case_and_a_job_may_not(path: Path) -> 
     check(path, PIPELINE % f"{{type: automl, {AUTOML % ('Classification', OF_A_PORT)}}}", "")
     text = f"{{type: automl, compute: azureml:c, {AUTOML % ('Classification', OF_A_JOB)}}}"
     check(path, text, "Classification is not a task of AutoML")
+
+
+def test_a_step_of_a_text_task_may_have_data_that_it_does_not_use(path: Path) -> None:
+    text = AUTOML % ("text_classification", "%s") + ", validation_data: %s, test_data: %s"
+    check(path, PIPELINE % f"{{type: automl, {text % ((OF_A_PORT,) * 3)}}}", "")
+    check(path, f"{{type: automl, compute: azureml:c, {text % ((OF_A_JOB,) * 3)}}}", "cannot have the key test_data")
