@@ -75,13 +75,18 @@ async def roll_back(registry: ModelRegistry, name: str, why: str, begun: RunIden
     noted = _NOTE.fullmatch(begun.note)
     if noted is not None and champion.version == int(noted[1]):
         return Moved(champion, await registry.version(champion.name, int(noted[2])), earlier=True)
-    before = await version_before(registry, champion)
+    before = await version_before(registry, champion, "tandem promote {} --reason TEXT")
     begun.write_down(f"{before.version} in place of {champion.version}.")
     return await _move(registry, before, champion, why)
 
 
-async def version_before(registry: ModelRegistry, version: ModelVersion) -> ModelVersion:
+async def version_before(registry: ModelRegistry, version: ModelVersion, otherwise: str) -> ModelVersion:
     """The champion that a version has replaced.
+
+    Args:
+        registry: Where both are.
+        version: The later one.
+        otherwise: The command to type where there is none, with ``{}`` for a model and its version.
 
     Raises:
         DataAssetError: It has replaced none, or that one is gone.
@@ -92,7 +97,7 @@ async def version_before(registry: ModelRegistry, version: ModelVersion) -> Mode
         said = "has replaced no other" if number is None else f"has replaced version {number}, which is gone"
         raise DataAssetError(
             f"{version.name}:{version.version} {said}. Nothing was changed. Name a version: "
-            f"tandem promote {version.name}:VERSION --reason TEXT"
+            f"{otherwise.format(f'{version.name}:VERSION')}"
         )
     return found
 

@@ -63,7 +63,7 @@ def _roll_back_endpoint(options: RollbackOptions, text: str) -> NoReturn:
     """Find out what the endpoint served before, write it down, and deploy it."""
     name = read_endpoint(Path(text)).name if is_file(text) else text
     with _way_back(options.engine, endpoint=name) as begun:
-        label = begun.note or asyncio.run(_served_before(options.engine, name))
+        label = begun.note or asyncio.run(_served_before(options.engine, name, text))
         begun.write_down(label)
         if begun.note:
             print(f"Going on with the rollback of {name} to {label}, which was interrupted.", file=sys.stderr)
@@ -132,11 +132,11 @@ def _deploy(
     os.execv(sys.executable, [sys.executable, "-P", "-m", PROGRAM, "deploy", label, *words])
 
 
-async def _served_before(engine_name: str, endpoint_name: str) -> str:
+async def _served_before(engine_name: str, endpoint_name: str, typed: str) -> str:
     """The model that an endpoint served before.
 
     That is the one from before a rollout that was interrupted; else that of a deployment that is kept; else the
-    champion from before.
+    champion that the one which it serves has replaced. ``typed`` is what the endpoint was called on the command line.
     """
     settings = Settings.from_environment()
     kind = chosen_engine(engine_name, settings).kind.name
@@ -161,5 +161,5 @@ async def _served_before(engine_name: str, endpoint_name: str) -> str:
         version = await engine.registry.version(now.model.name, now.model.version)
         if version is None:
             raise DataAssetError(f"{now.model.label} is not in the registry any more. Nothing was changed.")
-        before = await version_before(engine.registry, version)
+        before = await version_before(engine.registry, version, f"tandem deploy {{}} --endpoint {typed}")
     return f"{before.name}:{before.version}"
