@@ -59,6 +59,7 @@ def test_a_thousand_random_rows_get_what_the_model_itself_gives_them(
     assert scores["label"].tolist() == model.predict(rows[list(FEATURES)]).tolist()
     assert set(scores["model"]) == {"patients"} and set(scores["version"]) == {1}
     assert (summary.rows, sum(summary.labels.values()), set(summary.labels)) == (1_000, 1_000, {"0", "1"})
+    assert seen[0] == Progress(0, 0.0)  # before the scoring process has started
     assert [now.rows for now in seen][-1] == 1_000 and seen[-1].share == 1.0
     assert [now.share for now in seen] == sorted(now.share for now in seen)
     assert not commands_with(str(scorer.home))
