@@ -1,7 +1,10 @@
 """Compute targets, the operations that make them, VM sizes, and quotas of cores."""
 
+import uuid
+
 from tests.azure_ml_service.arm import LOCATION, Arm
 from tests.azure_ml_service.messages import ARM_HOST, Answer, Json, Refused, Request, Route, route
+from tests.azure_ml_service.operations import SIGNATURE
 from tests.azure_ml_service.state import Documents, now
 
 REGION = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{location}"
@@ -9,7 +12,7 @@ REGION = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServi
 SIZES = {
     "standardDFamily": {"STANDARD_D2": 2},
     "standardDSv2Family": {"STANDARD_DS2_V2": 2, "STANDARD_DS3_V2": 4},
-    "standardFSv2Family": {"STANDARD_F4S_V2": 4},
+    "standardFSv2Family": {"STANDARD_F2S_V2": 2, "STANDARD_F4S_V2": 4},
 }
 
 
@@ -96,10 +99,12 @@ class Computes:
         if not any(size in sizes for sizes in SIZES.values()):
             raise Refused(400, "BadRequest", f"Specified VmSize {size} is not supported in location {LOCATION}.")
         resource = self._put(name, request.json["properties"], "Creating", request.json.get("tags"))
-        self._documents.put("computeOperations", name, {"looks": self.looks, "failure": self.failure})
+        operation = str(uuid.uuid4())
+        making = {"operation": operation, "looks": self.looks, "failure": self.failure}
+        self._documents.put("computeOperations", name, making)
         region = REGION.format(subscription=self._arm.workspace.subscription, location=LOCATION)
-        query = f"api-version={request.api_version}&service=new"
-        url = f"https://{request.host}{region}/computeOperationsStatus/{name}?{query}"
+        query = f"api-version={request.api_version}&service=new&{SIGNATURE}"
+        url = f"https://{request.host}{region}/computeOperationsStatus/{operation}?{query}"
         # What is not there yet has no nodes, and no place.
         properties = {key: value for key, value in resource["properties"].items() if key != "computeLocation"}
         properties["properties"] = {
@@ -111,11 +116,12 @@ class Computes:
         return Answer.of(resource, 201, Azure_AsyncOperation=url)
 
     def operation(self, request: Request, subscription: str, location: str, name: str) -> Answer:
-        made = self._documents.get("computeOperations", name)
+        all_made = self._documents.all("computeOperations")
+        made = next((one for one in all_made if one["operation"] == name), None)
         if made is None:
             raise Refused(404, "NotFound", f"There is no operation {name}.")
         if made["looks"]:
-            return Answer.of({"status": "InProgress", "percentComplete": 0.0})
+            return Answer.of({"status": "InProgress"})
         if made["failure"] is None:
             return Answer.of({"status": "Succeeded", "percentComplete": 100.0})
         error = {"code": made["failure"], "message": f"Could not create {name}."}

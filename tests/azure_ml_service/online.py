@@ -33,6 +33,7 @@ _UNSET_OF_DEPLOYMENT: Json = {
     "appInsightsEnabled": False,
     "egressPublicNetworkAccess": "Enabled",
     "environmentVariables": {},
+    "dataCollector": None,
 }
 
 
@@ -210,20 +211,16 @@ class Online:
                 if self._processes.start(key, files) is None:
                     raise _not_ready(self._processes.log(key, "InferenceServer").read_text(errors="replace"))
                 self._documents.put(SUBMITTED, key, {"given": given, "capacity": asked["sku"]["capacity"]})
-                with self._documents.change(DEPLOYMENTS, key) as made:
-                    made["properties"] |= as_made(given)
 
-            return self._operations.change(request, "od", DEPLOYMENTS, key, work)
+            return self._operations.change(request, "odidp", DEPLOYMENTS, key, work)
 
     def new_deployment(self, endpoint: str, name: str, asked: Json, before: Json | None) -> Json:
         """The document of a deployment that is being made; ``before`` is what was there."""
         given: Json = asked["properties"]
-        # As recorded: these are told once it is made.
-        hidden = {"requestSettings": {"requestTimeout": "PT0S"}, "livenessProbe": None, "readinessProbe": None}
         properties = {
             **_UNSET_OF_DEPLOYMENT,
             **given,
-            **hidden,
+            **_with_defaults(given),
             "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"},
             "properties": given.get("properties") or {},
             "provisioningState": "Updating" if before else "Creating",
@@ -306,7 +303,7 @@ class Online:
             self._processes.stop(key)
             self._documents.remove(SUBMITTED, key)
 
-        return self._operations.delete(request, "od", DEPLOYMENTS, key, work)
+        return self._operations.delete(request, "odidp", DEPLOYMENTS, key, work)
 
     def logs(self, request: Request, endpoint: str, name: str) -> Answer:
         self.deployment(endpoint, name)
@@ -316,8 +313,8 @@ class Online:
         return Answer.of({"content": "\n".join(lines[-int(request.json.get("tail") or 100) :])})
 
 
-def as_made(given: Json) -> Json:
-    """What is told of a deployment once it is made."""
+def _with_defaults(given: Json) -> Json:
+    """The settings of a deployment, with the defaults of what was not given; told at once, since 2025."""
     settings = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
     probes = {probe: _DEFAULT_PROBE | _given(given.get(probe)) for probe in ("livenessProbe", "readinessProbe")}
     return {"requestSettings": settings | _given(given.get("requestSettings")), **probes}

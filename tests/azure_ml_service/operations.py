@@ -21,7 +21,7 @@ OPERATIONS = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{
 CHANGES = frozenset({"Creating", "Updating", "Scaling", "Deleting"})
 _NO_END = "0001-01-01T00:00:00+00:00"
 # Azure Resource Manager signs the address of an operation: a time, a certificate, a signature, a digest.
-_SIGNATURE = f"t=639081658795753059&c=MII{'A' * 2600}&s={'B' * 342}&h={'C' * 43}"
+SIGNATURE = f"t=639081658795753059&c=MII{'A' * 2600}&s={'B' * 342}&h={'C' * 43}"
 
 
 class OperationFailed(Exception):
@@ -108,7 +108,7 @@ class Operations:
         thread = threading.Thread(target=self._run, args=(operation, kind, key, work), daemon=True)
         self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         thread.start()
-        return f"{address}&{_SIGNATURE}"
+        return f"{address}&{SIGNATURE}"
 
     def _run(self, operation: str, kind: str, key: str, work: Callable[[], None]) -> None:
         error: Json | None = None

@@ -230,3 +230,16 @@ def test_deletion_of_an_endpoint_is_an_operation_of_the_same_name(service: Servi
         404,
         "EndpointNotFound",
     )
+
+
+def test_compute_target_that_is_made_has_an_operation_of_a_name_of_its_own(service: Service) -> None:
+    service.computes.looks = 1
+    size = {"vmSize": "STANDARD_DS2_V2", "scaleSettings": {"maxNodeCount": 1}}
+    sent = {"location": "westeurope", "properties": {"computeType": "AmlCompute", "properties": size}}
+
+    address = ask(service, "PUT", "/computes/gpu", sent).headers["Azure-AsyncOperation"]
+
+    assert "/computeOperationsStatus/gpu" not in address
+    assert told(ask(service, "GET", address)) == {"status": "InProgress"}
+    ask(service, "GET", "/computes/gpu")
+    assert told(ask(service, "GET", address))["status"] == "Succeeded"

@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from tests.azure_ml_service.faults import EndpointFault
 from tests.azure_ml_service.identity import make_token
 from tests.azure_ml_service.jobs import TERMINAL, ended_properties, mark_reused, new_child, new_job, started_properties
 from tests.azure_ml_service.messages import Json, Refused, Request
-from tests.azure_ml_service.online import as_made
 from tests.azure_ml_service.operations import CHANGES
 from tests.azure_ml_service.service import Service
 from tests.azure_ml_service.state import now
@@ -30,6 +30,7 @@ _NEEDED: dict[str, Json] = {
     "components": {"componentSpec": {"type": "command", "command": "true", "environment": "azureml:assumed:1"}},
     "models": {"modelType": "custom_model", "modelUri": "azureml://datastores/workspaceblobstore/paths/assumed/model"},
 }
+_SERVED = re.compile(r"/(codes|environments|models)/([\w.-]+)/versions/([\w.-]+)\"")
 _ENDPOINT = re.compile(r".*/((?:online|batch)Endpoints)/([^/]+)(/deployments(?:/([^/]+))?)?.*")
 _PATIENCE_SECONDS = 5.0  # a change of an endpoint takes some hundredths
 _A_PIPELINE: Json = {"jobType": "Pipeline", "jobs": {}, "computeId": "/computes/assumed"}
@@ -59,6 +60,8 @@ class Assumed:
         body: Json = entry.body if isinstance(entry.body, dict) else {}
         if ".blob." in request.host:
             self._blob(request, entry)
+        elif match := re.fullmatch(r".*/computeOperationsStatus/([^/]+)", path):
+            self._making(match[1], body.get("status"))
         elif "/datastores/" in path:
             self._datastore(entry, body)
         elif match := re.fullmatch(r".*/computes/([^/]+)", path):
@@ -82,6 +85,13 @@ class Assumed:
         told = ((body.get("properties") or {}).get("credentials") or {}).get("credentialsType")
         if told == "None" or (entry.status == 400 and entry.path.endswith("/listSecrets")):
             self._service.arm.by_identity = True
+
+    def _making(self, operation: str, told: str | None) -> None:
+        """A compute target that is still in the making, or made, as was told."""
+        for name in self._documents.keys("computeOperations"):
+            with self._documents.change("computeOperations", name) as making:
+                if making["operation"] == operation:
+                    making["looks"] = 1 if told == "InProgress" else 0
 
     # Assets
 
@@ -235,6 +245,12 @@ class Assumed:
         if entry.status == 404:
             self._until(lambda: not self._changes(of, key))
             self._documents.remove(of, key)
+        elif request.method == "PUT" and deployment and entry.status < 300:
+            if self._documents.get(kind, name) is None:
+                self._make_endpoint(kind, name, {})
+            for referred, asset, version in _SERVED.findall(request.body.decode()):
+                self._version(referred, asset, version)
+            self._service.faults.add(EndpointFault("fail", name, deployment))  # nothing that was recorded is run
         elif request.method != "PUT" and entry.status < 300:
             if self._documents.get(kind, name) is None:
                 self._make_endpoint(kind, name, {} if match[3] else body)
@@ -263,7 +279,6 @@ class Assumed:
         given: Json = {name: value for name, value in told["properties"].items() if name not in _ONLY_TOLD}
         if kind == "onlineEndpoints":
             made = self._service.online.new_deployment(endpoint, told["name"], {**told, "properties": given}, None)
-            made["properties"] |= as_made({})
         else:
             made = self._service.batch.new_deployment(endpoint, told["name"], {**told, "properties": given}, None)
         made["properties"]["provisioningState"] = "Succeeded"

@@ -31,6 +31,7 @@ _REASONS = (
     (r".*/jobs/\{\}", r"(less|different) body\.properties\.queueSettings", "a tier since 2024"),
     (r".*/jobs/\{\}", r"more body\.properties\.properties\._azureml\.ClusterName", "told since 2024"),
     (r".*/components/.*", r"more body\.properties\.provisioningState", "told since 2024"),
+    (r".*/deployments", r"more body\..*\.dataCollector", "told since 2023"),
     (r".*/mfeOperationsStatus/.*", r"more body\.endTime", "in the year 1 since 2025"),
     (r".*/rundata", r"different body\.runDefinition", "text in the API that the SDK speaks, which does not read it"),
     (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.azure_ml_service.online_processes import OnlineProcesses
 from tests.recorded.__main__ import main
 
 WORKSPACE = (
@@ -357,3 +358,26 @@ def test_endpoint_that_was_told_to_be_gone_is_gone(record: Record, rows: Rows) -
     row = rows()["GET management /W/onlineEndpoints/{}"]
 
     assert "status" not in found(row)
+
+
+def test_deployment_is_made_of_what_it_refers_to_and_is_not_run(
+    record: Record, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(OnlineProcesses, "start", lambda _, key, files: started.append(key))
+    operation = polled("22222222-2222-4222-8222-222222222222", "Succeeded", SECRET)
+    properties = {
+        "codeConfiguration": {"codeId": f"{WORKSPACE}/codes/{SECRET}/versions/1", "scoringScript": SECRET},
+        "environmentId": f"{WORKSPACE}/environments/{SECRET}/versions/1",
+        "instanceType": "STANDARD_DS2_V2",
+    }
+    sent = {"location": "westus", "sku": {"name": "Default", "capacity": 1}, "properties": properties}
+    made = {"id": SECRET, "name": SECRET, "type": SECRET, "properties": {"provisioningState": "Creating"}}
+    put = entry("PUT", f"{ARM}/onlineEndpoints/{SECRET}/deployments/{SECRET}?api-version=1", 201, made, sent)
+    put["ResponseHeaders"]["Azure-AsyncOperation"] = operation["RequestUri"]
+    record(put, operation)
+
+    replayed = rows()
+
+    assert "status" not in found(replayed["PUT management /W/onlineEndpoints/{}/deployments/{}"])
+    assert started == []
