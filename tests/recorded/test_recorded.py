@@ -364,7 +364,11 @@ def test_deployment_is_made_of_what_it_refers_to_and_is_not_run(
     record: Record, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
-    monkeypatch.setattr(OnlineProcesses, "start", lambda _, key, files: started.append(key))
+
+    def start(_: OnlineProcesses, key: str, files: object) -> None:
+        started.append(key)
+
+    monkeypatch.setattr(OnlineProcesses, "start", start)
     operation = polled("22222222-2222-4222-8222-222222222222", "Succeeded", SECRET)
     properties = {
         "codeConfiguration": {"codeId": f"{WORKSPACE}/codes/{SECRET}/versions/1", "scoringScript": SECRET},
