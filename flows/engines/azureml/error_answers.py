@@ -127,7 +127,7 @@ def read_error(status: int, body: str, url: str = "", content_type: str = "") ->
     text = body.strip().removeprefix("\N{BYTE ORDER MARK}")
     if "html" in content_type.lower() or re.match(r"<(!doctype html|html)", text, re.IGNORECASE):
         title = _TITLE.search(text)
-        return ErrorAnswer(status, (), _line(unescape(title["text"])) if title else "", _asked(url), is_page=True)
+        return ErrorAnswer(status, (), one_line(unescape(title["text"])) if title else "", _asked(url), is_page=True)
     codes, message = _parts(text)
     return ErrorAnswer(status, codes, message, _about(message) or _asked(url))
 
@@ -137,22 +137,28 @@ def codes_of(error: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_codes(error)))
 
 
+def one_line(text: str) -> str:
+    """A message as it is shown: in one line, and cut where it is too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
+
+
 def _parts(text: str) -> tuple[tuple[str, ...], str]:
     """Codes and message of a body that is no page."""
     if of_storage := _OF_STORAGE.search(text):
-        return (of_storage["code"],), _line(of_storage["message"].partition("RequestId:")[0])
+        return (of_storage["code"],), one_line(of_storage["message"].partition("RequestId:")[0])
     try:
         found: Any = json.loads(text)
     except ValueError:
-        return (), _line(text)
+        return (), one_line(text)
     if isinstance(found, str):
-        return (), _line(found)
+        return (), one_line(found)
     if not isinstance(found, Mapping):
         return (), ""
     values = cast("Mapping[str, Any]", found)
     error: Any = values.get("error") or values
     if not isinstance(error, Mapping):
-        return (), _line(str(error))
+        return (), one_line(str(error))
     return _parts_of(cast("Mapping[str, Any]", error))
 
 
@@ -163,8 +169,8 @@ def _parts_of(error: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         inner, message = _parts(message)
     details = error.get("details")
     more = [_parts_of(each)[1] for each in details if isinstance(each, Mapping)] if isinstance(details, list) else []
-    said = dict.fromkeys(_line(each).rstrip(".") for each in (message, *more) if each)
-    return (*codes_of(error), *inner), _line("; ".join(said))
+    said = dict.fromkeys(one_line(each).rstrip(".") for each in (message, *more) if each)
+    return (*codes_of(error), *inner), one_line("; ".join(said))
 
 
 def _codes(error: Any) -> Iterator[str]:
@@ -213,8 +219,3 @@ def _remedy_of_absence(about: Resource, flags: str) -> str:
         return "See the three variables that name the workspace (AZUREML_ARM_…): `tandem doctor` looks at each."
     _, command = _NOUNS[about.kind]
     return f"See which there are: `{command.format(name=about.name)}{flags}`." if command else ""
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"

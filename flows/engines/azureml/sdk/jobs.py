@@ -14,7 +14,7 @@ from azure.ai.ml.constants import ListViewType
 from azure.core.exceptions import ServiceResponseError
 from azure.storage.blob import BlobClient
 
-from flows.engines.azureml.error_answers import OVER, codes_of
+from flows.engines.azureml.error_answers import OVER, codes_of, one_line
 from flows.engines.azureml.sdk.binding import as_sdk_job
 from flows.engines.azureml.sdk.connection import Connection, RefusedError
 from flows.engines.azureml.sdk.data_files import download
@@ -310,4 +310,4 @@ def _error(run: Any) -> str:
     if error is None:
         return ""
     codes = codes_of(error) or ("Unknown",)
-    return f"{' > '.join(dict.fromkeys((codes[0], codes[-1])))}: {error.message or 'no message'}"
+    return f"{' > '.join(dict.fromkeys((codes[0], codes[-1])))}: {one_line(error.message or '') or 'no message'}"

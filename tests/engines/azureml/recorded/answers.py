@@ -368,12 +368,14 @@ def child(parent: str, node: str, status: str, *, reused_from: str = "", name: s
 
 
 def failed(code: str, message: str | None, *inner: str) -> Json:
-    """The error of a run, as its models have it; no failed run was recorded."""
+    """The error of a run; of a step that failed what is not known is null, and its time is in the year 1."""
     below: Json | None = None
     for each in reversed(inner):
         below = {"code": each, "innerError": below}
-    error = {"code": code, "severity": None, "message": message, "details": [], "innerError": below}
-    return {"error": error, "correlation": None, "environment": LOCATION, "location": LOCATION, "time": MADE}
+    unset = ("severity", "messageFormat", "referenceCode", "detailsUri", "target", "debugInfo", "additionalInfo")
+    error = {**dict.fromkeys(unset), "code": code, "message": message, "messageParameters": {}, "details": []}
+    around = {**dict.fromkeys(("correlation", "environment", "location")), "time": "0001-01-01T00:00:00+00:00"}
+    return {"error": {**error, "innerError": below}, **around, "componentName": "CommonRuntime"}
 
 
 def job_of_child(place: Workspace, name: str) -> Json:

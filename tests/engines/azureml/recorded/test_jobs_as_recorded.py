@@ -25,6 +25,7 @@ from tests.engines.jobs import FOLDER, JobRunner, command, delivered_by, job, pi
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the SDK, which has many
 
 NAME = "lab-job"
+LINES = "\nError Code: Read.Denied\nNative Error:\n\tnot(allowed)\n"  # as what moves a step's data tells it
 NO_DETAILS = told({"runId": NAME, "status": "Failed", "logFiles": {}, "warnings": [], "error": None})
 
 
@@ -187,9 +188,10 @@ def test_cancel_that_is_refused_for_another_reason_is_told(
         (failed("UserError", "Execution failed.", "ExecutionFailed"), "UserError > ExecutionFailed: Execution", False),
         (failed("UserError", "It went away.", "ComputeError", "NodePreempted"), "UserError > NodePreempted: It", True),
         (failed("ServiceError", None), "ServiceError: no message", True),
+        (failed("UserError", LINES), r"UserError: Error Code: Read\.Denied Native Error: not\(allowed\)\.", False),
         (None, "no reason given", False),
     ],
-    ids=["the code", "its machine", "the service", "nobody says"],
+    ids=["the code", "its machine", "the service", "in lines", "nobody says"],
 )
 def test_reason_of_a_failed_step_is_its_outermost_and_innermost_code_and_decides_who_failed(
     error: Any, reason: str, by_machine: bool, played_jobs: JobRunner, player: Player, write: Write
