@@ -319,7 +319,7 @@ class Arm:
             return {**resource, "systemData": system}
         properties: Json = {**resource["properties"], "provisioningState": "Succeeded"}
         if kind in ("models", "environments"):
-            properties["stage"] = "Logged" if properties["isAnonymous"] else "Development"
+            properties["stage"] = "Logged" if properties.get("isAnonymous") else "Development"
         if kind == "codes":
             properties["isAnonymous"] = False
         elif kind == "environments":
