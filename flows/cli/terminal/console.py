@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from flows.cli.state.usable import is_told_at_the_end
+from flows.cli.terminal import interrupts
 from flows.cli.terminal.step_table import StepTable
 from flows.engines.step_events import StepEvent, listening_to_steps
 from flows.plain_text.visible import visible
@@ -66,6 +67,7 @@ class ConsoleHandler(PrefectConsoleHandler):
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named)
         _screen.console = self.console = _screen.console or self.console
+        setattr(self.console, Console.on_broken_pipe.__name__, self._reader_is_gone)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write a line, unless it is noise."""
@@ -84,6 +86,11 @@ class ConsoleHandler(PrefectConsoleHandler):
             raise
         except Exception:
             self.handleError(record)
+
+    def _reader_is_gone(self) -> None:
+        """End the command in order. By itself the console raises SystemExit, in whichever thread has written a line."""
+        self.console.quiet = True
+        interrupts.reader_is_gone(self.console.file.fileno())
 
 
 @contextmanager

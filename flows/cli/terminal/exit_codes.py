@@ -1,6 +1,5 @@
 """Exit codes: a command ends with its result, or with one message on standard error and an exit code."""
 
-import os
 import select
 import sqlite3
 import sys
@@ -40,7 +39,7 @@ def _exit_code_of(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         if not _nobody_reads():
             raise
-        return 141
+        return interrupts.UNREAD
     except (OSError, sqlite3.Error) as error:
         if cause_of(error) is None:
             raise
@@ -49,7 +48,7 @@ def _exit_code_of(command: Callable[[], int]) -> int:
         return told.exit_code
     except KeyboardInterrupt:
         print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
-        return 130
+        return interrupts.exit_code()
     except BaseException as error:
         if type(error).__name__ != "TerminationSignal":  # Prefect's for SIGTERM; naming its class would import Prefect
             raise
@@ -64,5 +63,5 @@ def _nobody_reads() -> bool:
     poll.register(output)
     if not any(event & select.POLLERR for _, event in poll.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    interrupts.discard(output)
     return True

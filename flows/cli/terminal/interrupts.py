@@ -1,5 +1,7 @@
 """Ctrl+C handling: at any moment of a command it prints one line and ends with exit code 130.
 
+A command whose log nobody reads any more (``tandem run … 2>&1 | head``) ends in the same way, with exit code 141.
+
 A KeyboardInterrupt in the middle of an import may turn into another error, or into a traceback of a library. So it is
 raised only while a command does work that must be stopped properly (:class:`raised`). Before that, Ctrl+C ends the
 process at once, and the processes that it has started end when its pipes close. After that, the command writes what it
@@ -13,9 +15,9 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141  # 128 and the number of the signal: SIGINT, SIGPIPE
 _on_quit: list[Callable[[], object]] = []
-_begun = _noted = False
+_begun = _noted = _unread = False
 
 
 def handle_interrupts() -> None:
@@ -31,6 +33,27 @@ def handle_interrupts() -> None:
 def on_quit(callback: Callable[[], object]) -> None:
     """Register a function to call when Ctrl+C ends the process at once. It must be short and must not wait."""
     _on_quit.append(callback)
+
+
+def discard(descriptor: int) -> None:
+    """Discard all that is written to a file from now on, since its reader is gone."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+def reader_is_gone(descriptor: int) -> None:
+    """End the command as Ctrl+C does, but with exit code 141: whoever read its log is gone. From any thread."""
+    global _unread
+    discard(descriptor)
+    if _begun and not _unread:
+        _unread = True
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def exit_code() -> int:
+    """The exit code of a command that was interrupted."""
+    return UNREAD if _unread else INTERRUPTED
 
 
 def command_is_over() -> None:
@@ -59,7 +82,7 @@ def _quit(number: int, frame: FrameType | None) -> None:
             pass
     if not _noted:
         _say("Interrupted. Nothing is left running.")
-    os._exit(INTERRUPTED)
+    os._exit(exit_code())
 
 
 def _note(number: int, frame: FrameType | None) -> None:
@@ -76,7 +99,7 @@ def _end() -> None:
                 stream.flush()
             except (OSError, ValueError):
                 pass
-        os._exit(INTERRUPTED)
+        os._exit(exit_code())
 
 
 def _say(text: str) -> None:

@@ -93,3 +93,24 @@ def test_command_that_was_told_to_ignore_ctrl_c_goes_on(tmp_path: Path) -> None:
         + "raise SystemExit(exit_code_of(lambda: 7))"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 7
+
+
+TALKING = """
+type: pipeline
+jobs:
+  a: {type: command, environment: azureml:diabetes-classify@latest, command: &talk "while sleep 0.1; do date; done"}
+  b: {type: command, environment: azureml:diabetes-classify@latest, command: *talk}
+"""
+
+
+def test_a_command_whose_log_nobody_reads_any_more_ends_and_leaves_nothing_running(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    (tmp_path / "job.yml").write_text(TALKING)
+    terminal = Terminal(tmp_path, prefect_api)
+    command = f"'{sys.executable}' -m flows run job.yml 2>&1 | head -n 8; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=terminal.environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.count("\n")) == (141, 8), done.stdout
+    until(lambda: not commands_with(str(tmp_path)))
