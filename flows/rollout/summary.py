@@ -171,7 +171,8 @@ def told(action: Action, model: ServedModel) -> str:
         case Retire(colour, old):
             return f"{colour} has all the traffic" + (f"; {' and '.join(old)} is kept without" if old else "")
         case Keep(_, old, seconds):
-            return f"{' and '.join(old)} is kept for another {seconds:.0f} s, to take over again if need be"
+            kept = f"{' and '.join(old)} is kept for another {seconds:.0f} s, to take over again if need be"
+            return f"{kept}, and then deleted; if this is interrupted before, tandem reap finds it"
         case Delete(colour):
             return f"deleting {colour}, which has no traffic"
         case RestoreShares(_, shares):
