@@ -12,7 +12,7 @@ from flows.engines.local.kind import LocalKind
 from flows.engines.polling import Timeouts
 from flows.errors import SettingsError
 from flows.mlflow_store.places import MlflowPlace, mlflow_place
-from flows.settings import Settings
+from flows.settings import WORKSPACE_VARIABLES, Settings
 
 if TYPE_CHECKING:
     from flows.engines.engine import Engine
@@ -45,7 +45,9 @@ def chosen_engine(name: str, settings: Settings, tracking: Where = "local") -> E
         raise _needs(missing, f"The {kind.title} engine", "--engine local to run the same pipeline on this machine")
     if kind.needs_workspace:
         return EngineChoice(kind, f"workspace {settings.workspace['AZUREML_ARM_WORKSPACE_NAME']}", "azureml")
-    reason = f"not set: {', '.join(missing)}" if name == "auto" else "as asked"
+    none = len(missing) == len(WORKSPACE_VARIABLES)  # all names together are longer than a line of a terminal
+    reason = "no workspace: AZUREML_ARM_* are not set" if none else f"not set: {', '.join(missing)}"
+    reason = reason if name == "auto" else "as asked"
     if tracking == "local":
         place = mlflow_place(settings)
         where = "" if place.is_own else f"; tracking in MLflow at {place}"
