@@ -325,8 +325,11 @@ class Arm:
         elif kind == "environments":
             properties |= {"condaFile": conda_as_json(properties.get("condaFile")), "autoRebuild": "Disabled"}
             name = resource["id"].split("/")[-3]
-            is_latest = not properties["isAnonymous"] and self._versions(kind, name)[0]["name"] == resource["name"]
-            properties["properties"] = {**properties["properties"], "azureml.labels": "latest" if is_latest else ""}
+            is_latest = not properties.get("isAnonymous") and self._versions(kind, name)[0]["name"] == resource["name"]
+            properties["properties"] = {
+                **(properties.get("properties") or {}),
+                "azureml.labels": "latest" if is_latest else "",
+            }
         elif kind == "components":
             properties |= {"description": None, "componentSpec": as_text(properties["componentSpec"])}
         return {**resource, "properties": properties}
