@@ -159,17 +159,18 @@ class Arm:
     def _datastore(self, name: str) -> Json:
         if name not in DATASTORES:
             raise Refused(404, "UserError", f"Could not find datastore with name '{name}'.", "NotFoundError")
+        is_default = name == "workspaceblobstore"
         properties = {
             "datastoreType": "AzureBlob",
             "accountName": ACCOUNT,
             "containerName": DATASTORES[name],
             "endpoint": "core.windows.net",
             "protocol": "https",
-            "isDefault": name == "workspaceblobstore",
+            "isDefault": is_default,
             "credentials": {"credentialsType": "None" if self.by_identity else "AccountKey"},
-            "subscriptionId": self.workspace.subscription,
-            "resourceGroup": self.workspace.resource_group,
-            "serviceDataAccessAuthIdentity": "WorkspaceSystemAssignedIdentity",
+            "subscriptionId": self.workspace.subscription if is_default else None,
+            "resourceGroup": self.workspace.resource_group if is_default else None,
+            "serviceDataAccessAuthIdentity": "WorkspaceSystemAssignedIdentity" if is_default else "None",
             "description": None,
             "properties": None,
             "tags": None,
@@ -207,6 +208,9 @@ class Arm:
             Refused: There is none.
         """
         found = self._documents.get(kind, f"{name}:{version}")
+        if found is None and kind == "models":
+            details = [("NoSuchModelRegistered", f"There is no registered model here with id {name}:{version}")]
+            raise Refused(404, "UserError", "The specified resource was not found.", details=details)
         if found is None:
             text = f"Could not find asset with ID: {self.workspace.path}/{kind}/{name}/versions/{version}"
             raise Refused(404, "UserError", text, *_NOT_THERE.get(kind, ("NotFoundError",)))

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.azure_ml_service.arm import LOCATION, PROVIDER, Arm, system_data
+from tests.azure_ml_service.arm import API, LOCATION, PROVIDER, Arm, system_data
 from tests.azure_ml_service.blobs import DATASTORES, Blobs
 from tests.azure_ml_service.faults import Faults
 from tests.azure_ml_service.identity import check_token
@@ -29,6 +29,31 @@ from tests.azure_ml_service.state import Documents, now
 
 ENDPOINTS, DEPLOYMENTS = "batchEndpoints", "batchDeployments"
 STEP = "batchscoring"
+_DEFAULTS: Json = {
+    "description": None,
+    "environmentVariables": {},
+    "outputAction": "AppendRow",
+    "outputFileName": "predictions.csv",
+    "miniBatchSize": 10,
+    "errorThreshold": -1,
+    "maxConcurrencyPerInstance": 1,
+    "retrySettings": {"maxRetries": 3, "timeout": "PT30S"},
+}
+_NO_COMPUTE: Json = {
+    **dict.fromkeys(("instanceCount", "location", "instanceType", "properties")),
+    "isLocal": False,
+}
+_TAGS_OF_JOB = {"outputType": "output_data", "inputType": "input_data", "azureml.jobtype": "azureml.batchjob"}
+_PROPERTIES_OF_JOB = {
+    "azureml.runsource": "azureml.PipelineRun",
+    "runSource": "Unavailable",
+    "runType": "HTTP",
+    "azureml.parameters": "{}",
+    "azureml.continue_on_step_failure": "False",
+    "azureml.continue_on_failed_optional_input": "False",
+    "azureml.pipelineComponent": "pipelinerun",
+}
+_NO_RESOURCES: Json = {"instanceCount": 1, "instanceType": None, "properties": None}
 DRIVER = Path(__file__).with_name("batch_driver.py")
 COMPONENT = "azureml_batch_scoring"
 
@@ -37,7 +62,8 @@ class Batch:
     """Answers for batch endpoints.
 
     ``job_names`` says whose name a job gets: ``given`` is that of the request, ``own`` one that the service makes, with
-    the request's as the display name. What Azure does is not known: recordings of 2023 look like ``own``.
+    the request's as the display name. Without a name in the request it is ``own``, as recorded; what Azure does with
+    one is not recorded.
     """
 
     def __init__(
@@ -179,14 +205,14 @@ class Batch:
     def new_deployment(self, endpoint: str, name: str, asked: Json, before: Json | None) -> Json:
         """The document of a deployment that is being made; ``before`` is what was there."""
         given: Json = asked["properties"]
+        level = str(given.get("loggingLevel") or "info").capitalize()
         properties = {
-            "outputAction": "AppendRow",
-            "outputFileName": "predictions.csv",
-            "miniBatchSize": 10,
-            "errorThreshold": -1,
+            **_DEFAULTS,
             **{name: value for name, value in given.items() if value is not None},
             "properties": given.get("properties") or {},
-            "provisioningState": "Updating" if before else "Creating",
+            "resources": {**_NO_RESOURCES, **_without_empty(given.get("resources") or {})},
+            "loggingLevel": level,
+            "provisioningState": "Updating",  # as recorded, when it is new too
         }
         return {
             "id": f"{self._arm.workspace.path}/{ENDPOINTS}/{endpoint}/deployments/{name}",
@@ -221,12 +247,46 @@ class Batch:
         name = asked.get("name") or own if self.job_names == "given" else own
         if self._documents.get("jobs", name) is not None:
             raise Refused(409, "UserError", f"A job with the name {name} already exists.")
-        job = new_job(name, self._pipeline(deployment, asked))
-        job["display_name"] = asked.get("name") or name
+        job = new_job(name, self._pipeline(endpoint["name"], deployment, asked))
+        job["display_name"] = asked.get("name") or f"careful_bulb_{uuid.uuid4().hex[:8]}"
         job["batch_endpoint"] = endpoint["name"]
+        job["tags"] = {"azureml.batchrun": "true", "azureml.deploymentname": named, **_TAGS_OF_JOB}
+        job["properties"] |= {**_PROPERTIES_OF_JOB, "azureml.pipelineid": str(uuid.uuid4())}
         self._documents.put("jobs", name, job)
         self._executor.submit(name)
-        return Answer.of(self._listed(job), 201)
+        answer = Answer.of(self._started(job, deployment, asked), 201)
+        path = f"/mferp/managementfrontend{deployment['id']}"
+        answer.headers["Location"] = f"https://{API}{path}?api-version=2020-09-01-dataplanepreview"
+        answer.headers |= {DEPLOYMENT_HEADER: named, "x-ms-response-type": "standard"}
+        return answer
+
+    def _started(self, job: Json, deployment: Json, asked: Json) -> Json:
+        """A job as it is answered to the request that has started it: below its deployment, in its own form."""
+        settings: Json = deployment["properties"]
+        address = f"https://ml.azure.com/runs/{job['name']}?wsid={self._arm.workspace.path}"
+        unset: Json = {"description": None, "mode": "ReadOnlyMount"}
+        properties: Json = {
+            "provisioningState": "Succeeded",
+            "inputData": {name: {**unset, **given} for name, given in asked["inputData"].items()},
+            "compute": {**_NO_COMPUTE, "target": settings["compute"]},
+            "output": {"datastoreId": None, "path": None},
+            "retrySettings": settings["retrySettings"],
+            "status": "Preparing",
+            "interactionEndpoints": {
+                kind: {"jobEndpointType": kind, "port": None, "endpoint": address, "properties": None}
+                for kind in ("Tracking", "Studio")
+            },
+            "tags": job["tags"],
+            "properties": job["properties"],
+            "name": job["display_name"],
+        }
+        return {
+            "id": f"{deployment['id']}/jobs/{job['name']}",
+            "name": job["name"],
+            "type": f"{PROVIDER}/{ENDPOINTS}/deployments/jobs",
+            "properties": properties,
+            "systemData": {**endpoint_data(None), "lastModifiedBy": "Loopback"},
+        }
 
     def jobs(self, request: Request, name: str) -> Answer:
         found = [job for job in self._documents.all("jobs") if job.get("batch_endpoint") == name]
@@ -237,7 +297,7 @@ class Batch:
         properties = {"name": job["display_name"], "status": job["status"]}
         return {**self._arm.resource("jobs", job["name"], properties), "systemData": system_data(job["created"])}
 
-    def _pipeline(self, deployment: Json, asked: Json) -> Json:
+    def _pipeline(self, endpoint: str, deployment: Json, asked: Json) -> Json:
         """The pipeline of one step that a request comes to."""
         properties: Json = deployment["properties"]
         (data,) = asked["inputData"].values()
@@ -269,8 +329,10 @@ class Batch:
             "inputs": inputs,
             "outputs": {"score": {"uri": output["uri"]}} if output else {},
         }
-        experiment = (asked.get("properties") or {}).get("experimentName") or deployment["name"]
+        experiment = (asked.get("properties") or {}).get("experimentName") or endpoint
+        said = f"Pipeline submission for endpoint: {endpoint}, deployment: {deployment['name']}."
         return {
+            "description": said,
             "jobType": "Pipeline",
             "experimentName": experiment,
             "jobs": {STEP: node},
@@ -306,3 +368,7 @@ class Batch:
             made = self._arm.resource("components", "1", {"componentSpec": spec}, of=f"{COMPONENT}/versions/")
             self._documents.put("components", f"{COMPONENT}:1", {**made, "systemData": system_data(now())})
         return f"{self._arm.workspace.path}/components/{COMPONENT}/versions/1"
+
+
+def _without_empty(settings: Json) -> Json:
+    return {name: value for name, value in settings.items() if value}

@@ -131,7 +131,10 @@ class Blobs:
             f"<Creation-Time>{formatdate(stat.st_ctime, usegmt=True)}</Creation-Time>"
             f"<Last-Modified>{formatdate(stat.st_mtime, usegmt=True)}</Last-Modified>"
             f"<Etag>0x{stat.st_mtime_ns:X}</Etag><Content-Length>{stat.st_size}</Content-Length>"
-            "<Content-Type>application/octet-stream</Content-Type><Content-Encoding /><BlobType>BlockBlob</BlobType>"
+            "<Content-Type>application/octet-stream</Content-Type><Content-Encoding /><Content-Language />"
+            "<Content-CRC64 /><Content-MD5 /><Cache-Control /><Content-Disposition />"
+            "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>"
+            "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted>"
             "</Properties>"
             f"<Metadata>{inner}</Metadata><OrMetadata /></Blob>"
         )

@@ -71,8 +71,10 @@ _NULLABLE = {
     ("JobBase", "properties"),  # a pipeline's child has none
     ("AccountKeyDatastoreCredentials", "secrets"),  # handed out by listSecrets alone
 }
-# Sent as a number by the SDK itself, see the notes on the wire.
-_KNOWN = (r"CodeVersion.*properties\.properties\.hash_version: ",)
+_KNOWN = (
+    r"CodeVersion.*properties\.properties\.hash_version: ",  # sent as a number by the SDK itself, see the notes on the wire
+    r"PUT /onlineEndpoints/[^/]+ \(answer\): .* needs location$",  # of a change, as recorded
+)
 
 
 @dataclass(frozen=True, slots=True)

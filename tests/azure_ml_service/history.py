@@ -27,6 +27,7 @@ _WHO = {
     "userTenantId": TENANT,
     "userName": "Loopback",
 }
+_TRAITS_OF_STEP = ["azureml.StepRun", "scriptRun", "remote", "AlmostCommonRuntime", "OsType:Linux", "CommonRuntime"]
 ARTIFACTS = DATASTORES["workspaceartifactstore"]
 
 
@@ -71,6 +72,7 @@ class History:
         compute = (job["submitted"].get("computeId") or "").rpartition("/")[2]
         cancel = f"https://{API}/studioservice/apiv2{self._arm.workspace.path}/runs/{job['name']}/Cancel"
         duration = _duration(job["started"], job["ended"])
+        runs = parent and "azureml.isreused" not in job["properties"]  # a reused step runs nowhere
         return {
             **dict.fromkeys(_NULL),
             "runNumber": 1,
@@ -108,13 +110,13 @@ class History:
                 "attribution": None,
                 "computeType": None,
             },
-            **(_of_step(compute) if parent else {}),
+            **(_of_step(compute) if runs else {}),
             "tags": job["tags"],
             "properties": job["properties"],
             "parameters": {},
             "settings": {},
             "services": {},
-            "actionUris": {"Cancel": cancel, **({"Diagnose": ""} if parent else {})},
+            "actionUris": {"Cancel": cancel, **({"Diagnose": ""} if runs else {})},
             "cancelUri": cancel,
             "target": None if is_pipeline else compute or None,
             "uniqueChildRunComputeTargets": [compute] if is_pipeline and compute else [],
@@ -128,7 +130,7 @@ class History:
             name: {"assetId": self.asset_id(output), "type": _TYPES.get(output["type"], output["type"])}
             for name, output in job["outputs"].items()
         }
-        return {**self.run(job), "inputs": {}, "outputs": outputs or None}
+        return {**self.run(job), "inputs": None if job["parent"] else {}, "outputs": outputs or None}
 
     def asset_id(self, output: Json) -> str:
         """The id of the data (or model) asset that an output is."""
@@ -242,7 +244,7 @@ def _of_step(compute: str) -> Json:
     kind = {"orchestrator": "Execution", "attribution": "Aether", "computeType": "AmlcTrain"}
     unset = dict.fromkeys(("vmSize", "priority", "region"))
     return {
-        "runTypeV2": {**kind, "traits": ["azureml.StepRun", "scriptRun", "remote", "CommonRuntime"]},
+        "runTypeV2": {**kind, "traits": _TRAITS_OF_STEP},
         "compute": {**unset, "target": compute, "targetType": "amlcompute", "instanceCount": 1, "gpuCount": 0},
         "computeRequest": {"nodeCount": 1, "gpuCount": 0},
         "diagnosticsUri": "",

@@ -172,6 +172,7 @@ def mark_reused(job: Json, earlier: Json) -> None:
         "azureml.reusednodeid": earlier["properties"].get("azureml.nodeid", ""),
         "azureml.reusedpipeline": earlier["parent"],
         "azureml.reusedpipelinerunid": earlier["parent"],
+        "azureml.rootpipelinerunid": earlier["root"],
     }
     job["container"] = earlier["container"]
     job["outputs"] = earlier["outputs"]
@@ -249,6 +250,8 @@ class Jobs:
         if kind == "Command":
             newer = {"dockerArgsList": None} if api_version >= _FIRST_OF_2025 else {}
             properties["resources"] = {**_RESOURCES, **newer, **(submitted.get("resources") or {})}
+        if job.get("batch_endpoint"):
+            properties |= dict.fromkeys(("settings", "jobs", "inputs", "outputs"))
         return {**resource, "properties": properties}
 
     def list(self, request: Request) -> Answer:

@@ -1,5 +1,6 @@
 """Online endpoints and their deployments, as Azure Resource Manager shows them."""
 
+import json
 import re
 import uuid
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.azure_ml_service.shown import endpoint_data
 from tests.azure_ml_service.state import Documents
 
 ENDPOINTS, DEPLOYMENTS = "onlineEndpoints", "onlineDeployments"
-SUBMITTED, KEYS = "online-submitted", "online-keys"
+SUBMITTED, KEYS, ASKED = "online-submitted", "online-keys", "online-asked"
 MAKING_FAULTS = ("fail", "hang", "build", "probe", "quota")
 _AUTH = {"key": "Key", "amltoken": "AMLToken", "aadtoken": "AADToken"}
 _DEFAULT_PROBE = {
@@ -90,7 +91,6 @@ class Online:
     def put_endpoint(self, request: Request, name: str) -> Answer:
         asked, before = request.json, self._documents.get(ENDPOINTS, name)
         _check_name(name)
-        refuse_while_changing(before, f"the endpoint {name}")
         if before is None and self._faults.take_for_endpoint(("taken",), name):
             text = "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
             raise Refused(400, "UserError", f"{text} Try some other name.")
@@ -107,7 +107,6 @@ class Online:
             "publicNetworkAccess": given.get("publicNetworkAccess") or "Enabled",
             "scoringUri": before and before["properties"]["scoringUri"],
             "swaggerUri": before and before["properties"]["swaggerUri"],
-            # As recorded: the answer to a PUT still tells the traffic from before.
             "traffic": before["properties"]["traffic"] if before else {},
             "mirrorTraffic": before["properties"]["mirrorTraffic"] if before else {},
             "provisioningState": "Updating" if before else "Creating",
@@ -126,14 +125,20 @@ class Online:
                 self._documents.put(KEYS, name, {"primaryKey": _key(), "secondaryKey": _key()})
             fault = self._faults.take_for_endpoint(MAKING_FAULTS, name)
 
+            asked_last = {"put": str(uuid.uuid4())}
+            self._documents.put(ASKED, name, asked_last)
+
             def work() -> None:
                 self._suffer(fault, ENDPOINTS, name)
+                if self._documents.get(ASKED, name) != asked_last:
+                    return  # as recorded: it was put again in the meantime, which is not refused
                 base = f"https://{name.lower()}.{LOCATION}.inference.ml.azure.com"
                 addresses = {"scoringUri": f"{base}/score", "swaggerUri": f"{base}/swagger.json"}
                 with self._documents.change(ENDPOINTS, name) as made:
                     made["properties"] |= {"traffic": traffic, "mirrorTraffic": mirror, **addresses}
 
-            return self._operations.change(request, "oeidp", ENDPOINTS, name, work)
+            answer = self._operations.change(request, "oeidp", ENDPOINTS, name, work)
+            return answer if before is None else _changed(answer, traffic, mirror)
 
     def _check_traffic(self, endpoint: str, traffic: dict[str, int], mirror: dict[str, int]) -> None:
         for name in (*traffic, *mirror):
@@ -318,6 +323,18 @@ def _with_defaults(given: Json) -> Json:
     settings = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
     probes = {probe: _DEFAULT_PROBE | _given(given.get(probe)) for probe in ("livenessProbe", "readinessProbe")}
     return {"requestSettings": settings | _given(given.get("requestSettings")), **probes}
+
+
+def _changed(answer: Answer, traffic: Json, mirror: Json) -> Answer:
+    """The answer to a change of an endpoint: as recorded, what was sent, and little of what was there."""
+    endpoint: Json = json.loads(answer.body)
+    told: Json = endpoint["properties"]
+    told |= {"scoringUri": None, "swaggerUri": None, "provisioningState": "Creating"}
+    told |= {"traffic": traffic, "mirrorTraffic": mirror}
+    told["properties"].pop("azureml.onlineendpointid", None)
+    kept = {key: value for key, value in endpoint.items() if key not in ("location", "identity")}
+    modified = {"lastModifiedAt": endpoint["systemData"]["lastModifiedAt"]}
+    return Answer(answer.status, json.dumps({**kept, "systemData": modified}).encode(), answer.headers)
 
 
 def _not_ready(why: str) -> OperationFailed:

@@ -88,7 +88,7 @@ class Service:
         self.online_processes = OnlineProcesses(folder / "online")
         self.online = Online(self.arm, self.documents, self.operations, self.online_processes, self.faults)
         self.scoring = OnlineScoring(self.documents, self.online, self.online_processes, self.faults)
-        self.batch = Batch(self.arm, self.documents, self.blobs, self.operations, self.runner, self.faults)
+        self.batch = Batch(self.arm, self.documents, self.blobs, self.operations, executor or self.runner, self.faults)
         self._thread = threading.Thread(target=self._proxy.serve_forever, name="azure-ml-service", daemon=True)
         parts = (
             self.identity,

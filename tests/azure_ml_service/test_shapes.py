@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.azure_ml_service.blobs import DATASTORES
+from tests.azure_ml_service.faults import EndpointFault
 from tests.azure_ml_service.identity import make_token
-from tests.azure_ml_service.jobs import new_child, new_job, started_properties
+from tests.azure_ml_service.jobs import mark_reused, new_child, new_job, started_properties
 from tests.azure_ml_service.messages import Answer, Request
 from tests.azure_ml_service.service import Service
 from tests.recorded.assumed import NothingRuns
@@ -243,3 +244,150 @@ def test_compute_target_that_is_made_has_an_operation_of_a_name_of_its_own(servi
     assert told(ask(service, "GET", address)) == {"status": "InProgress"}
     ask(service, "GET", "/computes/gpu")
     assert told(ask(service, "GET", address))["status"] == "Succeeded"
+
+
+def test_step_that_was_reused_ran_nowhere_and_points_at_the_pipeline_that_ran_it(service: Service) -> None:
+    made = {
+        name: new_job(name, {"jobType": "Pipeline", "jobs": {}, "computeId": "/computes/lab"})
+        for name in ("first", "second")
+    }
+    node = {"componentId": "/components/azureml_anonymous/versions/one"}
+    ran, reused = (new_child(f"{name}-step", node, pipeline, "step") for name, pipeline in made.items())
+    mark_reused(reused, ran)
+    for job in (*made.values(), ran, reused):
+        service.documents.put("jobs", job["name"], job)
+
+    base = f"https://westeurope.api.azureml.ms/history/v1.0{service.workspace.path}"
+    shown = {name: told(ask(service, "GET", f"{base}/runs/{name}-step")) for name in made}
+
+    told_of_both = ("compute", "computeRequest", "diagnosticsUri")
+    assert [shown["second"][key] for key in told_of_both] == [None] * 3
+    assert [shown["first"][key] is None for key in told_of_both] == [False] * 3
+    kind = {"orchestrator": None, "traits": ["azureml.StepRun"], "attribution": None, "computeType": None}
+    assert shown["second"]["runTypeV2"] == kind
+    assert [sorted(shown[name]["actionUris"]) for name in made] == [["Cancel", "Diagnose"], ["Cancel"]]
+    assert shown["second"]["properties"]["azureml.rootpipelinerunid"] == "first"
+
+
+def test_model_version_that_is_not_there_is_told_in_the_details_too(service: Service) -> None:
+    error = told(ask(service, "GET", "/models/none/versions/1"))["error"]
+
+    assert (error["code"], error["details"][0]["code"]) == ("UserError", "NoSuchModelRegistered")
+    assert "InnerError" not in [one["type"] for one in error["additionalInfo"]]
+
+
+def test_store_of_artifacts_tells_neither_subscription_nor_who_goes_to_it(service: Service) -> None:
+    by_name = {
+        name: told(ask(service, "GET", f"/datastores/{name}"))["properties"]
+        for name in ("workspaceblobstore", "workspaceartifactstore")
+    }
+
+    shown = by_name["workspaceartifactstore"]
+    assert (shown["subscriptionId"], shown["resourceGroup"], shown["serviceDataAccessAuthIdentity"]) == (
+        None,
+        None,
+        "None",
+    )
+    assert by_name["workspaceblobstore"]["subscriptionId"]
+
+
+def online_endpoint(service: Service, **more: object) -> Answer:
+    properties = {"authMode": "Key", "traffic": {}, "mirrorTraffic": {}, **more}
+    return ask(service, "PUT", "/onlineEndpoints/lab", {"location": "westeurope", "properties": properties})
+
+
+def test_change_of_an_online_endpoint_is_answered_with_what_was_sent_and_little_else(service: Service) -> None:
+    online_endpoint(service)
+    until(lambda: told(ask(service, "GET", "/onlineEndpoints/lab"))["properties"]["provisioningState"] == "Succeeded")
+    asked = {"location": "westeurope", "sku": {"name": "Default", "capacity": 1}, "tags": {}}
+    made = service.online.new_deployment("lab", "green", {**asked, "properties": {}}, None)
+    made["properties"]["provisioningState"] = "Succeeded"
+    service.documents.put("onlineDeployments", "lab/green", made)
+
+    answer = online_endpoint(service, traffic={"green": 100})
+
+    changed = told(answer)
+    assert (answer.status, "location" in changed, "identity" in changed) == (201, False, False)
+    assert list(changed["systemData"]) == ["lastModifiedAt"]
+    shown = changed["properties"]
+    assert (shown["traffic"], shown["scoringUri"], shown["provisioningState"]) == ({"green": 100}, None, "Creating")
+    until(lambda: told(ask(service, "GET", "/onlineEndpoints/lab"))["properties"]["traffic"] == {"green": 100})
+    assert told(ask(service, "GET", "/onlineEndpoints/lab"))["location"] == "westeurope"
+
+
+def test_online_endpoint_may_be_put_again_while_it_is_made_and_is_what_was_put_last(service: Service) -> None:
+    service.faults.add(EndpointFault("hang", "lab", times=1))
+    online_endpoint(service, description="first")
+
+    second = online_endpoint(service, description="second")
+
+    assert second.status == 201
+    until(lambda: told(ask(service, "GET", "/onlineEndpoints/lab"))["properties"]["provisioningState"] == "Succeeded")
+    service.faults.clear()
+    assert told(ask(service, "GET", "/onlineEndpoints/lab"))["properties"]["description"] == "second"
+
+
+def batch_job(service: Service) -> Answer:
+    """Have files scored by a batch deployment, whose settings are all left out but the necessary ones."""
+    endpoint = {"location": "westeurope", "properties": {"authMode": "aadToken"}}
+    ask(service, "PUT", "/batchEndpoints/lab", endpoint, "2023-10-01")
+    service.blobs.path(DATASTORES["workspaceblobstore"], "lab").mkdir(parents=True)
+    for kind, properties in (
+        ("models", {"modelType": "custom_model", "modelUri": "azureml://datastores/workspaceblobstore/paths/lab"}),
+        ("environments", {"image": "ubuntu"}),
+        ("codes", {"codeUri": "azureml://datastores/workspaceblobstore/paths/code"}),
+    ):
+        service.arm.keep(kind, "lab", "1", properties)
+    settings = {
+        "model": {"referenceType": "Id", "assetId": "azureml:lab:1"},
+        "codeConfiguration": {"codeId": "azureml:lab:1", "scoringScript": "score.py"},
+        "environmentId": "azureml:lab:1",
+        "compute": f"{service.workspace.path}/computes/cpu-cluster-01",
+        "resources": {"instanceCount": 2, "properties": {}},
+    }
+    made = ask(
+        service, "PUT", "/batchEndpoints/lab/deployments/green", {"location": "westeurope", "properties": settings}
+    )
+    assert made.status == 201
+    sent = json.dumps({"properties": {"inputData": {"rows": {"jobInputType": "UriFolder", "uri": "https://x/y"}}}})
+    headers = {
+        "Authorization": f"Bearer {make_token('https://ml.azure.com')}",
+        "azureml-model-deployment": "green",
+    }
+    host = "lab.westeurope.inference.ml.azure.com"
+    return service.answer(Request.read("POST", host, "/jobs", headers, sent.encode()))
+
+
+def test_batch_deployment_tells_the_settings_that_it_was_not_given(service: Service) -> None:
+    batch_job(service)
+
+    told_of_it = told(ask(service, "GET", "/batchEndpoints/lab/deployments/green"))["properties"]
+
+    defaults = {"description": None, "loggingLevel": "Info", "maxConcurrencyPerInstance": 1, "miniBatchSize": 10}
+    assert {key: told_of_it[key] for key in defaults} == defaults
+    assert told_of_it["retrySettings"] == {"maxRetries": 3, "timeout": "PT30S"}
+    assert told_of_it["resources"] == {"instanceCount": 2, "instanceType": None, "properties": None}
+
+
+def test_start_of_a_batch_job_is_answered_below_its_deployment_with_a_name_of_the_service(service: Service) -> None:
+    answer = batch_job(service)
+
+    job = told(answer)
+    assert (answer.status, answer.headers["azureml-model-deployment"]) == (201, "green")
+    assert "/batchEndpoints/lab/deployments/green?" in answer.headers["Location"]
+    assert job["name"].startswith("batchjob-")
+    assert job["id"].endswith(f"/batchEndpoints/lab/deployments/green/jobs/{job['name']}")
+    assert (job["properties"]["status"], job["properties"]["name"] != job["name"]) == ("Preparing", True)
+    assert job["properties"]["inputData"]["rows"]["mode"] == "ReadOnlyMount"
+
+
+def test_batch_job_is_a_pipeline_that_shows_nothing_of_its_graph(service: Service) -> None:
+    name = told(batch_job(service))["name"]
+
+    job = told(ask(service, "GET", f"/jobs/{name}"))["properties"]
+
+    hidden = ("jobs", "inputs", "outputs", "settings", "computeId")
+    assert (job["jobType"], [job[key] for key in hidden]) == ("Pipeline", [None] * 5)
+    assert job["experimentName"] == "lab"
+    assert job["description"] == "Pipeline submission for endpoint: lab, deployment: green."
+    assert job["tags"]["azureml.deploymentname"] == "green"

@@ -31,6 +31,7 @@ _NEEDED: dict[str, Json] = {
     "models": {"modelType": "custom_model", "modelUri": "azureml://datastores/workspaceblobstore/paths/assumed/model"},
 }
 _SERVED = re.compile(r"/(codes|environments|models)/([\w.-]+)/versions/([\w.-]+)\"")
+_SHORT = re.compile(r"azureml:([\w.-]+):([\w.-]+)")
 _ENDPOINT = re.compile(r".*/((?:online|batch)Endpoints)/([^/]+)(/deployments(?:/([^/]+))?)?.*")
 _PATIENCE_SECONDS = 5.0  # a change of an endpoint takes some hundredths
 _A_PIPELINE: Json = {"jobType": "Pipeline", "jobs": {}, "computeId": "/computes/assumed"}
@@ -167,7 +168,10 @@ class Assumed:
             return
         submitted = {key: value for key, value in told.items() if value is not None and key not in _ONLY_TOLD}
         (submitted.get("outputs") or {}).pop("default", None)
-        self._documents.put("jobs", name, new_job(name, submitted))
+        job = new_job(name, submitted)
+        if "azureml.batchrun" in job["tags"]:
+            job["batch_endpoint"] = told.get("experimentName")
+        self._documents.put("jobs", name, job)
 
     def _status(self, name: str, status: str) -> None:
         if self._documents.get("jobs", name) is None:
@@ -176,7 +180,7 @@ class Assumed:
             job["status"] = status
             if status not in ("NotStarted", "Starting", "Preparing"):
                 job["started"] = job["started"] or now()
-                job["properties"] |= {} if job["parent"] else started_properties(job)
+                job["properties"] |= {} if job["parent"] or job.get("batch_endpoint") else started_properties(job)
                 if job["submitted"].get("jobType") != "Pipeline":
                     job["tags"] |= {"_aml_system_ComputeTargetStatus": json.dumps({"AllocationState": "steady"})}
             if status in TERMINAL:
@@ -184,16 +188,20 @@ class Assumed:
                 job["properties"] |= ended_properties(job)
 
     def _child(self, parent: str, name: str, run: Json) -> None:
+        code = "assumed" if (run.get("properties") or {}).get("ContentSnapshotId") else None
         if self._documents.get("jobs", name) is not None:
+            if code is not None:
+                with self._documents.change("jobs", name) as known:
+                    known["properties"].setdefault("ContentSnapshotId", code)
             return
         above = self._documents.get("jobs", parent)
         assert above is not None
         step = str(run.get("displayName"))
         node: Json = (above["submitted"].get("jobs") or {}).get(step) or {}
         node.setdefault("componentId", f"{self._service.workspace.path}/components/azureml_anonymous/versions/assumed")
-        child = new_child(name, node, above, step)
+        child = new_child(name, node, above, step, code)
         if (run.get("properties") or {}).get("azureml.isreused"):
-            earlier = new_child(str(uuid.uuid5(uuid.NAMESPACE_URL, name)), node, above, step)
+            earlier = new_child(str(uuid.uuid5(uuid.NAMESPACE_URL, name)), node, above, step, code)
             mark_reused(child, earlier)
         if run.get("error"):
             child["error"] = {"code": "UserError", "message": "assumed"}
@@ -235,7 +243,8 @@ class Assumed:
             self._until(lambda: (self._documents.get("operations", operation) or {}).get("status") not in CHANGES)
         found = self._documents.get("operations", operation) or {"startTime": now()}
         ended = {"endTime": None if told in CHANGES else found.get("endTime") or now()}
-        self._documents.put("operations", operation, {**found, "status": told, **ended})
+        error = {} if told != "Succeeded" else {"error": None}
+        self._documents.put("operations", operation, {**found, "status": told, **ended, **error})
 
     def _endpoint(self, request: Request, entry: Entry, match: re.Match[str], body: Json) -> None:
         kind, name, deployment = match[1], match[2], match[4]
@@ -250,6 +259,10 @@ class Assumed:
                 self._make_endpoint(kind, name, {})
             for referred, asset, version in _SERVED.findall(request.body.decode()):
                 self._version(referred, asset, version)
+            if environment := _SHORT.fullmatch(str(request.json["properties"].get("environmentId"))):
+                self._version("environments", environment[1], environment[2])
+            if compute := request.json["properties"].get("compute"):
+                self._service.computes.add(str(compute).rpartition("/")[2])
             self._service.faults.add(EndpointFault("fail", name, deployment))  # nothing that was recorded is run
         elif request.method != "PUT" and entry.status < 300:
             if self._documents.get(kind, name) is None:
@@ -257,13 +270,17 @@ class Assumed:
             if (told := body.get("properties") or {}).get("traffic"):
                 with self._documents.change(kind, name) as endpoint:
                     endpoint["properties"]["traffic"] = told["traffic"]
+            if (described := (body.get("properties") or {}).get("description")) and not match[3]:
+                with self._documents.change(kind, name) as endpoint:
+                    endpoint["properties"]["description"] = described
             for made in body.get("value") or ([body] if deployment and body else []):
                 self._make_deployment(kind, name, made)
             if (body.get("properties") or {}).get("provisioningState") not in CHANGES:
                 self._until(lambda: not self._changes(of, key))
 
     def _make_endpoint(self, kind: str, name: str, told: Json) -> None:
-        properties = {"authMode": (told.get("properties") or {}).get("authMode") or "AMLToken"}
+        given: Json = told.get("properties") or {}
+        properties = {"authMode": given.get("authMode") or "AMLToken", "description": given.get("description")}
         sent = json.dumps({"location": "westeurope", "properties": properties}).encode()
         address = f"{self._service.workspace.path}/{kind}/{name}"
         headers = {"Authorization": f"Bearer {make_token('https://management.azure.com')}"}

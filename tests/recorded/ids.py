@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tests.azure_ml_service.arm import API, Workspace
+from tests.azure_ml_service.arm import API, LOCATION, WORKSPACE_GUID, Workspace
 from tests.azure_ml_service.blobs import DATASTORES
 from tests.recorded.operations import WORKSPACE, kind_of
 
@@ -12,6 +12,7 @@ _LONG_ADDRESS = re.compile(
     r"/workspaces/[^/]+/datastores/",
     re.IGNORECASE,
 )
+_ASSET_ADDRESS = re.compile(r"azureml://locations/[^/]+/workspaces/[^/]+/")
 _CONTAINER = re.compile(r"azureml-blobstore-[\w-]+")
 _PART = re.compile(r"[\w.~-]+")
 # What a service makes up: GUIDs, timestamps as versions. Names in zeros are replacements, and stand for many things.
@@ -34,16 +35,34 @@ class Ids:
                 return "management.azure.com"
             case "api":
                 return API
+            case "scoring":
+                return f"{host.partition('.')[0]}.{LOCATION}.inference.ml.azure.com"
             case _:
                 return host
 
     def text(self, text: str) -> str:
         """A path, a query or a body with our ids in place of the recorded ones."""
         if self._ours:
-            text = _PART.sub(lambda match: self._ours.get(match[0], match[0]), text)
+            text = _PART.sub(self._part, text)
         text = WORKSPACE.sub(self._workspace.path, text)
         text = _LONG_ADDRESS.sub(self._workspace.datastore_uri("", "").removesuffix("/paths/"), text)
+        text = _ASSET_ADDRESS.sub(f"azureml://locations/{LOCATION}/workspaces/{WORKSPACE_GUID}/", text)
         return _CONTAINER.sub(DATASTORES["workspaceblobstore"], text)
+
+    def _part(self, match: re.Match[str]) -> str:
+        """A name of ours for a recorded one; a run's may be within that of its output."""
+        whole = self._ours.get(match[0])
+        return whole or _MADE_UP.sub(lambda within: self._ours.get(within[0], within[0]), match[0])
+
+    def addresses(self, body: Any) -> Any:
+        """A body in which our addresses stand where addresses are keys."""
+        if isinstance(body, list):
+            return [self.addresses(each) for each in body]
+        if not isinstance(body, dict):
+            return body
+        return {
+            self.text(key) if key.startswith("azureml://") else key: self.addresses(each) for key, each in body.items()
+        }
 
     def rename(self, recorded: str, ours: str) -> None:
         """Have another name for what is named so from here on."""

@@ -11,6 +11,7 @@ WORKSPACE = re.compile(
 _HOSTS = (
     ("management", re.compile(r"([\w-]+\.)*management\.azure\.com|sanitized\.azure\.com")),
     ("api", re.compile(r"[\w-]+\.api\.azureml(-test)?\.ms")),
+    ("scoring", re.compile(r"[\w-]+(\.[\w-]+)?\.inference\.ml\.azure\.com")),
     ("blob", re.compile(r"[\w-]+\.blob\.core\.windows\.net")),
     ("login", re.compile(r"login\.microsoftonline\.com")),
 )

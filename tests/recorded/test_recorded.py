@@ -385,3 +385,58 @@ def test_deployment_is_made_of_what_it_refers_to_and_is_not_run(
 
     assert "status" not in found(replayed["PUT management /W/onlineEndpoints/{}/deployments/{}"])
     assert started == []
+
+
+def test_run_in_the_name_of_its_output_is_ours_in_the_address_that_is_asked_for(record: Record, rows: Rows) -> None:
+    made, step = "1f1c5c9e-0000-4aaa-8bbb-5a2d6b3f7e01", "2f1c5c9e-0000-4aaa-8bbb-5a2d6b3f7e02"
+    api = "https://westus.api.azureml.ms"
+    asset = f"azureml://locations/westus/workspaces/{made}/data/azureml_{step}_output_data_rows/versions/1"
+    run = {"runId": step, "parentRunId": "above", "displayName": "step", "status": "Completed"}
+    asked = {"runMetadata": {**run, "outputs": {"rows": {"assetId": asset, "type": "UriFolder"}}}}
+    record(
+        entry("POST", f"{api}/history/v1.0{WORKSPACE}/rundata", 200, asked, {"runId": step}),
+        entry(
+            "POST",
+            f"{api}/data/v1.0{WORKSPACE}/dataversion/batchGetResolvedUris",
+            200,
+            {"values": {asset: {"uri": SECRET, "type": "UriFolder"}}},
+            {"values": [asset]},
+        ),
+    )
+
+    row = rows()["POST api /data/v1.0/W/dataversion/batchGetResolvedUris"]
+
+    assert (row["requests"], row["same"]) == (1, 1)
+
+
+def test_start_of_a_batch_job_is_compared_and_nothing_is_run(record: Record, rows: Rows) -> None:
+    deployment = f"{WORKSPACE}/batchEndpoints/lab/deployments/green"
+    listed = {
+        "id": deployment,
+        "name": "green",
+        "location": "westus",
+        "properties": {
+            "model": {"referenceType": "Id", "assetId": f"{WORKSPACE}/models/{SECRET}/versions/1"},
+            "compute": f"{WORKSPACE}/computes/{SECRET}",
+            "provisioningState": "Succeeded",
+        },
+    }
+    sent = {"properties": {"inputData": {SECRET: {"jobInputType": "UriFolder", "uri": SECRET}}}}
+    started = entry(
+        "POST",
+        "https://lab.westus.inference.ml.azure.com/jobs",
+        201,
+        {"name": SECRET, "never": "told"},
+        sent,
+        Location=f"https://westus.api.azureml.ms/mferp/managementfrontend{deployment}?api-version=1",
+    )
+    started["RequestHeaders"]["azureml-model-deployment"] = "green"
+    scored = entry("POST", "https://lab.westus.inference.ml.azure.com/score", 200, [1], {"data": [1]})
+    record(entry("GET", f"https://management.azure.com{deployment}?api-version=1", 200, listed), started, scored)
+
+    found_rows = rows()
+
+    differences = found(found_rows["POST scoring /jobs"])
+    assert differences["body.never"] == "less"
+    assert "status" not in differences and "header location" not in differences
+    assert found_rows["POST scoring /score"]["not answered"] == 1
