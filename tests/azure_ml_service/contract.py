@@ -72,7 +72,7 @@ _NULLABLE = {
     ("AccountKeyDatastoreCredentials", "secrets"),  # handed out by listSecrets alone
 }
 _KNOWN = (
-    r"CodeVersion.*properties\.properties\.hash_version: ",  # sent as a number by the SDK itself, see the notes on the wire
+    r"CodeVersion.*properties\.properties\.hash_version: ",  # a number of the SDK itself, see the notes on the wire
     r"PUT /onlineEndpoints/[^/]+ \(answer\): .* needs location$",  # of a change, as recorded
 )
 

@@ -39,6 +39,8 @@ _RESOURCE = re.compile(
 # What Azure Resource Manager says of a workspace, and Azure ML of what has no address in its message.
 _IN_WORDS = (
     re.compile(r"(?P<kind>component) (?P<name>[\w.-]+)(?: \(version: (?P<version>[\w.-]+)\))?"),
+    re.compile(r"no registered (?P<kind>model) in .* with id (?P<name>[\w.-]+):(?P<version>[\w.-]+)"),
+    re.compile(r"(?P<kind>Model) container with name: (?P<name>[\w.-]+) not found"),
     re.compile(r"No (?P<kind>environment) exists for name: (?P<name>[\w.-]+)(?:, version: (?P<version>[\w.-]+))?"),
     re.compile(r"Resource 'Microsoft\.MachineLearningServices/(?P<kind>workspace)s/(?P<name>[\w.-]+)'"),
     re.compile(r"(?P<kind>Resource group) '(?P<name>[^']+)'"),

@@ -38,6 +38,22 @@ SENTENCES: dict[str, tuple[Answer, str, str]] = {
         "The environment lab was not found in the workspace. "
         "See which there are: `az ml environment list --name lab -w lab`.",
     ),
+    "version of a model, told in the details": (
+        details_of(
+            refusal(404, "The specified resource was not found.", "UserError"),
+            ("NoSuchModelRegistered", "There is no registered model in Workspace: lab with id fit:7"),
+        ),
+        "",
+        "The model fit:7 was not found in the workspace. See which there are: `az ml model list --name fit -w lab`.",
+    ),
+    "model, told in the details": (
+        details_of(
+            refusal(404, "The specified resource was not found.", "UserError"),
+            ("ModelNotFound", "Model container with name: fit not found."),
+        ),
+        "",
+        "The model fit was not found in the workspace. See which there are: `az ml model list --name fit -w lab`.",
+    ),
     "datastore": (
         refusal(404, "Could not find it.", "UserError", "NotFoundError"),
         "/datastores/raw",
