@@ -216,6 +216,8 @@ class Online:
                 if self._processes.start(key, files) is None:
                     raise _not_ready(self._processes.log(key, "InferenceServer").read_text(errors="replace"))
                 self._documents.put(SUBMITTED, key, {"given": given, "capacity": asked["sku"]["capacity"]})
+                with self._documents.change(DEPLOYMENTS, key) as made:
+                    made["properties"]["environmentVariables"] |= _told_variables(given)
 
             return self._operations.change(request, "odidp", DEPLOYMENTS, key, work)
 
@@ -257,7 +259,8 @@ class Online:
         if given.get("model"):
             found = self._arm.by_id("models", given["model"])
             model, name = self._arm.path_of(found["properties"]["modelUri"]), "/".join(_asset(found["id"]))
-        variables = given.get("environmentVariables") or {}
+        own = _told_variables(given)  # which are sent back when a deployment is changed as it was told
+        variables = {key: value for key, value in (given.get("environmentVariables") or {}).items() if key not in own}
         collecting = self._collecting(key, given.get("dataCollector"))
         script: str = configuration["scoringScript"]
         return WorkerFiles(self._arm.path_of(code), script, model, name, variables, collecting)
@@ -323,6 +326,17 @@ def _with_defaults(given: Json) -> Json:
     settings = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
     probes = {probe: _DEFAULT_PROBE | _given(given.get(probe)) for probe in ("livenessProbe", "readinessProbe")}
     return {"requestSettings": settings | _given(given.get("requestSettings")), **probes}
+
+
+def _told_variables(given: Json) -> dict[str, str]:
+    """The variables that the service adds to those of a deployment when it is made."""
+    match = re.search(r"([^/:]+)(?:/versions/|:)([^/:]+)$", given.get("model") or "none:1")
+    name, version = match.groups() if match else ("none", "1")
+    return {
+        "AZUREML_MODEL_DIR": f"/var/azureml-app/azureml-models/{name}/{version}",
+        "AZUREML_ENTRY_SCRIPT": given["codeConfiguration"]["scoringScript"],
+        "AML_APP_ROOT": "/var/azureml-app/onlinescoring",
+    }
 
 
 def _changed(answer: Answer, traffic: Json, mirror: Json) -> Answer:

@@ -83,6 +83,25 @@ def test_sdk_makes_an_endpoint_a_deployment_and_traffic_asks_them_and_deletes_th
     assert shop.service.violations == []
 
 
+def test_deployment_tells_the_variables_of_the_service_and_takes_them_back(
+    client: Any, shop: Shop, deploy: Deploy, tmp_path: Path
+) -> None:
+    make_endpoint(client, shop.endpoint)
+    deploy("blue")
+    made = client.online_deployments.get("blue", shop.endpoint)
+    told = dict(made.environment_variables)
+    assert told["AZUREML_ENTRY_SCRIPT"] == "score.py"
+    assert told["AZUREML_MODEL_DIR"].startswith("/var/azureml-app/azureml-models/")
+    made.instance_count = 2
+    client.online_deployments.begin_create_or_update(made).wait(120)
+    changed = client.online_deployments.get("blue", shop.endpoint)
+    assert (changed.instance_count, changed.environment_variables) == (2, told)
+    (tmp_path / "rows.json").write_text("{}")
+    file = str(tmp_path / "rows.json")
+    answer = client.online_endpoints.invoke(shop.endpoint, deployment_name="blue", request_file=file)
+    assert json.loads(answer)["version"] == "1"
+
+
 def test_fresh_endpoint_over_one_that_is_there_takes_its_traffic_away(client: Any, shop: Shop, deploy: Deploy) -> None:
     make_endpoint(client, shop.endpoint)
     deploy("blue")
