@@ -71,7 +71,14 @@ async def deploy_model(parameters: DeployParameters) -> State[Any]:
                 others = 0 if there is None else len(there.deployments)
                 get_run_logger().info(expected_cost(definition, policy, others))
             with tempfile.TemporaryDirectory() as place:
-                known = await known_rows(await serving.model_folder(version.source, Path(place)))
+                folder = await serving.model_folder(version.source, Path(place))
+                known = await known_rows(folder, model.label, definition.environment_variables)
+            if not known.rows:
+                get_run_logger().warning(
+                    "%s has no input example, so whether it answers right is not tested, only that it answers. Log "
+                    "it with input_example, and it is.",
+                    model.label,
+                )
         wanted = Wanted(endpoint, definition, model, version.source, this_owner())
         examiner, show = EndpointExaminer(serving, known), Shown(model)
         result = await Rollout(serving, wanted, policy, examiner, tell=show, gone=is_dead).run()

@@ -89,7 +89,7 @@ class DeploySummary:
             still = (
                 f"{served.label if served else self.colour} serves as before" if self.colour else "nothing is served"
             )
-            return f"{label} was rolled back from the endpoint {name}: {self.failed}. Now {still}."
+            return f"{label} was rolled back from the endpoint {name}: {self.failed.rstrip('. ')}. Now {still}."
         if not self.changed:
             return f"{label} is served by the endpoint {name} already; nothing was done."
         return f"{label} has all the traffic of the endpoint {name}, as {self.colour}."

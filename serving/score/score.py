@@ -10,8 +10,9 @@ and answers, for each row in its order::
 
     {"predictions": [{"label": 1, "probability": 0.71}], "model": "diabetes-predict", "version": 4}
 
-``probability`` is that of label 1, from 0 to 1, and null for a model that gives none. Further columns are ignored. A
-request with a row that cannot be scored is answered with status 400 and the first such row, which counts from 0::
+``probability`` is that of label 1, from 0 to 1, and null for a model that gives none, or whose labels are not two of
+which one is 1. Further columns are ignored. A request with a row that cannot be scored is answered with status 400 and
+the first such row, which counts from 0::
 
     {"error": {"row": 2, "column": "Age", "reason": "is no number"}}
 
@@ -247,6 +248,10 @@ def cast(column: Column, cells: list[Any]) -> Any:
     return made
 
 
+class _Shape(RuntimeError):
+    """The model does not give one value for each row, whatever the rows are."""
+
+
 class _Reason(ValueError):
     """Why a cell cannot be cast, without the cell."""
 
@@ -311,8 +316,13 @@ def scored(scorer: Scorer, frame: pd.DataFrame) -> tuple[list[Any], list[float |
     """
     try:
         labels, probabilities = scorer.score(frame)
-        listed = np.asarray(labels).reshape(len(frame)).tolist()
+        labels = np.asarray(labels)
+        if labels.size != len(frame):
+            raise _Shape(f"The model gives {labels.size} values for {len(frame)} rows, and one for each is wanted.")
+        listed = labels.reshape(len(frame)).tolist()
         return listed, [None] * len(frame) if probabilities is None else np.asarray(probabilities, float).tolist()
+    except _Shape:
+        raise
     except Exception as error:
         raise _refused(scorer, frame, error) from None
 
@@ -352,8 +362,10 @@ def _scoring(model: Any, inner: Any, signature: Any) -> Callable[[pd.DataFrame],
         raw = model.get_raw_model()
     except NotImplementedError:
         raw = None
-    if hasattr(raw, "predict_proba") and len(getattr(raw, "classes_", ())) == 2:
-        return lambda frame: (inner.predict(frame), raw.predict_proba(frame)[:, 1])
+    classes: list[Any] = list(getattr(raw, "classes_", ()))
+    if hasattr(raw, "predict_proba") and len(classes) == 2 and 1 in classes:
+        of_one = classes.index(1)  # not always the last: of classes 1 and 2, say
+        return lambda frame: (inner.predict(frame), raw.predict_proba(frame)[:, of_one])
     return lambda frame: (inner.predict(frame), None)
 
 

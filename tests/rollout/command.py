@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,11 @@ async def come_to(moment: str, names: set[str]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def remembered(folder: Path) -> known_rows.KnownRows:
+async def remembered(folder: Path, label: str, variables: Mapping[str, str]) -> known_rows.KnownRows:
     """What a model answers, as an earlier command was told."""
     kept = Path(os.environ["HOME"]) / f"known-{data_digest(folder)}.json"
     if not kept.exists():
-        found = asdict(await ask_model(folder))
+        found = asdict(await ask_model(folder, label, variables))
         kept.with_suffix(f".{os.getpid()}").write_text(json.dumps(found), encoding="utf-8")
         kept.with_suffix(f".{os.getpid()}").rename(kept)
     return known_rows.KnownRows(**json.loads(kept.read_text(encoding="utf-8")))

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ class KnownRows:
     """Rows, and the answer of the model itself for each.
 
     Attributes:
-        columns: Their names; none where the model has no input example, so that nothing is known.
-        rows: Of shape (n_rows, n_columns).
+        columns: Their names. Without an input example they are those of the signature, if it names any.
+        rows: Of shape (n_rows, n_columns); none where the model has no input example, so that no answer is known.
         labels: Of shape (n_rows,).
         probabilities: Of label 1, of shape (n_rows,); None for a model that gives none.
     """
@@ -39,9 +40,12 @@ class KnownRows:
 
     @property
     def bad_request(self) -> bytes:
-        """The first row, with a text in its first column that is no number."""
-        row = ["no number", *self.rows[0][1:]] if self.rows else ["no number"]
-        return json.dumps({"input_data": {"columns": list(self.columns) or ["none"], "data": [row]}}).encode()
+        """The first row, with a text in its first column of numbers; where none is one, with a list in its first."""
+        at = next((at for at in range(len(self.columns)) if any(_is_number(row[at]) for row in self.rows)), None)
+        row = list(self.rows[0])
+        row[at or 0] = ["no single value"] if at is None else "no number"
+        table = {"columns": list(self.columns), "data": [row]}
+        return json.dumps({"input_data": table, "collect": False}).encode()
 
     def difference(self, body: bytes) -> str:
         """How an answer differs from the model's own, in words; empty if it does not.
@@ -59,7 +63,7 @@ class KnownRows:
             return f"{found} predictions came for {len(self.rows)} rows"
         for at, one in enumerate(given):
             label = one.get("label") if isinstance(one, dict) else one
-            if label != self.labels[at]:
+            if not _same(label, self.labels[at]):
                 return f"row {at}: the label is not the model's own"
             probability = one.get("probability") if isinstance(one, dict) else None
             if self.probabilities is None or probability is None:
@@ -69,18 +73,36 @@ class KnownRows:
         return ""
 
 
-async def known_rows(folder: Path) -> KnownRows:
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _same(label: Any, own: Any) -> bool:
+    """Whether a label is the model's own: a number to 1e-12 of it, since a regressor may run on another platform."""
+    if not (_is_number(label) and _is_number(own)):
+        return label == own
+    both_undefined = math.isnan(label) and math.isnan(own)
+    return both_undefined or math.isclose(label, own, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+async def known_rows(folder: Path, label: str, variables: Mapping[str, str]) -> KnownRows:
     """Ask a model, in a process of its own, what it answers for its input example.
 
     Args:
         folder: Of the MLflow model.
+        label: Its name and version, for a message.
+        variables: Of the deployment. Those of MLflow hold here too: a model that is not to be unpickled is not.
 
     Raises:
         ServingError: It cannot be loaded, or cannot score its own example.
     """
     command = (sys.executable, "-m", "flows.rollout.checks.model_answers", str(folder))
     child = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **{name: value for name, value in variables.items() if name.startswith("MLFLOW_")}},
     )
     try:
         out, said = await asyncio.wait_for(child.communicate(), MODEL_SECONDS)
@@ -89,6 +111,6 @@ async def known_rows(folder: Path) -> KnownRows:
             child.kill()
         raise
     if child.returncode:
-        reason = (said.decode(errors="replace").strip().splitlines() or ["no reason was given"])[-1]
-        raise ServingError(f"The model in {folder} cannot score its own input example: {reason} Nothing was deployed.")
+        reason = (said.decode(errors="replace").strip().splitlines() or ["no reason was given"])[-1].rstrip(". ")
+        raise ServingError(f"{label} cannot answer its own input example: {reason}. Nothing was deployed.")
     return KnownRows(**json.loads(out.decode().strip().splitlines()[-1]))

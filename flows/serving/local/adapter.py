@@ -299,8 +299,7 @@ class LocalServing:
                 return
             if status.state is ServingState.FAILED:
                 raise ServingError(
-                    f"The deployment {deployment} of the endpoint {endpoint} has failed: {status.reason} "
-                    "It is kept, as Failed, and answers nothing."
+                    f"The deployment {deployment} of the endpoint {endpoint} has failed: {status.reason}"
                 )
             ensure_supervisor(self._home)
             await asyncio.sleep(LOOK_SECONDS)
