@@ -19,6 +19,7 @@ from flows.serving.endpoints import DeploymentRequest, ServedModel, ServingState
 from flows.serving.local import files, pages
 from flows.serving.local.adapter import LocalServing
 from flows.serving.local.lifetime import supervisor_pid
+from flows.serving.wanted_model import TRAINED, champion_remedy
 from flows.settings import Settings, training_command
 from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import EndpointSpec
@@ -70,7 +71,7 @@ def serve_model(asked: Asked) -> int:
     if found is None:
         raise DataAssetError(
             f"There is no model {reference} in {mlflow_place(settings).registry}. Nothing was started. "
-            f"Train one: {training_command()}"
+            f"{_remedy(reference)}"
         )
     served = ServedModel(reference.name, found.version, data_digest(found.folder))
     request = DeploymentRequest(name, DEPLOYMENT_NAME, spec, served, str(found.folder))
@@ -85,6 +86,15 @@ def serve_model(asked: Asked) -> int:
         asyncio.run(serving.delete_own())
         entry.end()
     return 0
+
+
+def _remedy(reference: AssetReference) -> str:
+    """What to type where there is no such model: the training is that of the project's own model only."""
+    if reference.name == TRAINED:
+        return f"Train one: {training_command()}"
+    if reference.version is None:
+        return champion_remedy(reference.name)
+    return f"See which versions of {reference.name} there are: tandem ui"
 
 
 async def _serve(serving: LocalServing, spec: EndpointSpec, request: DeploymentRequest) -> None:

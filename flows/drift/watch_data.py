@@ -102,7 +102,8 @@ async def _trained_on(engine: Engine, champion: ModelVersion) -> ResolvedData:
     if label is None:
         raise DataAssetError(
             f"{who} does not say what it was trained on: it has no tag {DATA}. Nothing was compared. "
-            f"Train a champion that does: {train_command(champion.name, 'DATA')}"
+            "A version that this project's training has registered does; it trains on its own columns, so it makes no "
+            f"other model's version: {train_command(champion.name, 'DATA')}"
         )
     digest = champion.tags.get(DATA_SHA256)
     if digest is not None and (kept := await engine.kept_data(digest)) is not None:

@@ -9,6 +9,7 @@ from flows.serving.endpoints import ServedModel
 from flows.spec.model.asset_reference import AssetReference
 
 CHAMPION = "champion"
+TRAINED = "diabetes-predict"  # the model that `make train` registers
 
 
 async def find_version(registry: ModelRegistry, text: str) -> ModelVersion:
@@ -29,13 +30,23 @@ async def find_version(registry: ModelRegistry, text: str) -> ModelVersion:
         found = await registry.version(asked.name, int(asked.version))
     if found is None:
         if asked.version is None:
-            remedy = f"Train one, such as by make train, or name a version: {asked.name}:VERSION."
-            raise DataAssetError(f"The registry has no champion of {asked.name}. Nothing was changed. {remedy}")
+            raise DataAssetError(
+                f"The registry has no champion of {asked.name}. Nothing was changed. {champion_remedy(asked.name)}"
+            )
         remedy = f"For the champion, write {asked.name}."
         raise DataAssetError(
             f"The registry has no version {asked.version} of {asked.name}. Nothing was changed. {remedy}"
         )
     return found
+
+
+def champion_remedy(name: str) -> str:
+    """What to type where a model has no champion. A training is named for the project's own model only."""
+    train = ", or train one: make train" if name == TRAINED else ""
+    return (
+        f"Name a version ({name}:VERSION), make one the champion (tandem promote {name}:VERSION --reason TEXT){train}. "
+        f"See which there are: tandem ui"
+    )
 
 
 def served_model(version: ModelVersion) -> ServedModel:

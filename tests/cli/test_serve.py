@@ -31,6 +31,7 @@ def typed(terminal: Terminal, *words: str) -> "subprocess.CompletedProcess[str]"
         (["a b"], 2, "'a b' is no model. Write NAME, NAME:VERSION or NAME@ALIAS."),
         (["diabetes-predict:new"], 2, "is no model"),
         (["diabetes-predict"], 2, "There is no model diabetes-predict@champion in sqlite:///"),
+        (["churn"], 2, "make one the champion (tandem promote churn:VERSION --reason TEXT)"),
         (["diabetes-predict", "--deployment", "gone.yml"], 2, "gone.yml is missing"),
         (["diabetes-predict", "--port", "0"], 2, "'0' is no port"),
     ],
