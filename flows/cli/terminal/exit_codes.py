@@ -47,12 +47,18 @@ def _exit_code_of(command: Callable[[], int]) -> int:
         print(f"Error: {told}", file=sys.stderr)
         return told.exit_code
     except KeyboardInterrupt:
-        print("\nInterrupted. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        print(
+            "\nInterrupted. What was finished is kept; start the same command again to go on from there.",
+            file=sys.stderr,
+        )
         return interrupts.exit_code()
     except BaseException as error:
         if type(error).__name__ != "TerminationSignal":  # Prefect's for SIGTERM; naming its class would import Prefect
             raise
-        print("\nTerminated. Every step was stopped; finished steps are kept and will be reused.", file=sys.stderr)
+        print(
+            "\nTerminated. What was finished is kept; start the same command again to go on from there.",
+            file=sys.stderr,
+        )
         return 143
 
 
