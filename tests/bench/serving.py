@@ -34,7 +34,7 @@ from flows.prefect_api.server import free_port
 from flows.serving.endpoints import DeploymentRequest, ServedModel
 from flows.serving.local import files
 from flows.serving.local.adapter import LocalServing
-from flows.serving.local.frames import frame, receive_frame
+from flows.serving.local.frames import HELLO, frame, receive_frame
 from flows.serving.local.lifetime import end_supervisor, supervisor_pid
 from flows.spec.model.endpoint import Collection, DataCollector
 from flows.spec.reading.endpoints import read_endpoint, read_online_deployment
@@ -183,6 +183,7 @@ def direct(home: Path, body: bytes, requests: int) -> list[float]:
     message, taken = frame({}, body), list[float]()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(status.sockets[0])
+        assert connection.recv(len(HELLO)) == HELLO
         for _ in range(requests):
             began = time.perf_counter()
             connection.sendall(message)

@@ -2,6 +2,7 @@
 
 A frame is the lengths of both, four bytes each (big-endian), then the header as JSON, then the body. A request has the
 header ``{}``; an answer has ``{"status": 200, "type": "application/json"}``. On one connection, one follows the other.
+The instance begins each connection with :data:`HELLO`: one without it lies with a process that has ended or is ending.
 HTTP would cost more than scoring a row does, and the only two programs that speak this are ours.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _LENGTHS = struct.Struct(">II")
+HELLO = b"\x01"
 MAX_BYTES = 64 << 20  # of a body; an answer of more than this is taken for a broken connection
 
 

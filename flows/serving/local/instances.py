@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.serving.local.frames import frame, read_frame
+from flows.serving.local.frames import HELLO, frame, read_frame
 
 
 class NoInstance(Exception):
@@ -37,7 +37,16 @@ class _Slot:
     async def connect(self) -> None:
         if self.reader is None or self.writer is None or self.reader.at_eof():
             self.close()
-            self.reader, self.writer = await asyncio.open_unix_connection(self.socket)
+            reader, writer = await asyncio.open_unix_connection(self.socket)
+            try:
+                await reader.readexactly(len(HELLO))
+            except (EOFError, ConnectionResetError) as error:
+                writer.close()
+                raise ConnectionRefusedError("the instance has ended before it took the connection") from error
+            except BaseException:
+                writer.close()
+                raise
+            self.reader, self.writer = reader, writer
 
     async def exchange(self, body: bytes) -> tuple[dict[str, Any], bytes]:
         assert self.reader is not None and self.writer is not None

@@ -28,7 +28,7 @@ from typing import Any
 
 from flows.machine.child import end_with_standard_input
 from flows.serving.local import collector
-from flows.serving.local.frames import frame, receive_frame
+from flows.serving.local.frames import HELLO, frame, receive_frame
 
 _LOOK_SECONDS = 0.1
 _QUIET_SECONDS = 0.3  # after SIGTERM: what the router had sent before it knew has come by then
@@ -104,6 +104,7 @@ def _serve(connection: socket.socket, run: Callable[[str], Any], busy: _Busy, an
     with connection:
         connection.settimeout(None)
         try:
+            connection.sendall(HELLO)
             while (request := receive_frame(connection)) is not None:
                 with busy:
                     connection.sendall(answer_with(run, request[1]))
