@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from flows.cli.main import VERBS, main
+from flows.cli.terminal.interrupts import UNREAD
 from flows.errors import TandemError
 from flows.orchestration import events
 from flows.training.parameters import JobParameters, PipelineParameters, validated
@@ -252,7 +253,7 @@ def test_every_exit_code_is_written_in_commands() -> None:
             yield from below(each)
 
     written = re.findall(r"^\| (\d+) \|", prose(PROJECT / "docs" / "commands.md"), re.MULTILINE)
-    assert set(map(int, written)) == {0, 143, *below(TandemError)}
+    assert set(map(int, written)) == {0, UNREAD, 143, *below(TandemError)}
 
 
 def test_why_each_dependency_is_there_is_written_and_of_no_other() -> None:
