@@ -10,6 +10,7 @@ from types import MappingProxyType
 # The folder that this package is imported from: a checkout of the project, or where a wheel was installed.
 PROJECT = Path(__file__).resolve().parents[1]
 PIPELINE = Path("aml_steps") / "train_pipeline.yml"
+TRAINED_MODEL = "diabetes-predict"  # the model that the training pipeline registers, unless another is named
 WORKSPACE_VARIABLES = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
 
 

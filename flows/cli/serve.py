@@ -19,8 +19,8 @@ from flows.serving.endpoints import DeploymentRequest, ServedModel, ServingState
 from flows.serving.local import files, pages
 from flows.serving.local.adapter import LocalServing
 from flows.serving.local.lifetime import supervisor_pid
-from flows.serving.wanted_model import TRAINED, champion_remedy
-from flows.settings import Settings, training_command
+from flows.serving.wanted_model import champion_remedy
+from flows.settings import TRAINED_MODEL, Settings, training_command
 from flows.spec.model.asset_reference import AssetReference
 from flows.spec.model.endpoint import EndpointSpec
 from flows.spec.reading.endpoints import read_online_deployment
@@ -90,7 +90,7 @@ def serve_model(asked: Asked) -> int:
 
 def _remedy(reference: AssetReference) -> str:
     """What to type where there is no such model: the training is that of the project's own model only."""
-    if reference.name == TRAINED:
+    if reference.name == TRAINED_MODEL:
         return f"Train one: {training_command()}"
     if reference.version is None:
         return champion_remedy(reference.name)

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.drift.statistics import DriftPolicy
+from flows.settings import TRAINED_MODEL
 from flows.training.parameters import EngineName, ModelName, Text, TrackingName, valid_data_asset, valid_model_name
 
 
@@ -15,7 +16,7 @@ class WatchParameters(BaseModel):
 
     tracking: ClassVar[TrackingName] = "local"  # none of it is tracked in MLflow
 
-    model_name: ModelName = Field("diabetes-predict", description="Registered model whose champion is watched.")
+    model_name: ModelName = Field(TRAINED_MODEL, description="Registered model whose champion is watched.")
     data_asset_name: Text = Field(
         "diabetes-diagnostics",
         description="Incoming data: a data asset (NAME, NAME:VERSION or NAME@latest), or a path to a CSV or Parquet "

@@ -6,10 +6,10 @@ from flows.data.digests import data_digest, text_digest
 from flows.errors import DataAssetError, ParameterError
 from flows.mlflow_store.model_registry import ModelRegistry, ModelVersion
 from flows.serving.endpoints import ServedModel
+from flows.settings import TRAINED_MODEL
 from flows.spec.model.asset_reference import AssetReference
 
 CHAMPION = "champion"
-TRAINED = "diabetes-predict"  # the model that `make train` registers
 
 
 async def find_version(registry: ModelRegistry, text: str) -> ModelVersion:
@@ -42,7 +42,7 @@ async def find_version(registry: ModelRegistry, text: str) -> ModelVersion:
 
 def champion_remedy(name: str) -> str:
     """What to type where a model has no champion. A training is named for the project's own model only."""
-    train = ", or train one: make train" if name == TRAINED else ""
+    train = ", or train one: make train" if name == TRAINED_MODEL else ""
     return (
         f"Name a version ({name}:VERSION), make one the champion (tandem promote {name}:VERSION --reason TEXT){train}. "
         f"See which there are: tandem ui"

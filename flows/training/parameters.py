@@ -14,6 +14,7 @@ from flows.engines.open_engine import ENGINES
 from flows.engines.polling import Timeouts
 from flows.errors import ParameterError
 from flows.mlflow_store.model_names import MODEL_NAME, check_model_name
+from flows.settings import TRAINED_MODEL
 from flows.spec.text.words import did_you_mean
 from flows.training.evaluation import METRICS
 from flows.training.gate import GatePolicy
@@ -183,7 +184,7 @@ class PipelineParameters(TrainingParameters):
     """What the pipeline flow takes."""
 
     model_name: ModelName = Field(
-        "diabetes-predict", description="Registered model that may get a new version.", json_schema_extra=RESULT
+        TRAINED_MODEL, description="Registered model that may get a new version.", json_schema_extra=RESULT
     )
     gate_metric: MetricName = Field(
         "roc_auc", description="Metric that decides whether the challenger is registered.", json_schema_extra=GATE
